@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* hash.h - xxhash as this library uses it: XXH3-64, keyed by a salt */
+#ifndef HF_BASE_HASH_H
+#define HF_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef XXH_INLINE_ALL
+#define XXH_INLINE_ALL
+#endif
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wconversion"
+#endif
+#if defined(__GNUC__)
+#pragma GCC system_header
+#endif
+#include <xxhash.h>
+
+static inline uint64_t hf__hash(const void *data, size_t size_bytes, uint64_t salt)
+{
+    return XXH3_64bits_withSeed(data, size_bytes, salt);
+}
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.c - the real system calls behind the seam, and the helpers above it
+ */
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+static int system_open(const char *path, int flags, mode_t mode)
+{
+    return open(path, flags, mode);
+}
+
+static int system_stat(const char *path, struct stat *out)
+{
+    return stat(path, out);
+}
+
+static int system_fstat(int fd, struct stat *out)
+{
+    return fstat(fd, out);
+}
+
+static int system_fs_type(int fd, uint64_t *out_magic)
+{
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return -1;
+    *out_magic = (uint64_t)fs.f_type & UINT32_MAX;
+    return 0;
+}
+
+/* Some file systems have no RENAME_NOREPLACE; link then gives the same promise in two steps, and a
+ * death between them leaves only a spare name. */
+static int system_rename_new(const char *from, const char *to)
+{
+    if (syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    if (link(from, to) != 0)
+        return -1;
+    unlink(from);
+    return 0;
+}
+
+static int ofd(int fd, int command, int type, off_t start, off_t length, struct flock *out)
+{
+    *out = (struct flock){.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start,
+                          .l_len = length};
+    int result;
+    do {
+        result = fcntl(fd, command, out);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static int system_lock(int fd, int type, off_t start, off_t length)
+{
+    struct flock lock;
+    return ofd(fd, F_OFD_SETLK, type, start, length, &lock);
+}
+
+static int system_lock_test(int fd, int type, off_t start, off_t length)
+{
+    struct flock lock;
+    if (ofd(fd, F_OFD_GETLK, type, start, length, &lock) != 0)
+        return -1;
+    return lock.l_type != F_UNLCK;
+}
+
+static int system_futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns)
+{
+    struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return (int)syscall(SYS_futex, word, FUTEX_WAIT, expected, &timeout, NULL, 0);
+}
+
+static int system_futex_wake(uint32_t *word, int count)
+{
+    return (int)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t system_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t system_wall_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+const struct hf__os hf__os_system = {
+    .open = system_open,
+    .close = close,
+    .pread = pread,
+    .pwrite = pwrite,
+    .fdatasync = fdatasync,
+    .fsync = fsync,
+    .ftruncate = ftruncate,
+    .fallocate = fallocate,
+    .fstat = system_fstat,
+    .stat = system_stat,
+    .fs_type = system_fs_type,
+    .fchmod = fchmod,
+    .fchown = fchown,
+    .rename_new = system_rename_new,
+    .unlink = unlink,
+    .mmap = mmap,
+    .munmap = munmap,
+    .mprotect = mprotect,
+    .madvise = madvise,
+    .lock = system_lock,
+    .lock_test = system_lock_test,
+    .futex_wait = system_futex_wait,
+    .futex_wake = system_futex_wake,
+    .now_ns = system_now_ns,
+    .wall_ns = system_wall_ns,
+};
+
+const struct hf__os *hf__os = &hf__os_system;
+
+ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < size_bytes) {
+        ssize_t n = hf__os->pread(fd, (char *)buffer + done, size_bytes - done,
+                                  (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < size_bytes) {
+        ssize_t n = hf__os->pwrite(fd, (const char *)buffer + done, size_bytes - done,
+                                   (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            errno = EIO;
+        if (n <= 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* Without fallocate only the part beyond the end can be made sure of by writing it; holes inside
+ * the file can't be filled without a race against other writers, and such files have none. */
+static int write_zeros_beyond_end(int fd, uint64_t end)
+{
+    static const char zeros[65536];
+    struct stat st;
+    if (hf__os->fstat(fd, &st) != 0)
+        return -1;
+    for (uint64_t at = (uint64_t)st.st_size; at < end;) {
+        uint64_t n = end - at < sizeof zeros ? end - at : sizeof zeros;
+        if (hf__write_at(fd, zeros, (size_t)n, at) != 0)
+            return -1;
+        at += n;
+    }
+    return 0;
+}
+
+int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes)
+{
+    int result;
+    if (size_bytes == 0)
+        return 0;
+    do {
+        result = hf__os->fallocate(fd, 0, (off_t)offset, (off_t)size_bytes);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+        result = write_zeros_beyond_end(fd, offset + size_bytes);
+    return result;
+}
+
+int hf__sync_directory_of(const char *path)
+{
+    char directory[4096];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (length >= sizeof directory) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(directory, path, length);
+    directory[length] = '\0';
+    int fd = hf__os->open(length == 0 ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int result = hf__os->fsync(fd), error = errno;
+    hf__os->close(fd);
+    errno = error;
+    return result;
+}
+
+void hf__random_bytes(void *out, size_t size_bytes)
+{
+    if (getrandom(out, size_bytes, 0) == (ssize_t)size_bytes)
+        return;
+    uint64_t state = hf__os->wall_ns() ^ (uint64_t)(uintptr_t)out ^ ((uint64_t)getpid() << 40);
+    for (size_t i = 0; i < size_bytes; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        ((uint8_t *)out)[i] = (uint8_t)(state >> 56);
+    }
+}
+
+static int hex_digit(int c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int hf__boot_id(uint8_t out[16])
+{
+    char text[64];
+    memset(out, 0, 16);
+    int fd = hf__os->open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return errno == ENOENT || errno == EACCES ? 0 : -1;
+    ssize_t n = hf__read_at(fd, text, sizeof text - 1, 0);
+    int error = errno;
+    hf__os->close(fd);
+    errno = error;
+    if (n < 0)
+        return -1;
+    size_t digits = 0;
+    for (ssize_t i = 0; i < n && digits < 32; i++) {
+        int value = hex_digit(text[i]);
+        if (value < 0)
+            continue;
+        out[digits / 2] = (uint8_t)(out[digits / 2] << 4 | value);
+        digits++;
+    }
+    return 0;
+}

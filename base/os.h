@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.h - the one door to the operating system
+ *
+ * Every system call the library makes goes through the table hf__os points to, so that tests can
+ * fail the k-th call, cut the power between two, or record all of them. The entries have the
+ * meaning, result and errno of the call they are named after, with these additions:
+ *
+ *   rename_new   renameat2 with RENAME_NOREPLACE; EEXIST if the target is there
+ *   lock         one F_OFD_SETLK: type F_RDLCK, F_WRLCK or F_UNLCK on [start, start + length)
+ *   lock_test    one F_OFD_GETLK: 1 if another open file description stands in the way, 0, or -1
+ *   futex_wait   waits while *word == expected, at most timeout_ns (never for ever: whoever waits
+ *                looks up now and then whether the one he waits for still lives)
+ *   now_ns       CLOCK_MONOTONIC; wall_ns CLOCK_REALTIME
+ *
+ * The helpers below add what every caller wants: retries on EINTR, short reads and writes carried
+ * on, space really allocated on file systems without fallocate.
+ */
+#ifndef HF_BASE_OS_H
+#define HF_BASE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct hf__os {
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*pread)(int fd, void *buffer, size_t size_bytes, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t size_bytes, off_t offset);
+    int (*fdatasync)(int fd);
+    int (*fsync)(int fd);
+    int (*ftruncate)(int fd, off_t size_bytes);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t size_bytes);
+    int (*fstat)(int fd, struct stat *out);
+    int (*stat)(const char *path, struct stat *out);
+    int (*fs_type)(int fd, uint64_t *out_magic);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*fchown)(int fd, uid_t user, gid_t group);
+    int (*rename_new)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    void *(*mmap)(void *address, size_t size_bytes, int protection, int flags, int fd,
+                  off_t offset);
+    int (*munmap)(void *address, size_t size_bytes);
+    int (*mprotect)(void *address, size_t size_bytes, int protection);
+    int (*madvise)(void *address, size_t size_bytes, int advice);
+    int (*lock)(int fd, int type, off_t start, off_t length);
+    int (*lock_test)(int fd, int type, off_t start, off_t length);
+    int (*futex_wait)(uint32_t *word, uint32_t expected, int64_t timeout_ns);
+    int (*futex_wake)(uint32_t *word, int count);
+    uint64_t (*now_ns)(void);
+    uint64_t (*wall_ns)(void);
+};
+
+/* A descriptor that a fork handler closed: it was one (so >= 0 no more, and not -1: "none"). */
+#define HF__CLOSED_FD (-2)
+
+extern const struct hf__os hf__os_system; /* the real calls                                      */
+extern const struct hf__os *hf__os;       /* what the library uses; tests set it before any open  */
+
+/* All of size_bytes, or -1 and errno; a read that meets the end of file returns what there was. */
+ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset);
+int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset);
+/* Disk blocks for [offset, offset + size_bytes), the file made long enough; content kept. Where the
+ * file system has no fallocate, the part beyond the end is written with zeros. 0 or -1 and
+ * errno. */
+int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes);
+/* Syncs the directory that path lies in. 0 or -1 and errno. */
+int hf__sync_directory_of(const char *path);
+/* 16 random bytes. Cannot fail: falls back to clocks and addresses where the kernel has none. */
+void hf__random_bytes(void *out, size_t size_bytes);
+/* The kernel's boot id; zeros where there is none. 0, or -1 and errno: it can't be read now. */
+int hf__boot_id(uint8_t out[16]);
+
+#endif

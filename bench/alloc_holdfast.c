@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* alloc_holdfast.c - Holdfast. VARIANT is BACKING-ALLOCATOR: heap-best_fit, file-best_fit,
+ * heap-seq_fit. A block is kept as an hf_ref, as a program would. */
+#include <holdfast.h>
+
+typedef hf_ref al_handle;
+
+#include "bench.h"
+
+static hf_store *store;
+static hf_txn *txn;
+
+static void al_open(const char *dir, const char *variant, uint64_t capacity_bytes)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    char path[4096];
+    options.size_max_bytes = capacity_bytes * 4;
+    options.allocator = strstr(variant, "seq_fit") != NULL ? HF_ALLOC_SEQ_FIT : HF_ALLOC_BEST_FIT;
+    snprintf(path, sizeof path, "%s/store.hf", dir);
+    int code = strncmp(variant, "heap", 4) == 0 ? hf_open_heap(1 << 20, &options, &store)
+                                                : hf_open(path, &options, &store);
+    must(code == 0, hf_last_error()->message);
+}
+
+static void al_close(void)
+{
+    must(hf_close(store) == 0, hf_last_error()->message);
+}
+
+static inline void al_begin(void)
+{
+    must(hf_begin(store, &txn) == 0, "hf_begin");
+}
+
+static inline void al_commit(void)
+{
+    must(hf_commit(txn) == 0, "hf_commit");
+}
+
+static inline void *al_alloc(size_t size_bytes, al_handle *out)
+{
+    void *p = hf_alloc(txn, size_bytes);
+    *out = hf_ref_of(hf_txn_view(txn), p);
+    return p;
+}
+
+static inline void al_free(al_handle handle)
+{
+    hf_free(txn, hf_at(hf_txn_view(txn), handle));
+}
+
+static uint64_t al_used_bytes(void)
+{
+    hf_store_info info;
+    must(hf_info(store, &info) == 0, hf_last_error()->message);
+    return info.used_end_bytes;
+}
+
+#include "alloc_bench.h"

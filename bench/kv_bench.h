@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_bench.h - the driver of the workloads about objects found by name or key
+ *
+ * A peer's file defines the following and then includes this one. Keys end with NUL.
+ *
+ *   struct kv; struct kv_reader;       a store; a view or read transaction of one thread
+ *   struct kv *kv_open(const char *dir, const char *variant, int create, uint64_t count,
+ *                      size_t value_bytes);     create: a fresh store for count records
+ *   void kv_close(struct kv *kv);
+ *   void kv_write_begin(struct kv *kv), kv_write_commit(struct kv *kv);
+ *   int kv_put(struct kv *, const char *key, size_t key_bytes, const void *value, size_t bytes);
+ *   int kv_update(... the same);       of an existing record, in the transaction. 0 = done
+ *   int kv_delete(struct kv *kv, const char *key, size_t key_bytes);
+ *   struct kv_reader *kv_read_begin(struct kv *kv); void kv_read_end(struct kv_reader *reader);
+ *   const void *kv_get(struct kv_reader *reader, const char *key, size_t key_bytes);
+ *   void kv_flush(struct kv *kv);      what was committed is on the disk when it returns
+ *   const char *kv_file(void);         the name of the store's file in DIR; NULL = in RAM
+ *
+ * Usage: DRIVER DIR VARIANT names N | commit UPDATES SECONDS | load N sorted|random |
+ *                           read N threads|processes COUNT | view | open N
+ *
+ *   names   names "obj/%08u", shuffled, 64-byte values: insert all in a transaction (its commit is
+ *           in the figure, and told apart too), find, find missing ones, destroy in another order
+ *   commit  100,000 records of 100 bytes; transactions of UPDATES random updates: p50, p99 and the
+ *           bytes the device wrote meanwhile, for everybody on it
+ *   load    keys of 16 bytes, values of 100: from creating the store until all is on the disk;
+ *           beside it the raw write and sync of as many bytes as the store's file then has
+ *   read    as load; every thread (each with a view of its own) or process reads a million random
+ *           records, within one view: ns a read, the mean over them
+ *   view    beginning and ending a view
+ *   open    opening, reading one record and closing, by a process that has it for itself
+ *
+ * A value's first 8 bytes are its number, and every read checks it.
+ */
+#ifndef HF_BENCH_KV_BENCH_H
+#define HF_BENCH_KV_BENCH_H
+
+#include "bench.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum { KEY_STRIDE = 24, VALUE_BYTES_MAX = 100, NAME_BYTES = 12, KEY_BYTES = 16 };
+
+static const char name_format[] = "obj/%08u"; /* NAME_BYTES */
+static const char key_format[] = "%016u";     /* KEY_BYTES */
+
+/* count keys of the numbers[i] * factor + add, KEY_STRIDE apart; the caller frees them. */
+static char *make_keys(const char *format, const uint32_t *numbers, uint64_t count, uint32_t factor,
+                       uint32_t add)
+{
+    char *keys = (char *)must_alloc(count * KEY_STRIDE);
+    for (uint64_t i = 0; i < count; i++)
+        snprintf(keys + i * KEY_STRIDE, KEY_STRIDE, format, numbers[i] * factor + add);
+    return keys;
+}
+
+static inline void set_value(char *value, size_t bytes, uint64_t id)
+{
+    memset(value, (int)(id & 127), bytes);
+    memcpy(value, &id, sizeof id);
+}
+
+static inline uint64_t id_of(const void *value)
+{
+    uint64_t id;
+    must(value != NULL, "a record is missing");
+    memcpy(&id, value, sizeof id);
+    return id;
+}
+
+static uint32_t *random_numbers(uint64_t count, uint64_t below, uint64_t seed)
+{
+    uint32_t *numbers = (uint32_t *)must_alloc(count * sizeof *numbers);
+    for (uint64_t i = 0; i < count; i++)
+        numbers[i] = (uint32_t)random_below(&seed, below);
+    return numbers;
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+struct names {
+    uint64_t count, finds;
+    uint32_t *inserted, *wanted, *destroyed;
+    char *insert_keys, *find_keys, *missing_keys, *destroy_keys;
+};
+
+static struct names make_names(uint64_t n)
+{
+    struct names names;
+    names.count = n;
+    names.finds = n < 200000 ? 200000 : n;
+    names.inserted = shuffled(n, 7);
+    names.wanted = random_numbers(names.finds, n, 99);
+    names.destroyed = shuffled(n, 8);
+    names.insert_keys = make_keys(name_format, names.inserted, n, 2, 0);
+    names.find_keys = make_keys(name_format, names.wanted, names.finds, 2, 0);
+    names.missing_keys = make_keys(name_format, names.wanted, names.finds, 2, 1);
+    names.destroy_keys = make_keys(name_format, names.destroyed, n, 2, 0);
+    return names;
+}
+
+static void insert_all(struct kv *kv, const struct names *names, uint64_t *total, uint64_t *commit)
+{
+    char value[64];
+    uint64_t start = now_ns();
+    kv_write_begin(kv);
+    for (uint64_t i = 0; i < names->count; i++) {
+        set_value(value, sizeof value, names->inserted[i]);
+        must(kv_put(kv, names->insert_keys + i * KEY_STRIDE, NAME_BYTES, value, sizeof value) == 0,
+             "insert");
+    }
+    uint64_t middle = now_ns();
+    kv_write_commit(kv);
+    *total += now_ns() - start;
+    *commit += now_ns() - middle;
+}
+
+static void destroy_all(struct kv *kv, const struct names *names, uint64_t *total, uint64_t *commit)
+{
+    uint64_t start = now_ns();
+    kv_write_begin(kv);
+    for (uint64_t i = 0; i < names->count; i++)
+        must(kv_delete(kv, names->destroy_keys + i * KEY_STRIDE, NAME_BYTES) == 0, "destroy");
+    uint64_t middle = now_ns();
+    kv_write_commit(kv);
+    *total += now_ns() - start;
+    *commit += now_ns() - middle;
+}
+
+static void find_all(struct kv *kv, const struct names *names)
+{
+    const double count = (double)names->finds;
+    struct kv_reader *reader = kv_read_begin(kv);
+    for (uint64_t i = 0; i < names->finds / 4; i++)
+        must(kv_get(reader, names->find_keys + i * KEY_STRIDE, NAME_BYTES) != NULL, "find");
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < names->finds; i++)
+        must(id_of(kv_get(reader, names->find_keys + i * KEY_STRIDE, NAME_BYTES)) ==
+                 names->wanted[i],
+             "a wrong record was found");
+    uint64_t middle = now_ns();
+    for (uint64_t i = 0; i < names->finds; i++)
+        must(kv_get(reader, names->missing_keys + i * KEY_STRIDE, NAME_BYTES) == NULL,
+             "a missing record was found");
+    result("find", names->count, (double)(middle - start) / count, "ns");
+    result("missing", names->count, (double)(now_ns() - middle) / count, "ns");
+    kv_read_end(reader);
+}
+
+static void measure_names(const char *dir, const char *variant, uint64_t n)
+{
+    struct names all = make_names(n);
+    const uint64_t rounds = n < 100000 ? 100000 / n : 1; /* so that small stores can be timed */
+    const double count = (double)(n * rounds);
+    uint64_t insert = 0, insert_commit = 0, destroy = 0, destroy_commit = 0;
+    struct kv *kv = kv_open(dir, variant, 1, n, 64);
+    for (uint64_t round = 0; round < rounds; round++) {
+        insert_all(kv, &all, &insert, &insert_commit);
+        if (round == rounds - 1)
+            find_all(kv, &all);
+        destroy_all(kv, &all, &destroy, &destroy_commit);
+    }
+    result("insert", n, (double)insert / count, "ns");
+    result("insert.commit_share", n, (double)insert_commit / count, "ns");
+    result("destroy", n, (double)destroy / count, "ns");
+    result("destroy.commit_share", n, (double)destroy_commit / count, "ns");
+    kv_close(kv);
+}
+
+/* ---- loading and committing ----------------------------------------------------------------- */
+
+static void load_records(struct kv *kv, uint64_t n, int sorted)
+{
+    char value[VALUE_BYTES_MAX], key[KEY_STRIDE];
+    uint32_t *order = sorted ? NULL : shuffled(n, 11);
+    kv_write_begin(kv);
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t id = sorted ? (uint32_t)i : order[i];
+        set_value(value, sizeof value, id);
+        snprintf(key, sizeof key, key_format, id);
+        must(kv_put(kv, key, KEY_BYTES, value, sizeof value) == 0, "load");
+    }
+    kv_write_commit(kv);
+    free(order);
+}
+
+static void load(const char *dir, const char *variant, uint64_t n, int sorted)
+{
+    char path[4096], metric[64];
+    const char *order = sorted ? "sorted" : "random";
+    sync();
+    uint64_t start = now_ns();
+    struct kv *kv = kv_open(dir, variant, 1, n, VALUE_BYTES_MAX);
+    load_records(kv, n, sorted);
+    kv_flush(kv);
+    double seconds = (double)(now_ns() - start) / 1e9;
+    snprintf(metric, sizeof metric, "load.%s", order);
+    result(metric, n, seconds, "s");
+    kv_close(kv);
+    if (kv_file() == NULL)
+        return;
+    snprintf(path, sizeof path, "%s/%s", dir, kv_file());
+    uint64_t size = file_bytes(path);
+    double raw = raw_write_seconds(dir, size);
+    snprintf(metric, sizeof metric, "load.%s.file", order);
+    result(metric, n, (double)size / 1e6, "MB");
+    snprintf(metric, sizeof metric, "load.%s.raw_same_bytes", order);
+    result(metric, n, raw, "s");
+    snprintf(metric, sizeof metric, "load.%s.over_raw", order); /* to be held against 0.2 */
+    result(metric, n, (seconds - raw) * 1e6 / (double)n, "s/1M");
+}
+
+static void commit(const char *dir, const char *variant, uint64_t updates, double limit_seconds)
+{
+    enum { RECORDS = 100000, COMMITS_MAX = 1000000 };
+    char value[VALUE_BYTES_MAX], key[KEY_STRIDE];
+    double *latency = (double *)must_alloc(COMMITS_MAX * sizeof *latency);
+    uint64_t seed = 5;
+    size_t count = 0;
+    struct kv *kv = kv_open(dir, variant, 1, RECORDS, VALUE_BYTES_MAX);
+    load_records(kv, RECORDS, 0);
+    kv_flush(kv);
+    sync();
+    uint64_t written = device_bytes(dir), begin = now_ns(), last = begin;
+    while (count < COMMITS_MAX && (double)(last - begin) < limit_seconds * 1e9) {
+        kv_write_begin(kv);
+        for (uint64_t i = 0; i < updates; i++) {
+            uint32_t id = (uint32_t)random_below(&seed, RECORDS);
+            set_value(value, sizeof value, id);
+            value[50] = (char)count;
+            snprintf(key, sizeof key, key_format, id);
+            must(kv_update(kv, key, KEY_BYTES, value, sizeof value) == 0, "update");
+        }
+        kv_write_commit(kv);
+        uint64_t now = now_ns();
+        latency[count++] = (double)(now - last) / 1e3;
+        last = now;
+    }
+    sync(); /* nothing is left unwritten that these commits dirtied */
+    written = device_bytes(dir) - written;
+    result("commit.p50", updates, percentile(latency, count, 50), "us");
+    result("commit.p99", updates, percentile(latency, count, 99), "us");
+    if (written != 0)
+        result("commit.device", updates, (double)written / (double)count / 1e3, "kB");
+    kv_close(kv);
+    free(latency);
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* Shared by all that read together, also between processes. */
+struct together {
+    pthread_barrier_t barrier;
+    double ns[64];
+};
+
+struct reading {
+    struct kv *kv;
+    struct together *together;
+    uint64_t records, reads, number;
+};
+
+static void *read_random(void *argument)
+{
+    const struct reading *reading = (const struct reading *)argument;
+    const uint64_t reads = reading->reads;
+    uint32_t *wanted = random_numbers(reads, reading->records, 1000 + reading->number);
+    char *keys = make_keys(key_format, wanted, reads, 1, 0);
+    struct kv_reader *reader = kv_read_begin(reading->kv);
+    for (uint64_t i = 0; i < reads; i++)
+        must(kv_get(reader, keys + i * KEY_STRIDE, KEY_BYTES) != NULL, "read");
+    pthread_barrier_wait(&reading->together->barrier);
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < reads; i++)
+        must(id_of(kv_get(reader, keys + i * KEY_STRIDE, KEY_BYTES)) == wanted[i], "wrong record");
+    reading->together->ns[reading->number] = (double)(now_ns() - start) / (double)reads;
+    kv_read_end(reader);
+    free(keys);
+    free(wanted);
+    return NULL;
+}
+
+static void read_with_threads(struct reading *reading, uint64_t count)
+{
+    pthread_t threads[64];
+    for (uint64_t i = 0; i < count; i++) {
+        reading[i].number = i;
+        must(pthread_create(&threads[i], NULL, read_random, &reading[i]) == 0, "pthread_create");
+    }
+    for (uint64_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void read_with_processes(struct reading *reading, uint64_t count, const char *dir,
+                                const char *variant)
+{
+    int status, bad = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        fflush(stdout);
+        pid_t pid = fork();
+        must(pid >= 0, "fork");
+        if (pid == 0) {
+            reading[i].number = i;
+            reading[i].kv = kv_open(dir, variant, 0, reading[i].records, VALUE_BYTES_MAX);
+            read_random(&reading[i]);
+            kv_close(reading[i].kv);
+            _exit(0);
+        }
+    }
+    while (wait(&status) > 0)
+        bad |= status;
+    must(bad == 0, "a reading process failed");
+}
+
+static void read_many(const char *dir, const char *variant, uint64_t n, int processes,
+                      uint64_t count)
+{
+    struct reading reading[64];
+    pthread_barrierattr_t shared;
+    char metric[64];
+    double mean = 0;
+    must(count >= 1 && count <= 64, "1 to 64 readers");
+    struct together *together = (struct together *)mmap(
+        NULL, sizeof *together, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    must(together != MAP_FAILED, "mmap");
+    pthread_barrierattr_init(&shared);
+    pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&together->barrier, &shared, (unsigned)count);
+    struct kv *kv = kv_open(dir, variant, 1, n, VALUE_BYTES_MAX);
+    load_records(kv, n, 0);
+    for (uint64_t i = 0; i < count; i++) {
+        reading[i].kv = kv;
+        reading[i].together = together;
+        reading[i].records = n;
+        reading[i].reads = n < 1000000 ? 200000 : 1000000;
+    }
+    if (processes) {
+        kv_close(kv);
+        read_with_processes(reading, count, dir, variant);
+    } else {
+        read_with_threads(reading, count);
+        kv_close(kv);
+    }
+    for (uint64_t i = 0; i < count; i++)
+        mean += together->ns[i] / (double)count;
+    snprintf(metric, sizeof metric, "read.%llu%s", (unsigned long long)count,
+             processes ? "processes" : "threads");
+    result(metric, n, mean, "ns");
+}
+
+static void view(const char *dir, const char *variant)
+{
+    enum { WARM = 10000, PAIRS = 1000000 };
+    struct kv *kv = kv_open(dir, variant, 1, 1000, VALUE_BYTES_MAX);
+    load_records(kv, 1000, 0);
+    for (int i = 0; i < WARM; i++)
+        kv_read_end(kv_read_begin(kv));
+    uint64_t start = now_ns();
+    for (int i = 0; i < PAIRS; i++)
+        kv_read_end(kv_read_begin(kv));
+    result("view.pair", 1, (double)(now_ns() - start) / (double)PAIRS, "ns");
+    kv_close(kv);
+}
+
+static void open_often(const char *dir, const char *variant, uint64_t n)
+{
+    enum { TIMES = 200 };
+    static double us[TIMES];
+    uint64_t seed = 3;
+    char key[KEY_STRIDE];
+    struct kv *kv = kv_open(dir, variant, 1, n, VALUE_BYTES_MAX);
+    load_records(kv, n, 0);
+    kv_flush(kv);
+    kv_close(kv);
+    for (int i = -3; i < TIMES; i++) {
+        uint32_t id = (uint32_t)random_below(&seed, n);
+        snprintf(key, sizeof key, key_format, id);
+        uint64_t start = now_ns();
+        kv = kv_open(dir, variant, 0, n, VALUE_BYTES_MAX);
+        struct kv_reader *reader = kv_read_begin(kv);
+        must(id_of(kv_get(reader, key, KEY_BYTES)) == id, "wrong record");
+        kv_read_end(reader);
+        kv_close(kv);
+        if (i >= 0)
+            us[i] = (double)(now_ns() - start) / 1e3;
+    }
+    result("open", n, percentile(us, TIMES, 50), "us");
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 3 ? argv[3] : "";
+    if (argc == 5 && strcmp(what, "names") == 0)
+        measure_names(argv[1], argv[2], number(argv[4]));
+    else if (argc == 6 && strcmp(what, "commit") == 0)
+        commit(argv[1], argv[2], number(argv[4]), strtod(argv[5], NULL));
+    else if (argc == 6 && strcmp(what, "load") == 0)
+        load(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "sorted") == 0);
+    else if (argc == 7 && strcmp(what, "read") == 0)
+        read_many(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "processes") == 0,
+                  number(argv[6]));
+    else if (argc == 4 && strcmp(what, "view") == 0)
+        view(argv[1], argv[2]);
+    else if (argc == 5 && strcmp(what, "open") == 0)
+        open_often(argv[1], argv[2], number(argv[4]));
+    else {
+        fprintf(stderr,
+                "usage: %s DIR VARIANT names N | commit UPDATES SECONDS | "
+                "load N sorted|random | read N threads|processes COUNT | view | open N\n",
+                argv[0]);
+        return 2;
+    }
+    return 0;
+}
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_holdfast.c - Holdfast: every record is a named object of plain bytes
+ *
+ * VARIANT is the index: set, hash or flat. With "-sync" each commit is followed by hf_sync: it is
+ * durable. Without, a commit survives the death of any process, but not that of the machine.
+ */
+#include <holdfast.h>
+
+#include "bench.h"
+
+struct kv {
+    hf_store *store;
+    hf_txn *txn;
+    int durable;
+};
+struct kv_reader;
+
+static struct kv *kv_open(const char *dir, const char *variant, int create, uint64_t count,
+                          size_t value_bytes)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    char path[4096];
+    struct kv *kv = (struct kv *)must_alloc(sizeof *kv);
+    (void)count;
+    (void)value_bytes;
+    options.mode = create ? HF_CREATE_NEW : HF_OPEN_EXISTING;
+    options.engine = HF_ENGINE_DIRECT;
+    options.index = strncmp(variant, "hash", 4) == 0   ? HF_INDEX_HASH
+                    : strncmp(variant, "flat", 4) == 0 ? HF_INDEX_FLAT
+                                                       : HF_INDEX_SET;
+    kv->durable = strstr(variant, "-sync") != NULL;
+    snprintf(path, sizeof path, "%s/store.hf", dir);
+    must(hf_open(path, &options, &kv->store) == 0, hf_last_error()->message);
+    return kv;
+}
+
+static void kv_close(struct kv *kv)
+{
+    must(hf_close(kv->store) == 0, hf_last_error()->message);
+    free(kv);
+}
+
+static inline void kv_write_begin(struct kv *kv)
+{
+    must(hf_begin(kv->store, &kv->txn) == 0, "hf_begin");
+}
+
+static inline void kv_write_commit(struct kv *kv)
+{
+    must(hf_commit(kv->txn) == 0, "hf_commit");
+    if (kv->durable)
+        must(hf_sync(kv->store) == 0, "hf_sync");
+}
+
+static inline int kv_put(struct kv *kv, const char *key, size_t key_bytes, const void *value,
+                         size_t value_bytes)
+{
+    void *object = hf_construct(kv->txn, key, NULL, value_bytes);
+    (void)key_bytes;
+    if (object == NULL)
+        return hf_last_error()->code;
+    memcpy(object, value, value_bytes);
+    return 0;
+}
+
+static inline int kv_update(struct kv *kv, const char *key, size_t key_bytes, const void *value,
+                            size_t value_bytes)
+{
+    const void *found = hf_find(hf_txn_view(kv->txn), key, NULL, NULL);
+    void *object = found == NULL ? NULL : hf_edit(kv->txn, found, value_bytes);
+    (void)key_bytes;
+    if (object == NULL)
+        return hf_last_error()->code;
+    memcpy(object, value, value_bytes);
+    return 0;
+}
+
+static inline int kv_delete(struct kv *kv, const char *key, size_t key_bytes)
+{
+    (void)key_bytes;
+    return hf_destroy(kv->txn, key);
+}
+
+static inline struct kv_reader *kv_read_begin(struct kv *kv)
+{
+    hf_view *view;
+    must(hf_view_begin(kv->store, &view) == 0, "hf_view_begin");
+    return (struct kv_reader *)view;
+}
+
+static inline void kv_read_end(struct kv_reader *reader)
+{
+    hf_view_end((hf_view *)reader);
+}
+
+static inline const void *kv_get(struct kv_reader *reader, const char *key, size_t key_bytes)
+{
+    (void)key_bytes;
+    return hf_find((hf_view *)reader, key, NULL, NULL);
+}
+
+static void kv_flush(struct kv *kv)
+{
+    must(hf_sync(kv->store) == 0, "hf_sync");
+}
+
+static const char *kv_file(void)
+{
+    return "store.hf";
+}
+
+#include "kv_bench.h"

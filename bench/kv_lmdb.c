@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* kv_lmdb.c - LMDB. VARIANT "sync" (its default: a commit is durable) or "nosync" (it survives the
+ * death of the process; after that of the machine the file may be damaged). */
+#include <lmdb.h>
+
+#include "bench.h"
+
+struct kv {
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi db;
+};
+struct kv_reader {
+    MDB_txn *txn;
+    MDB_dbi db;
+};
+static _Thread_local struct kv_reader this_reader;
+
+static void must_mdb(int code)
+{
+    if (code != 0)
+        give_up(mdb_strerror(code));
+}
+
+static struct kv *kv_open(const char *dir, const char *variant, int create, uint64_t count,
+                          size_t value_bytes)
+{
+    struct kv *kv = (struct kv *)must_alloc(sizeof *kv);
+    unsigned flags = strcmp(variant, "nosync") == 0 ? MDB_NOSYNC : 0;
+    (void)create;
+    must_mdb(mdb_env_create(&kv->env));
+    must_mdb(mdb_env_set_mapsize(kv->env, ((size_t)1 << 28) + count * (value_bytes + 400)));
+    must_mdb(mdb_env_open(kv->env, dir, flags, 0600));
+    must_mdb(mdb_txn_begin(kv->env, NULL, create ? 0 : MDB_RDONLY, &kv->txn));
+    must_mdb(mdb_dbi_open(kv->txn, NULL, 0, &kv->db));
+    must_mdb(mdb_txn_commit(kv->txn));
+    return kv;
+}
+
+static void kv_close(struct kv *kv)
+{
+    mdb_env_close(kv->env);
+    free(kv);
+}
+
+static inline void kv_write_begin(struct kv *kv)
+{
+    must_mdb(mdb_txn_begin(kv->env, NULL, 0, &kv->txn));
+}
+
+static inline void kv_write_commit(struct kv *kv)
+{
+    must_mdb(mdb_txn_commit(kv->txn));
+}
+
+static inline int put(struct kv *kv, const char *key, size_t key_bytes, const void *value,
+                      size_t value_bytes, unsigned flags)
+{
+    MDB_val k, v;
+    k.mv_size = key_bytes;
+    k.mv_data = (void *)(uintptr_t)key;
+    v.mv_size = value_bytes;
+    v.mv_data = (void *)(uintptr_t)value;
+    return mdb_put(kv->txn, kv->db, &k, &v, flags);
+}
+
+static inline int kv_put(struct kv *kv, const char *key, size_t key_bytes, const void *value,
+                         size_t value_bytes)
+{
+    return put(kv, key, key_bytes, value, value_bytes, MDB_NOOVERWRITE);
+}
+
+static inline int kv_update(struct kv *kv, const char *key, size_t key_bytes, const void *value,
+                            size_t value_bytes)
+{
+    return put(kv, key, key_bytes, value, value_bytes, 0);
+}
+
+static inline int kv_delete(struct kv *kv, const char *key, size_t key_bytes)
+{
+    MDB_val k;
+    k.mv_size = key_bytes;
+    k.mv_data = (void *)(uintptr_t)key;
+    return mdb_del(kv->txn, kv->db, &k, NULL);
+}
+
+static inline struct kv_reader *kv_read_begin(struct kv *kv)
+{
+    this_reader.db = kv->db;
+    must_mdb(mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &this_reader.txn));
+    return &this_reader;
+}
+
+static inline void kv_read_end(struct kv_reader *reader)
+{
+    mdb_txn_abort(reader->txn);
+}
+
+static inline const void *kv_get(struct kv_reader *reader, const char *key, size_t key_bytes)
+{
+    MDB_val k, v;
+    k.mv_size = key_bytes;
+    k.mv_data = (void *)(uintptr_t)key;
+    return mdb_get(reader->txn, reader->db, &k, &v) == 0 ? v.mv_data : NULL;
+}
+
+static void kv_flush(struct kv *kv)
+{
+    must_mdb(mdb_env_sync(kv->env, 1));
+}
+
+static const char *kv_file(void)
+{
+    return "data.mdb";
+}
+
+#include "kv_bench.h"

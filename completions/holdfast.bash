@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+# bash completion for holdfast
+_holdfast() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
+    local commands="create put get ls rm import export stat fsck grow shrink"
+    local options=""
+    COMPREPLY=()
+    if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
+        command=fsck
+    elif [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=($(compgen -W "$commands help --help --version" -- "$current"))
+        return
+    fi
+    case $previous in
+    --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit" -- "$current")); return ;;
+    --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
+    --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
+    esac
+    case $command in
+    create) options="--size --max-size --allocator --index --layout --layout-version --mode --json --quiet --help" ;;
+    put) options="--value --program --no-replace --force --create --wait --json --quiet --help" ;;
+    get) options="--output --wait --json --quiet --help" ;;
+    ls) options="--long --unique --null --wait --json --quiet --help" ;;
+    rm) options="--prefix --force --wait --json --quiet --help" ;;
+    import) options="--prefix --batch --replace --force --create --keep-going --wait --json --quiet --help" ;;
+    export) options="--prefix --force --all --wait --json --quiet --help" ;;
+    stat) options="--brief --wait --json --quiet --help" ;;
+    fsck) options="--repair --no-repair --progress --no-progress --findings-max --json --quiet --help" ;;
+    grow) options="--json --quiet --help" ;;
+    shrink) options="--json --quiet --help" ;;
+    help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;
+    esac
+    case $current in
+    -*) COMPREPLY=($(compgen -W "$options" -- "$current")) ;;
+    *) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    esac
+}
+complete -F _holdfast holdfast fsck.holdfast

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * object.h - types and objects
+ *
+ * An object is an array of count elements of a type. It is named (found by name), unique (one for
+ * each type name) or anonymous (reached through a reference stored elsewhere). Types are registered
+ * in the store by name and version when first used; a later use must describe the same type.
+ *
+ * Example
+ *
+ *   struct node { hf_ref next; uint64_t key; };
+ *   static const hf_type node_type;
+ *   static const hf_field node_refs[] = {{offsetof(struct node, next), HF_FIELD_REF, &node_type}};
+ *   static const hf_type node_type = {"node", 1, sizeof(struct node), 8, 0, node_refs, 1};
+ *
+ *   struct node *n = hf_new(txn, &node_type, 1);
+ *   struct list *l = hf_construct(txn, "lists/main", &list_type, 1);
+ *   if (n == NULL || l == NULL) { hf_abort(txn); return hf_last_error()->code; }
+ *   l->head = hf_ref_of(hf_txn_view(txn), n);
+ *
+ * Caveats
+ *
+ *   - New objects are zeroed. There are no destructors: destroying an object frees its own memory
+ *     only, not what it refers to.
+ *   - What is destroyed stays allocated until the transaction ends.
+ *   - hf_type and hf_field structs are read during the call only; they may be temporary.
+ *   - A NULL type means plain bytes: size 1, alignment 16.
+ */
+#ifndef HOLDFAST_OBJECT_H
+#define HOLDFAST_OBJECT_H
+
+#include "txn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { /* hf_field.kind */
+    HF_FIELD_REF = 0, /* an hf_ref; target NULL = to anything                                     */
+    HF_FIELD_PTR = 1  /* a self-relative pointer, HF_PTR                                          */
+};
+enum { /* hf_type.flags */
+    HF_TYPE_BLOB = 1  /* bytes that hold no references of any kind: may be moved                  */
+};
+
+struct hf_type;
+typedef struct hf_field {
+    uint32_t offset;              /* in bytes, from the start of an element                       */
+    uint32_t kind;
+    const struct hf_type *target;
+} hf_field;
+
+typedef struct hf_type {
+    const char *name;
+    uint32_t version, size_bytes, align_bytes, flags; /* align 0 = 16; a power of two, <= 64 KiB  */
+    const hf_field *refs;                             /* the pointer fields                       */
+    size_t ref_count;
+} hf_type;
+
+/*
+ * hf_construct - makes a named object of count zeroed elements (0 = an empty array).
+ * Errors: HF_ENAME, HF_EEXIST, HF_ETYPE (registered differently, or a bad descriptor),
+ * HF_EOVERFLOW, HF_ENOSPC, HF_EFULL, HF_ENOINDEX (finding and destroying in a null index is
+ * HF_ENOTFOUND), HF_EINVAL (a buffer less aligned than the type), HF_ENOMEM; nothing has changed
+ * then.
+ */
+HF_API void *hf_construct(hf_txn *txn, const char *name, const hf_type *type, size_t count);
+
+/*
+ * hf_find_or_construct - the object of that name, made if there is none.
+ * One that exists is announced as if by hf_edit and must have this type (HF_ETYPE); its count may
+ * differ. *created (may be NULL) tells which.
+ */
+HF_API void *hf_find_or_construct(hf_txn *txn, const char *name, const hf_type *type, size_t count,
+                                  int *created);
+
+/*
+ * hf_init_fn - sets element number index of a new array; not 0 stops the construction, which is
+ * then undone, and is returned as hf_last_error()->os_errno with HF_ECANCELLED.
+ */
+typedef int (*hf_init_fn)(void *element, size_t index, void *argument);
+
+/* hf_construct_with - hf_construct, then init (may be NULL) for each element in order. A NULL name
+ * makes an anonymous object. */
+HF_API void *hf_construct_with(hf_txn *txn, const char *name, const hf_type *type, size_t count,
+                               hf_init_fn init, void *argument);
+
+/*
+ * hf_find - the named object, or NULL: HF_ENOTFOUND, HF_ETYPE (another type or version than asked
+ * for; type NULL = any), HF_ENAME, HF_ECORRUPT. *count (may be NULL) is its number of elements.
+ */
+HF_API const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count);
+
+/* The same for the one object of a type; the type's name is the key. type is not NULL. */
+HF_API void *hf_construct_unique(hf_txn *txn, const hf_type *type, size_t count);
+HF_API void *hf_find_or_construct_unique(hf_txn *txn, const hf_type *type, size_t count,
+                                         int *created);
+HF_API const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count);
+HF_API int hf_destroy_unique(hf_txn *txn, const hf_type *type);
+
+/* hf_new - an anonymous object. Errors: as hf_construct, less those of the name. */
+HF_API void *hf_new(hf_txn *txn, const hf_type *type, size_t count);
+
+/* hf_destroy - destroys the named object. Errors: HF_ENOTFOUND, HF_ENAME, HF_ENOSPC,
+ * HF_ECORRUPT. */
+HF_API int hf_destroy(hf_txn *txn, const char *name);
+
+/* hf_destroy_ptr - destroys the object at this address, of whichever kind. Errors: HF_EPTR, and as
+ * hf_destroy. */
+HF_API int hf_destroy_ptr(hf_txn *txn, const void *object);
+
+/* ---- looking around -------------------------------------------------------------------------- */
+
+enum { /* hf_object_info.kind */
+    HF_KIND_NAMED = 1,
+    HF_KIND_UNIQUE = 2,
+    HF_KIND_ANONYMOUS = 3
+};
+
+typedef struct hf_object_info {
+    const void *object;
+    const char *name;        /* named: its name; unique: its type's name; anonymous: NULL         */
+    const char *type_name;   /* "" for plain bytes                                                */
+    uint64_t count;          /* elements                                                          */
+    uint64_t size_bytes;     /* of all elements                                                   */
+    uint64_t footprint_bytes;/* with name, headers and rounding                                   */
+    uint32_t kind, type_version;
+} hf_object_info;
+
+/* hf_object_at - name, count, kind and type of the object at this address. Errors: HF_EPTR. */
+HF_API int hf_object_at(hf_view *view, const void *object, hf_object_info *out);
+
+/* A place in an iteration. Good until its view ends or a name is added or removed. */
+typedef struct hf_cursor {
+    const char *prefix;  /* only names that begin with this; NULL = all                           */
+    uint64_t opaque[4];
+} hf_cursor;
+#define HF_CURSOR_INIT                                                                             \
+    { NULL, {0, 0, 0, 0} }
+
+/*
+ * hf_next_named, hf_next_unique - the next object: 1 and *out, 0 at the end, or HF_ECORRUPT.
+ * In name order for the set and flat indexes. With a prefix an ordered index starts right there.
+ * hf_next_object - the next object of any kind, in address order; HF_ENOTSUP with a prefix.
+ *
+ *   hf_cursor cursor = HF_CURSOR_INIT; hf_object_info info; int more;
+ *   for (cursor.prefix = "a/"; (more = hf_next_named(view, &cursor, &info)) == 1;) puts(info.name);
+ */
+HF_API int hf_next_named(hf_view *view, hf_cursor *cursor, hf_object_info *out);
+HF_API int hf_next_unique(hf_view *view, hf_cursor *cursor, hf_object_info *out);
+HF_API int hf_next_object(hf_view *view, hf_cursor *cursor, hf_object_info *out);
+
+/* Number of named and unique objects. */
+HF_API uint64_t hf_count_named(hf_view *view);
+HF_API uint64_t hf_count_unique(hf_view *view);
+
+/* hf_reserve_named, hf_reserve_unique - makes room in the index for count names in all, so that
+ * later inserts needn't grow it. hf_shrink_indexes gives unused index memory back.
+ * Errors: HF_ENOSPC, HF_EFULL, HF_ENOMEM. Idea: Boost's advanced index functions. */
+HF_API int hf_reserve_named(hf_txn *txn, uint64_t count);
+HF_API int hf_reserve_unique(hf_txn *txn, uint64_t count);
+HF_API int hf_shrink_indexes(hf_txn *txn);
+
+typedef struct hf_type_info {
+    const char *name;
+    uint32_t version, size_bytes, align_bytes, flags, ref_count, id;
+} hf_type_info;
+
+/* hf_next_type - the next registered type: 1 and *out, 0 at the end, or HF_ECORRUPT. */
+HF_API int hf_next_type(hf_view *view, hf_cursor *cursor, hf_type_info *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

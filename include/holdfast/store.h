@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - opening and closing stores
+ *
+ * A store lies in one of four backings: a file, shared memory (a file on tmpfs), a heap block or a
+ * buffer of the caller's. The same functions serve all four.
+ *
+ * Example
+ *
+ *   hf_options options = HF_OPTIONS_INIT;
+ *   options.mode = HF_CREATE_NEW;
+ *   options.size_initial_bytes = 64 << 20;
+ *   options.layout = "org.example.catalogue";
+ *   hf_store *store;
+ *   if (hf_open("catalogue.hf", &options, &store) != 0) { ... hf_last_error()->message ... }
+ *   ...
+ *   hf_close(store);
+ *
+ * Caveats
+ *
+ *   - While a store is open two files stand beside it, NAME-lock and (once written) NAME-undo. They
+ *     belong to it: don't remove or copy them. After the last hf_close they are gone, and the file
+ *     alone is the store. To copy a store, close it.
+ *   - A process opens a store once (HF_EALREADYOPEN) and shares the handle between its threads.
+ *   - Access is through one name; a symbolic link is followed, a second hard link is refused while
+ *     the store is open (HF_EOTHERPATH).
+ */
+#ifndef HOLDFAST_STORE_H
+#define HOLDFAST_STORE_H
+
+#include "error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { /* hf_options.mode */
+    HF_OPEN_OR_CREATE = 0,
+    HF_OPEN_EXISTING = 1, /* HF_ENOENT where there is none                                        */
+    HF_CREATE_NEW = 2,    /* HF_EEXIST where there is one                                         */
+    HF_READ_ONLY = 3,     /* views only; the file is never written                                */
+    HF_COPY_ON_WRITE = 4  /* transactions change private memory, the file is never written        */
+};
+enum { /* hf_options.engine */
+    HF_ENGINE_LOG = 0,    /* the backing's default; until the log engine is there, direct         */
+    HF_ENGINE_DIRECT = 1  /* edits in place, undone from an undo list                             */
+};
+enum { /* hf_options.durability; the direct engine takes all three alike                          */
+    HF_SYNC = 0,
+    HF_LAZY = 1,
+    HF_NOSYNC = 2
+};
+enum { /* hf_options.allocator */
+    HF_ALLOC_DEFAULT = 0, /* as recorded; for a new store the best there is, now best fit         */
+    HF_ALLOC_BEST_FIT = 1,/* balanced tree by size; all sizes, O(log n)                           */
+    HF_ALLOC_SEQ_FIT = 2  /* address-ordered list; smallest code, O(n): for small segments        */
+};
+enum { /* hf_options.index */
+    HF_INDEX_SET = 0,     /* ordered by name: prefix scans and iteration in order                 */
+    HF_INDEX_HASH = 1,    /* fastest find; iteration in no order                                  */
+    HF_INDEX_FLAT = 2,    /* one sorted array: compact, slow to change                            */
+    HF_INDEX_NULL = 3     /* no names at all: HF_ENOINDEX                                         */
+};
+
+typedef struct hf_options {
+    uint32_t mode;
+    uint32_t engine;
+    uint32_t durability;
+    uint32_t allocator;
+    uint32_t index;       /* on an existing store HF_INDEX_SET (0) means as recorded              */
+    uint32_t permissions; /* mode of a new file; 0 = 0644 less the umask, else exact              */
+    uint64_t size_initial_bytes; /* segment size of a new store; 0 = 1 MiB                        */
+    uint64_t size_max_bytes;     /* whole pages; 0 = 1 TiB, less where it can't be had */
+    int64_t lock_timeout_ms;     /* 0 = wait for ever, < 0 = do not wait                          */
+    const char *layout;          /* application's layout name, up to 63 bytes; NULL = any         */
+    uint32_t layout_version;     /* checked when layout is given                                  */
+    uint64_t reserved[8];        /* zero                                                          */
+} hf_options;
+
+#define HF_OPTIONS_INIT                                                                            \
+    { 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, {0, 0, 0, 0, 0, 0, 0, 0} }
+
+/*
+ * hf_open - opens or creates the store in a file.
+ *
+ * options may be NULL: everything default. On success *out is a handle for hf_close. Engine,
+ * allocator and index are recorded at creation; on an existing store 0 means as recorded and any
+ * other value must be the recorded one (HF_EMISMATCH). size_max_bytes too is recorded at creation
+ * and ignored afterwards. options.lock_timeout_ms bounds the wait for a process that has the file
+ * to itself for a moment, and later every hf_begin and hf_view_begin on this handle.
+ *
+ * If a process died inside a transaction, that is rolled back first: hf_recovery_info tells.
+ * A new store is complete and synced before its name appears; of two racing creators one wins and
+ * both open its store (HF_CREATE_NEW: the loser gets HF_EEXIST).
+ *
+ * HF_READ_ONLY needs no permission to write: it uses the lock file where it can, and where it can't
+ * it keeps writers out while it is open (their hf_open returns HF_EBUSY) and is itself refused with
+ * HF_EBUSY while one is there. HF_COPY_ON_WRITE always does so. Such handles stand in no table, so
+ * the HF_EBUSY they cause names no process (pid 0).
+ *
+ * Errors: HF_EINVAL, HF_ENOENT, HF_EEXIST, HF_EACCES, HF_EBUSY (pid in hf_last_error),
+ * HF_EALREADYOPEN, HF_EOTHERPATH, HF_EMISMATCH, HF_ELAYOUT, HF_ENOTSTORE, HF_ETRUNCATED, HF_ENEWER,
+ * HF_EENDIAN, HF_EPAGESIZE, HF_ECORRUPT, HF_ETORN, HF_ESIDECAR, HF_ENETFS, HF_EADDRSPACE,
+ * HF_EPROCESSES, HF_ENOSPC, HF_EIO, HF_ENOMEM. Idea: Boost.Interprocess's managed_mapped_file.
+ */
+HF_API int hf_open(const char *path, const hf_options *options, hf_store **out);
+
+/*
+ * hf_open_heap - a store in memory of its own: fast scratch space with the whole API.
+ * size_bytes is its first size; it grows up to options->size_max_bytes if that is larger. Gone at
+ * hf_close. Errors: HF_EINVAL, HF_ENOMEM, HF_EADDRSPACE, HF_EFULL (too small), HF_ENOTSUP (a mode
+ * other than creating). Idea: managed_heap_memory.
+ */
+HF_API int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out);
+
+/*
+ * hf_open_buffer - a store in the caller's memory, which must outlive the handle.
+ * The buffer is aligned to 64 bytes. Modes HF_CREATE_NEW and HF_OPEN_OR_CREATE make a new store in
+ * it (the latter only if it holds none), HF_OPEN_EXISTING opens one that an earlier handle left,
+ * also at another address and in a copy. One handle at a time (HF_EALREADYOPEN). Nothing in it can
+ * have more alignment than the buffer has: asking for it is HF_EINVAL, and a copy must be aligned
+ * as the original was if its objects need it. Errors: HF_EINVAL, HF_ENOMEM, HF_ENOTSTORE, HF_EFULL (too small),
+ * HF_ECORRUPT, HF_ETRUNCATED, HF_EENDIAN, HF_EMISMATCH, HF_ELAYOUT, HF_ENOTSUP (read-only,
+ * copy-on-write). Idea: managed_external_buffer.
+ */
+HF_API int hf_open_buffer(void *buffer, size_t size_bytes, const hf_options *options,
+                          hf_store **out);
+
+/*
+ * hf_close - ends the handle; NULL is allowed. An open transaction of the caller's is aborted, and
+ * views must have ended. The last process to close syncs the file, marks it clean and removes its
+ * sidecars. Whatever it returns, the handle is gone.
+ * Errors: HF_EIO, HF_ENOSPC (the store was left as after a kill: the next hf_open recovers it).
+ */
+HF_API int hf_close(hf_store *store);
+
+/*
+ * hf_remove - removes a store's file, then its sidecars. Refused at once while anyone has
+ * it open. Damaged stores are removed, files that never were stores are not.
+ * Errors: HF_EBUSY, HF_ENOENT, HF_EACCES, HF_EALREADYOPEN, HF_ENOTSTORE, HF_EINVAL, HF_EIO.
+ */
+HF_API int hf_remove(const char *path);
+
+/*
+ * hf_sync - everything committed before the call is on stable storage when it returns.
+ * On the direct engine this takes the writer's place for the duration (a transaction that is open
+ * is not in what is synced): HF_ENESTED inside one, HF_EDEADLOCK inside a view, HF_EBUSY on a timeout. No effect on heap and
+ * buffer backings, and read-only handles. Errors: those, HF_EFORKED, and HF_EIO: assume that nothing
+ * since the last successful call is durable.
+ */
+HF_API int hf_sync(hf_store *store);
+
+/* ---- sizes and state ------------------------------------------------------------------------- */
+
+typedef struct hf_store_info {
+    uint32_t mode, engine, allocator, index;  /* as open: HF_ALLOC_DEFAULT is resolved            */
+    uint32_t format_version, page_size_bytes;
+    uint8_t uuid[16];                         /* of creation                                      */
+    char layout[64];
+    uint32_t layout_version, is_file;
+    uint64_t created_ns;                      /* since 1970                                       */
+    uint64_t size_bytes;                      /* the segment: what the allocator may use now      */
+    uint64_t size_max_bytes;                  /* what it may become                               */
+    uint64_t mapped_bytes;                    /* address space this process reserved              */
+    uint64_t file_bytes, disk_bytes;          /* length, and blocks held on the disk; 0: no file  */
+    uint64_t live_bytes, live_blocks;         /* allocated, with their block headers              */
+    uint64_t free_bytes, free_blocks;         /* below the used end, with their block headers     */
+    uint64_t tail_bytes;                      /* never used or given back, above the used end     */
+    uint64_t used_end_bytes;                  /* what shrink_to_fit would leave of the segment    */
+    uint64_t largest_free_bytes;              /* largest hf_alloc that fits without growing       */
+    uint64_t named_count, unique_count, anonymous_count, raw_count, type_count;
+} hf_store_info;
+
+/* hf_info - all of the above, from one consistent moment. Takes a view. Errors: as
+ * hf_view_begin. */
+HF_API int hf_info(hf_store *store, hf_store_info *out);
+
+typedef struct hf_recovery {
+    uint64_t recoveries;      /* transactions of dead processes that this handle rolled back      */
+    uint64_t cold;            /* how many of them at hf_open, before anyone else was there        */
+    uint64_t undone_ranges;   /* ranges restored, over all of them                                */
+    uint64_t undone_bytes;    /* and bytes                                                        */
+    int64_t last_pid;         /* process whose transaction was rolled back last, 0 = none         */
+    uint64_t last_ns;         /* when, since 1970                                                 */
+} hf_recovery;
+
+/* hf_recovery_info - what this handle found and rolled back. Cannot fail but for HF_EINVAL. */
+HF_API int hf_recovery_info(hf_store *store, hf_recovery *out);
+
+/*
+ * hf_dirty_bytes - memory that private changes of a HF_COPY_ON_WRITE handle hold, in whole pages.
+ * Errors: HF_ENOTSUP in other modes.
+ */
+HF_API int hf_dirty_bytes(hf_store *store, uint64_t *out_bytes);
+
+/*
+ * hf_save_as - writes what a view of this handle shows to a new, closed store with its own uuid,
+ * synced and published under its name at the end. Works in every mode and backing. permissions as
+ * in hf_options. Errors: HF_EEXIST, HF_ENOENT (the directory), HF_ENOSPC, HF_EIO, HF_EACCES,
+ * HF_ENOTSUP (inside a transaction that has freed something), and those of hf_view_begin.
+ */
+HF_API int hf_save_as(hf_store *store, const char *path, uint32_t permissions);
+
+/*
+ * hf_grow - makes a closed store's segment extra_bytes larger (rounded up to pages), up to its
+ * size_max_bytes. An open store grows by itself; this reserves the room on the disk beforehand.
+ * Errors: HF_EBUSY (someone has it open), HF_EALREADYOPEN, HF_EFULL, HF_ENOSPC, and as hf_open.
+ */
+HF_API int hf_grow(const char *path, uint64_t extra_bytes);
+
+/*
+ * hf_shrink_to_fit - cuts a closed store at its used end. Nothing moves, so free space between
+ * live blocks stays. Errors: as hf_grow.
+ */
+HF_API int hf_shrink_to_fit(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

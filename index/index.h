@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * index.h - the contract every name index fulfils
+ *
+ * An index maps names (1..65535 bytes, any bytes but compared as unsigned; no NUL needed) to
+ * entries. An entry is a struct hf__index_node with the name's bytes right behind it, both inside a
+ * block of the entry's owner: the index is intrusive and never copies a name. Its state is a struct
+ * hf__index_root in the segment plus the nodes, plus (hash, flat) arrays it takes through the edit
+ * door's allocate. Nothing is kept in process memory. Not thread-safe by itself.
+ *
+ * Invariants, checked by check():
+ *   I1  every entry is reached exactly once, and root.count is their number
+ *   I2  the order (set, flat) or the place (hash) of each entry is that of its name
+ *   I3  every link leads to a node that valid() accepts
+ *
+ * Safety: find and next follow links from the file, which may be damaged. They check bounds
+ * (hf__in_segment), alignment (16) and length of path, and return HF_ECORRUPT, never crash or loop.
+ *
+ * Undo: mutating calls follow segment.h's two-step rule and change nothing on an error.
+ */
+#ifndef HF_INDEX_INDEX_H
+#define HF_INDEX_INDEX_H
+
+#include "base/check.h"
+#include "base/segment.h"
+#include "index_format.h"
+
+struct hf__index_ops;
+
+struct hf__index {
+    struct hf__segment *seg;
+    uint64_t root;                   /* offset of its struct hf__index_root                      */
+    const struct hf__index_ops *ops;
+};
+
+/* A place in an iteration: starts as all zero. */
+struct hf__index_cursor {
+    uint64_t node;                   /* last entry returned                                      */
+    uint64_t position;               /* hash: bucket, flat: array index                          */
+    uint64_t started;
+    uint64_t steps;                  /* entries returned so far: more than root.count is damage  */
+};
+
+struct hf__index_ops {
+    uint32_t kind;                   /* HF_INDEX_..., recorded in the file                       */
+    const char *name;                /* "set"                                                    */
+    bool ordered;                    /* next() yields names in byte order                        */
+
+    int (*init)(struct hf__index *index);                    /* the root is zeroed already       */
+    /* 0 and *out, HF_ENOTFOUND, HF_ECORRUPT; null index: HF_ENOTFOUND. Records no error text for
+     * HF_ENOTFOUND: it is an everyday answer. */
+    int (*find)(const struct hf__index *index, const void *name, size_t size_bytes, hf_ref *out);
+    /* The node's name_bytes and name are set; its links are the index's to set. 0, HF_EEXIST,
+     * HF_ENOSPC, HF_EFULL, HF_ENOMEM, HF_ECORRUPT, null index: HF_ENOINDEX. */
+    int (*insert)(struct hf__index *index, hf_ref node);
+    int (*erase)(struct hf__index *index, hf_ref node);      /* 0, HF_ECORRUPT (not in it)       */
+    /* Room for count entries in all; giving unused memory back. Set: nothing to do. */
+    int (*reserve)(struct hf__index *index, uint64_t count);
+    int (*shrink)(struct hf__index *index);
+    /* Positions the cursor so that next() yields entries whose name begins with the prefix. An
+     * ordered index goes straight to the first; next() ends behind the last. prefix NULL = all. */
+    int (*next)(const struct hf__index *index, struct hf__index_cursor *cursor, const void *prefix,
+                size_t prefix_bytes, hf_ref *out);           /* 1, 0 at the end, HF_ECORRUPT     */
+    /* I1..I3, bounded whatever the bytes are: at most entries_max entries are visited. valid(user,
+     * node) tells whether a node is a true entry (it reports itself). Returns the number
+     * visited. */
+    uint64_t (*check)(const struct hf__index *index, uint64_t entries_max, struct hf__check *check,
+                      bool (*valid)(void *user, hf_ref node), void *user);
+    /* Calls owned(user, block) for each block the index took through the door (fsck: such a block
+     * is in use). Bounded; blocks with senseless offsets are passed on as they are. */
+    void (*blocks)(const struct hf__index *index, void (*owned)(void *user, hf_ref block),
+                   void *user);
+};
+
+extern const struct hf__index_ops hf__index_set, hf__index_hash, hf__index_flat, hf__index_null;
+const struct hf__index_ops *hf__index_by_kind(uint32_t kind);   /* NULL if unknown                */
+
+static inline const struct hf__index_root *hf__index_root_of(const struct hf__index *index)
+{
+    return (const struct hf__index_root *)hf__at(index->seg, index->root);
+}
+static inline const struct hf__index_node *hf__index_node_at(const struct hf__segment *seg,
+                                                             hf_ref r)
+{
+    return (const struct hf__index_node *)hf__at(seg, r);
+}
+static inline const char *hf__index_name_at(const struct hf__segment *seg, hf_ref node)
+{
+    return (const char *)hf__at(seg, node + sizeof(struct hf__index_node));
+}
+/* May this be followed? Offset aligned, node and name (and one more byte) inside the segment. */
+bool hf__index_node_ok(const struct hf__segment *seg, hf_ref node);
+/* <0, 0, >0 by unsigned bytes, then by length. */
+int hf__index_compare(const void *a, size_t a_bytes, const void *b, size_t b_bytes);
+
+#endif

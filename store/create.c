@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * create.c - making a new store
+ *
+ * A new file is written whole under a spare name, synced, and then given its name with
+ * RENAME_NOREPLACE: nobody ever sees half a store, and of two who create at once one is told
+ * EEXIST. The segment is formatted in plain memory, by the same allocator and index that will use
+ * it later, and copied out: the format has one source.
+ */
+#include "store.h"
+
+#include "base/hash.h"
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIZE_MAX_DEFAULT (UINT64_C(1) << 40)
+#define SIZE_MAX_LIMIT (UINT64_C(1) << 47)
+#define SIZE_INITIAL_DEFAULT (UINT64_C(1) << 20)
+#define FORMAT_BYTES ((uint64_t)65536) /* more than an empty segment ever uses                    */
+
+int hf__constants_new(struct hf__constants *out, const hf_options *options,
+                      uint64_t size_max_bytes)
+{
+    memset(out, 0, sizeof *out);
+    if (size_max_bytes > SIZE_MAX_LIMIT)
+        return hf__fail(HF_EINVAL, "size_max_bytes is over 128 TiB");
+    hf__random_bytes(out->uuid, sizeof out->uuid);
+    out->created_ns = hf__os->wall_ns();
+    out->salt = hf__hash(out->uuid, sizeof out->uuid, out->created_ns);
+    out->size_max_bytes = size_max_bytes;
+    out->engine = HF_ENGINE_DIRECT;
+    out->allocator = hf__allocator_by_kind(options->allocator)->kind;
+    out->index = options->index;
+    if (options->layout != NULL) {
+        memcpy(out->layout, options->layout, strlen(options->layout));
+        out->layout_version = options->layout_version;
+    }
+    hf__constants_seal(out);
+    return 0;
+}
+
+/* ---- formatting a segment in plain memory ---------------------------------------------------- */
+
+static int plain_reserve(struct hf__segment *seg, uint64_t cost_bytes)
+{
+    (void)seg;
+    (void)cost_bytes;
+    return 0;
+}
+
+static void plain_edit(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes)
+{
+    (void)seg;
+    (void)offset;
+    (void)size_bytes;
+}
+
+static int plain_grow(struct hf__segment *seg, uint64_t size_bytes)
+{
+    return hf__fail(HF_EFULL, "%llu bytes don't hold %llu", (unsigned long long)seg->size_bytes,
+                    (unsigned long long)size_bytes);
+}
+
+static int plain_allocate(struct hf__segment *seg, uint64_t size_bytes, hf_ref *out)
+{
+    struct hf__heap *heap = seg->owner;
+    struct hf__alloc_request request = {size_bytes, 16, 0, HF__BLOCK_SYSTEM};
+    return heap->algorithm->allocate(heap, &request, out, NULL);
+}
+
+static int plain_release(struct hf__segment *seg, hf_ref block)
+{
+    struct hf__heap *heap = seg->owner;
+    return heap->algorithm->free(heap, block);
+}
+
+static const struct hf__door plain_door = {plain_reserve, plain_edit, plain_grow, plain_allocate,
+                                           plain_release};
+
+int hf__format_segment(unsigned char *base, uint64_t size_bytes,
+                       const struct hf__constants *constants)
+{
+    struct hf__heap heap;
+    struct hf__segment seg = {base, size_bytes, constants->salt, &plain_door, &heap};
+    if (size_bytes < HF__SEGMENT_BYTES_MIN)
+        return hf__fail(HF_EFULL, "a store takes at least %u bytes", HF__SEGMENT_BYTES_MIN);
+    struct hf__segment_header *header = (struct hf__segment_header *)base;
+    memset(header, 0, sizeof *header);
+    header->magic = HF__SEGMENT_MAGIC;
+    header->size_bytes = size_bytes;
+    header->constants = *constants;
+    heap = (struct hf__heap){&seg, HF__HEAP_ROOT, hf__allocator_by_kind(constants->allocator)};
+    int code = heap.algorithm->init(&heap, HF__FIRST_BLOCK);
+    const uint64_t roots[2] = {HF__NAMED_ROOT, HF__UNIQUE_ROOT};
+    for (int i = 0; code == 0 && i < 2; i++) {
+        struct hf__index index = {&seg, roots[i], hf__index_by_kind(constants->index)};
+        code = index.ops->init(&index);
+    }
+    return code;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* Opens a new file of a spare name beside path; the name is malloc'ed. A descriptor, or a code. */
+static int temporary_open(const char *path, uint32_t permissions, char **out_name)
+{
+    uint32_t salt;
+    hf__random_bytes(&salt, sizeof salt);
+    size_t room = strlen(path) + 40;
+    char *name = malloc(room);
+    if (name == NULL)
+        return hf__fail(HF_ENOMEM, "a file name");
+    snprintf(name, room, "%s.new-%ld-%08x", path, (long)getpid(), salt);
+    int fd = hf__os->open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+                          permissions == 0 ? 0644 : 0600);
+    if (fd < 0) {
+        int code = hf__fail_os(errno, path, "creating");
+        free(name);
+        return code;
+    }
+    if (permissions != 0 && hf__os->fchmod(fd, (mode_t)(permissions & 07777)) != 0) {
+        int code = hf__fail_os(errno, path, "fchmod");
+        hf__os->close(fd);
+        hf__os->unlink(name);
+        free(name);
+        return code;
+    }
+    *out_name = name;
+    return fd;
+}
+
+static int publish(int fd, const char *temporary, const char *path)
+{
+    if (hf__os->fsync(fd) != 0)
+        return hf__fail_os(errno, path, "fsync");
+    if (hf__os->rename_new(temporary, path) != 0)
+        return hf__fail_os(errno, path, "naming the new store");
+    if (hf__sync_directory_of(path) != 0)
+        return hf__fail_os(errno, path, "syncing the directory");
+    return 0;
+}
+
+int hf__create_with(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what)
+{
+    char *temporary = NULL;
+    int fd = temporary_open(path, permissions, &temporary);
+    if (fd < 0)
+        return fd;
+    int code = hf__fs_check(fd, path);
+    if (code == 0)
+        code = write(fd, path, what);
+    if (code == 0)
+        code = publish(fd, temporary, path);
+    /* Whatever happened, the spare name must not stay; after a success it is gone already. */
+    if (code != 0)
+        hf__os->unlink(temporary);
+    hf__os->close(fd);
+    free(temporary);
+    return code;
+}
+
+/* The largest segment, up to what is wanted, that this process could map. */
+static int probe_size_max(uint64_t want_bytes, uint64_t need_bytes, uint64_t *out)
+{
+    hf_store probe = {.backing = HF__BACKING_FILE};
+    int code = hf__map_reserve(&probe, want_bytes, need_bytes);
+    if (code != 0)
+        return code;
+    *out = probe.size_max_bytes;
+    hf__map_release(&probe);
+    return 0;
+}
+
+struct new_file {
+    const struct hf__constants *constants;
+    uint64_t size_bytes;
+};
+
+static int write_new(int fd, const char *path, const void *what)
+{
+    const struct hf__constants *constants = ((const struct new_file *)what)->constants;
+    const uint64_t size_bytes = ((const struct new_file *)what)->size_bytes;
+    unsigned char *image = calloc(1, FORMAT_BYTES);
+    if (image == NULL)
+        return hf__fail(HF_ENOMEM, "formatting");
+    int code = hf__format_segment(image, FORMAT_BYTES, constants);
+    if (code == 0) {
+        struct hf__segment_header *header = (struct hf__segment_header *)image;
+        if (header->heap.used_end > size_bytes)
+            code = hf__fail_path(HF_EFULL, 0, path, "the first size is too small");
+        header->size_bytes = size_bytes;
+        if (code == 0 && hf__allocate_at(fd, HF__SEGMENT_OFFSET, size_bytes) != 0)
+            code = hf__fail_os(errno, path, "allocating");
+        if (code == 0 && hf__write_at(fd, image, header->heap.used_end, HF__SEGMENT_OFFSET) != 0)
+            code = hf__fail_os(errno, path, "write");
+        if (code == 0)
+            code = hf__header_write_first(fd, path, constants, size_bytes, header->heap.used_end);
+    }
+    free(image);
+    return code;
+}
+
+int hf__create_file(const char *path, const hf_options *options)
+{
+    struct hf__constants constants;
+    uint64_t size = options->size_initial_bytes != 0 ? options->size_initial_bytes
+                                                     : SIZE_INITIAL_DEFAULT;
+    uint64_t size_max = options->size_max_bytes != 0 ? options->size_max_bytes : SIZE_MAX_DEFAULT;
+    if (size_max > SIZE_MAX_LIMIT || size > SIZE_MAX_LIMIT)
+        return hf__fail(HF_EINVAL, "a size is over 128 TiB");
+    if (options->size_initial_bytes == 0 && size > size_max)
+        size = size_max;
+    if (options->size_max_bytes == 0 && size > size_max)
+        size_max = size;
+    if (size > size_max)
+        return hf__fail(HF_EINVAL, "size_initial_bytes is larger than size_max_bytes");
+    size = hf__whole_pages(size);
+    size_max = hf__whole_pages(size_max);
+    int code = probe_size_max(size_max, size, &size_max);
+    if (code == 0)
+        code = hf__constants_new(&constants, options, size_max);
+    if (code != 0)
+        return code;
+    struct new_file what = {&constants, size};
+    return hf__create_with(path, options->permissions, write_new, &what);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mapping.c - address space, and memory or file behind it
+ *
+ * A handle reserves address space for the largest segment once, so growing never moves anything:
+ * the file is mapped over the whole reservation at once, far past its end, and what lies past the
+ * end becomes usable when the file gets longer, in every process that has it mapped.
+ *
+ * Invariants
+ *   M1  seg.base is aligned to HF_ALIGN_BYTES_MAX (buffers: to what the caller gave)
+ *   M2  every byte below seg.size_bytes has a disk block (or memory) behind it: files are grown
+ *       with fallocate before size_bytes says so, so a store into the segment never raises SIGBUS
+ */
+#include "store.h"
+
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define STEP_MIN (UINT64_C(1) << 20)
+#define STEP_MAX (UINT64_C(256) << 20)
+
+static uint64_t round_up(uint64_t value, uint64_t to)
+{
+    return (value + to - 1) / to * to;
+}
+
+/* Files have their header in front of the segment, in the mapping too. */
+static uint64_t lead_of(const hf_store *store)
+{
+    return store->backing == HF__BACKING_FILE ? HF__SEGMENT_OFFSET : 0;
+}
+
+/* size_bytes of inaccessible address space, aligned; NULL if there is none. */
+static unsigned char *reserve(uint64_t size_bytes)
+{
+    const uint64_t align = HF_ALIGN_BYTES_MAX, total = size_bytes + align;
+    if (total > SIZE_MAX || total < size_bytes)
+        return NULL;
+    unsigned char *at = hf__os->mmap(NULL, (size_t)total, PROT_NONE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    unsigned char *aligned = (unsigned char *)round_up((uintptr_t)at, align);
+    uint64_t before = (uint64_t)(aligned - at), behind = align - before;
+    if (before != 0)
+        hf__os->munmap(at, (size_t)before);
+    if (behind != 0)
+        hf__os->munmap(aligned + size_bytes, (size_t)behind);
+    return aligned;
+}
+
+int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes)
+{
+    const uint64_t lead = lead_of(store);
+    uint64_t want = round_up(want_bytes, HF__PAGE_BYTES);
+    const uint64_t need = round_up(need_bytes, HF__PAGE_BYTES);
+    for (;;) {
+        unsigned char *at = reserve(lead + want);
+        if (at != NULL) {
+            store->reserved = at;
+            store->reserved_bytes = lead + want;
+            store->size_max_bytes = want_bytes < want ? want_bytes : want;
+            store->seg.base = at + lead;
+            return 0;
+        }
+        if (want <= need)
+            return hf__fail_path(HF_EADDRSPACE, 0, store->path, "%llu bytes are needed",
+                                 (unsigned long long)need);
+        want = want / 2 > need ? round_up(want / 2, HF__PAGE_BYTES) : need;
+    }
+}
+
+/*
+ * Maps the file over [at, at + reserved_bytes). Not through store->fd: a mapping keeps the open
+ * file description alive that it was made from, and with it that description's locks. The child of
+ * a fork inherits mappings, so it would go on holding its parent's locks after the parent's death.
+ */
+static int map_over(const hf_store *store, void *at, int protection, int flags)
+{
+    struct stat st;
+    int code = 0;
+    bool through = (protection & PROT_WRITE) != 0 && (flags & MAP_SHARED) != 0;
+    int fd = hf__os->open(store->path, (through ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0);
+    if (fd < 0)
+        return hf__fail_os(errno, store->path, "open");
+    if (hf__os->fstat(fd, &st) != 0)
+        code = hf__fail_os(errno, store->path, "fstat");
+    else if (st.st_dev != store->device || st.st_ino != store->inode)
+        code = hf__fail_path(HF_ENOENT, 0, store->path, "another file took its name meanwhile");
+    else if (hf__os->mmap(at, (size_t)store->reserved_bytes, protection,
+                          flags | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED)
+        code = hf__fail_os(errno, store->path, "mmap");
+    hf__os->close(fd);
+    return code;
+}
+
+int hf__map_file(hf_store *store, bool writable, bool is_private)
+{
+    return map_over(store, store->reserved, PROT_READ | (writable ? PROT_WRITE : 0),
+                    is_private ? MAP_PRIVATE : MAP_SHARED);
+}
+
+void hf__map_release(hf_store *store)
+{
+    if (store->reserved != NULL)
+        hf__os->munmap(store->reserved, (size_t)store->reserved_bytes);
+    store->reserved = NULL;
+}
+
+int hf__map_replay(hf_store *store, void **out)
+{
+    struct hf__undo undo;
+    struct stat st;
+    unsigned char *at = reserve(store->reserved_bytes);
+    int code;
+    if (at == NULL)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for a private view");
+    code = map_over(store, at, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    if (code == 0 && hf__os->fstat(store->fd, &st) != 0)
+        code = hf__fail_os(errno, store->path, "fstat");
+    if (code != 0)
+        goto err_unmap;
+    if (!store->locks.table->header.header_marked) { /* a leftover: nothing has changed since */
+        *out = at;
+        return 0;
+    }
+    hf__undo_init(&undo, store->undo_path);
+    code = hf__undo_open_file(&undo, store->constants.uuid, 0, false, true);
+    if (code == HF_ENOENT) /* the writer died before its first change ever */
+        code = 0;
+    else if (code == 0)
+        code = hf__undo_apply(&undo, at + HF__SEGMENT_OFFSET,
+                              (uint64_t)st.st_size - HF__SEGMENT_OFFSET, HF__UNDO_FIRST, true,
+                              NULL);
+    hf__undo_close(&undo);
+    if (code != 0)
+        goto err_unmap;
+    *out = at;
+    return 0;
+
+err_unmap:
+    hf__os->munmap(at, (size_t)store->reserved_bytes);
+    return code;
+}
+
+/* ---- growing --------------------------------------------------------------------------------- */
+
+static int back_with_file(hf_store *store, uint64_t target)
+{
+    const uint64_t size = store->seg.size_bytes;
+    if (hf__allocate_at(store->fd, HF__SEGMENT_OFFSET + size, target - size) != 0)
+        return hf__fail_os(errno, store->path, "growing the file");
+    return 0;
+}
+
+/* A copy-on-write store grows into memory of its own: the file isn't there to be grown. */
+static int back_with_memory(hf_store *store, uint64_t target)
+{
+    const uint64_t size = store->seg.size_bytes;
+    void *at = hf__os->mmap(store->seg.base + size, (size_t)(target - size),
+                            PROT_READ | PROT_WRITE,
+                            MAP_FIXED | MAP_NORESERVE | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? hf__fail_os(errno, store->path, "mmap") : 0;
+}
+
+static int back_to(hf_store *store, uint64_t target)
+{
+    int code = 0;
+    if (store->backing == HF__BACKING_FILE)
+        code = store->mode == HF_COPY_ON_WRITE ? back_with_memory(store, target)
+                                               : back_with_file(store, target);
+    if (code == 0)
+        store->seg.size_bytes = target;
+    return code;
+}
+
+int hf__map_grow(hf_store *store, uint64_t size_bytes)
+{
+    const uint64_t size = store->seg.size_bytes;
+    if (size_bytes <= size)
+        return 0;
+    if (size_bytes > store->size_max_bytes || store->backing == HF__BACKING_BUFFER)
+        return hf__fail_path(HF_EFULL, 0, store->path, "%llu of at most %llu bytes",
+                             (unsigned long long)size_bytes,
+                             (unsigned long long)store->size_max_bytes);
+    uint64_t step = size / 4;
+    step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
+    uint64_t target = size_bytes > size + step ? size_bytes : size + step;
+    target = round_up(target, HF__PAGE_BYTES);
+    if (target > store->size_max_bytes)
+        target = store->size_max_bytes;
+    int code = back_to(store, target);
+    /* A whole step may be more than the disk has left; what is needed may still fit. */
+    uint64_t least = round_up(size_bytes, HF__PAGE_BYTES);
+    if (code == HF_ENOSPC && least < target)
+        code = back_to(store, least);
+    return code;
+}

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * object.c - named, unique and anonymous objects
+ *
+ *   payload of the block
+ *   | index node 32 | name, NUL, padding to 16 | object header 32 | elements ...
+ *     named and unique objects only              ^ checksummed
+ *
+ * The header lies right in front of the elements, whatever their alignment: from a pointer to the
+ * elements the header, the name's length, the node and the block follow, and each is verified, so a
+ * pointer that is no object's is told apart without crashing.
+ *
+ * Order of work: everything that can be refused comes before the first change, so an error leaves
+ * nothing behind. Where a new type had to be registered first, the undo list takes that back.
+ */
+#include "store.h"
+
+#include "base/hash.h"
+
+#include <string.h>
+
+static uint64_t round16(uint64_t value)
+{
+    return (value + 15) & ~UINT64_C(15);
+}
+
+/* Bytes in front of the elements. */
+static uint64_t lead_of(uint32_t kind, uint64_t name_bytes)
+{
+    uint64_t name = kind == HF_KIND_ANONYMOUS
+                        ? 0
+                        : sizeof(struct hf__index_node) + round16(name_bytes + 1);
+    return name + sizeof(struct hf__object_header);
+}
+
+/* ---- taking objects apart -------------------------------------------------------------------- */
+
+uint32_t hf__object_check(const struct hf__segment *seg, hf_ref header,
+                          const struct hf__object_header *value)
+{
+    struct {
+        uint64_t offset;
+        struct hf__object_header header;
+    } image;
+    image.offset = header;
+    image.header = *value;
+    image.header.check = 0;
+    return (uint32_t)hf__hash(&image, sizeof image, seg->salt);
+}
+
+static bool header_ok(const struct hf__segment *seg, hf_ref at)
+{
+    if (at % HF__BLOCK_UNIT != 0 || at < HF__FIRST_BLOCK ||
+        !hf__in_segment(seg, at, sizeof(struct hf__object_header)))
+        return false;
+    const struct hf__object_header *header = hf__at(seg, at);
+    return header->kind >= HF_KIND_NAMED && header->kind <= HF_KIND_ANONYMOUS &&
+           header->check == hf__object_check(seg, at, header);
+}
+
+/* The rest of *out from block and header; false if they don't fit each other. */
+static bool complete(const hf_store *store, struct hf__segment *seg, struct hf__object *out)
+{
+    struct hf__heap heap = hf__heap_over(store, seg);
+    struct hf__block_info block;
+    const struct hf__object_header *header = hf__at(seg, out->header);
+    uint64_t lead = lead_of(header->kind, header->name_bytes);
+    out->elements = out->header + sizeof *header;
+    if (out->elements < lead + HF__FIRST_BLOCK)
+        return false;
+    out->block = out->elements - lead;
+    out->node = header->kind == HF_KIND_ANONYMOUS ? 0 : out->block;
+    if (hf__heap_identify(&heap, out->block, &block) != 0 || block.kind != HF__BLOCK_OBJECT ||
+        block.usable_bytes <= lead || header->size_bytes > block.usable_bytes - lead)
+        return false;
+    out->block_bytes = block.usable_bytes;
+    out->pending = block.pending;
+    return out->node == 0 ||
+           (hf__index_node_at(seg, out->node)->name_bytes == header->name_bytes &&
+            header->name_bytes != 0);
+}
+
+int hf__object_at(const hf_store *store, struct hf__segment *seg, hf_ref elements,
+                  struct hf__object *out)
+{
+    out->header = elements - sizeof(struct hf__object_header);
+    if (elements < HF__FIRST_BLOCK + sizeof(struct hf__object_header) ||
+        !header_ok(seg, out->header) || !complete(store, seg, out))
+        return hf__fail(HF_EPTR, "no object is there");
+    return 0;
+}
+
+int hf__object_of_node(const hf_store *store, struct hf__segment *seg, hf_ref node,
+                       struct hf__object *out)
+{
+    if (!hf__index_node_ok(seg, node))
+        return hf__corrupt("object.node", node);
+    const struct hf__index_node *at = hf__index_node_at(seg, node);
+    out->header = node + sizeof *at + round16((uint64_t)at->name_bytes + 1);
+    if (!header_ok(seg, out->header) || !complete(store, seg, out) || out->node != node)
+        return hf__corrupt("object.header", out->header);
+    return 0;
+}
+
+int hf__object_of_block(const hf_store *store, struct hf__segment *seg,
+                        const struct hf__block_info *block, struct hf__object *out)
+{
+    /* An anonymous object's header comes first; else a node and a name come before it. */
+    out->header = block->payload;
+    if (header_ok(seg, out->header) &&
+        ((const struct hf__object_header *)hf__at(seg, out->header))->kind == HF_KIND_ANONYMOUS)
+        return complete(store, seg, out) && out->block == block->payload
+                   ? 0
+                   : hf__corrupt("object.header", out->header);
+    return hf__object_of_node(store, seg, block->payload, out);
+}
+
+bool hf__object_name_ok(const struct hf__segment *seg, const struct hf__object *object)
+{
+    const struct hf__object_header *header = hf__object_header(seg, object);
+    if (object->node == 0)
+        return header->name_check == 0 && header->name_bytes == 0;
+    const char *name = hf__index_name_at(seg, object->node);
+    return name[header->name_bytes] == '\0' && memchr(name, '\0', header->name_bytes) == NULL &&
+           header->name_check == (uint32_t)hf__hash(name, header->name_bytes, seg->salt);
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+/* What is to be made. */
+struct recipe {
+    uint32_t kind, type_id;
+    const char *name;        /* NULL for anonymous objects                                       */
+    size_t name_bytes;
+    const hf_type *type;     /* NULL = plain bytes                                               */
+    size_t count;
+    uint64_t size_bytes, align_bytes;
+};
+
+static int check_name(const char *name, size_t *out_bytes)
+{
+    size_t bytes = name == NULL ? 0 : strnlen(name, HF_NAME_BYTES_MAX + 1);
+    if (bytes == 0 || bytes > HF_NAME_BYTES_MAX)
+        return hf__fail(HF_ENAME, "a name has 1 to %d bytes", HF_NAME_BYTES_MAX);
+    *out_bytes = bytes;
+    return 0;
+}
+
+static int prepare(struct recipe *recipe, const hf_txn *txn, uint32_t kind, const char *name,
+                   const hf_type *type, size_t count)
+{
+    *recipe = (struct recipe){.kind = kind, .name = name, .type = type, .count = count};
+    int code = kind == HF_KIND_ANONYMOUS ? 0 : check_name(name, &recipe->name_bytes);
+    if (code == 0 && type != NULL)
+        code = hf__type_descriptor_check(type);
+    if (code != 0)
+        return code;
+    uint64_t size = type == NULL ? 1 : type->size_bytes;
+    recipe->align_bytes = type == NULL || type->align_bytes == 0 ? 16 : type->align_bytes;
+    if ((uintptr_t)txn->store->seg.base % recipe->align_bytes != 0)
+        return hf__fail(HF_EINVAL, "the buffer itself is not aligned to %llu",
+                        (unsigned long long)recipe->align_bytes);
+    if (__builtin_mul_overflow(size, (uint64_t)count, &recipe->size_bytes) ||
+        recipe->size_bytes > UINT64_C(1) << 47)
+        return hf__fail(HF_EOVERFLOW, "%zu elements of %llu bytes", count,
+                        (unsigned long long)size);
+    return 0;
+}
+
+static struct hf__index index_of_kind(const hf_store *store, struct hf__segment *seg, uint32_t kind)
+{
+    return hf__index_over(store, seg, kind == HF_KIND_NAMED ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
+}
+
+static void write_node(struct hf__segment *seg, hf_ref node, const struct recipe *recipe)
+{
+    struct hf__index_node *at = (struct hf__index_node *)(seg->base + node);
+    char *name = (char *)(at + 1);
+    memset(at, 0, sizeof *at);
+    at->name_bytes = (uint16_t)recipe->name_bytes;
+    memcpy(name, recipe->name, recipe->name_bytes);
+    memset(name + recipe->name_bytes, 0, round16(recipe->name_bytes + 1) - recipe->name_bytes);
+}
+
+static void write_header(struct hf__segment *seg, hf_ref at, const struct recipe *recipe)
+{
+    struct hf__object_header header = {.kind = (uint16_t)recipe->kind,
+                                       .name_bytes = (uint16_t)recipe->name_bytes,
+                                       .type_id = recipe->type_id,
+                                       .count = recipe->count,
+                                       .size_bytes = recipe->size_bytes};
+    if (recipe->kind != HF_KIND_ANONYMOUS)
+        header.name_check = (uint32_t)hf__hash(recipe->name, recipe->name_bytes, seg->salt);
+    header.check = hf__object_check(seg, at, &header);
+    memcpy(seg->base + at, &header, sizeof header);
+}
+
+static int count_anonymous(struct hf__segment *seg, uint64_t change)
+{
+    int code = hf__reserve(seg, HF__EDIT_COST(sizeof(uint64_t)));
+    if (code != 0)
+        return code;
+    uint64_t *count = hf__edit(seg, offsetof(struct hf__segment_header, anonymous_count),
+                               sizeof(uint64_t));
+    *count += change;
+    return 0;
+}
+
+/* The object, with its type registered. *out is its elements. */
+static int make(hf_txn *txn, const struct recipe *recipe, hf_ref *out)
+{
+    hf_store *store = txn->store;
+    struct hf__segment *seg = &store->seg;
+    struct hf__heap *heap = &store->heap;
+    uint64_t lead = lead_of(recipe->kind, recipe->name_bytes), usable;
+    /* An empty array has an address of its own too, inside its block. */
+    struct hf__alloc_request request = {lead + (recipe->size_bytes != 0 ? recipe->size_bytes : 1),
+                                        recipe->align_bytes, lead, HF__BLOCK_OBJECT};
+    hf_ref block;
+    /* Room for the allocation, its reversal and the counter, so that only the index can refuse. */
+    int code = hf__reserve(seg, 10 * HF__OP_COST);
+    if (code == 0)
+        code = heap->algorithm->allocate(heap, &request, &block, &usable);
+    if (code != 0)
+        return code;
+    hf__txn_fresh(txn, block, usable);
+    if (recipe->kind != HF_KIND_ANONYMOUS)
+        write_node(seg, block, recipe);
+    write_header(seg, block + lead - sizeof(struct hf__object_header), recipe);
+    memset(seg->base + block + lead, 0, recipe->size_bytes);
+    if (recipe->kind == HF_KIND_ANONYMOUS) {
+        code = count_anonymous(seg, 1);
+    } else {
+        struct hf__index index = index_of_kind(store, seg, recipe->kind);
+        code = index.ops->insert(&index, block);
+    }
+    if (code != 0) {
+        /* The block is this transaction's own, so it may go back at once. */
+        hf_error failure = *hf_last_error();
+        heap->algorithm->free(heap, block);
+        return hf__fail_again(&failure);
+    }
+    *out = block + lead;
+    return 0;
+}
+
+static int unmake(hf_txn *txn, hf_ref elements);
+
+static int initialise(hf_txn *txn, const struct recipe *recipe, hf_ref elements, hf_init_fn init,
+                      void *argument)
+{
+    if (init == NULL)
+        return 0;
+    uint64_t size = recipe->type == NULL ? 1 : recipe->type->size_bytes;
+    for (size_t i = 0; i < recipe->count; i++) {
+        int stop = init(txn->store->seg.base + elements + i * size, i, argument);
+        if (stop != 0) {
+            unmake(txn, elements);
+            return hf__fail_path(HF_ECANCELLED, stop, NULL, "element %zu was not initialised", i);
+        }
+    }
+    return 0;
+}
+
+/* The whole of hf_construct and its kin; the name is known to be free. */
+static void *construct(hf_txn *txn, struct recipe *recipe, hf_init_fn init, void *argument)
+{
+    hf_mark mark;
+    hf_ref elements = 0;
+    const uint32_t types = hf__segment_header(&txn->store->seg)->type_count;
+    bool new_type = recipe->type != NULL &&
+                    hf__type_find(txn->store, recipe->type, &recipe->type_id) != 0;
+    int code = 0;
+    if (new_type && hf_savepoint(txn, &mark) != 0)
+        return NULL;
+    if (recipe->type != NULL)
+        code = hf__type_register(txn, recipe->type, &recipe->type_id);
+    if (code == 0)
+        code = make(txn, recipe, &elements);
+    if (code == 0)
+        code = initialise(txn, recipe, elements, init, argument);
+    if (code == 0)
+        return txn->store->seg.base + elements;
+    if (new_type && hf__segment_header(&txn->store->seg)->type_count != types) {
+        hf_error failure = *hf_last_error();
+        hf_rollback_to(txn, mark);
+        hf__fail_again(&failure);
+    }
+    return NULL;
+}
+
+static void *construct_new(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
+                           size_t count, hf_init_fn init, void *argument)
+{
+    struct recipe recipe;
+    hf_ref node;
+    if (hf__txn_usable(txn) != 0 || prepare(&recipe, txn, kind, name, type, count) != 0)
+        return NULL;
+    if (kind != HF_KIND_ANONYMOUS) {
+        struct hf__index index = index_of_kind(txn->store, &txn->store->seg, kind);
+        int code = index.ops->find(&index, name, recipe.name_bytes, &node);
+        if (code == 0)
+            hf__fail(HF_EEXIST, "'%.64s'", name);
+        if (code == HF_ENOTFOUND && index.ops->kind == HF_INDEX_NULL)
+            code = hf__fail(HF_ENOINDEX, "'%.64s'", name);
+        if (code != HF_ENOTFOUND)
+            return NULL;
+    }
+    return construct(txn, &recipe, init, argument);
+}
+
+void *hf_construct_with(hf_txn *txn, const char *name, const hf_type *type, size_t count,
+                        hf_init_fn init, void *argument)
+{
+    uint32_t kind = name == NULL ? HF_KIND_ANONYMOUS : HF_KIND_NAMED;
+    return construct_new(txn, kind, name, type, count, init, argument);
+}
+
+void *hf_construct(hf_txn *txn, const char *name, const hf_type *type, size_t count)
+{
+    return construct_new(txn, HF_KIND_NAMED, name, type, count, NULL, NULL);
+}
+
+void *hf_new(hf_txn *txn, const hf_type *type, size_t count)
+{
+    return construct_new(txn, HF_KIND_ANONYMOUS, NULL, type, count, NULL, NULL);
+}
+
+void *hf_construct_unique(hf_txn *txn, const hf_type *type, size_t count)
+{
+    if (type == NULL) {
+        hf__fail(HF_EINVAL, "a unique object needs a type");
+        return NULL;
+    }
+    return construct_new(txn, HF_KIND_UNIQUE, type->name, type, count, NULL, NULL);
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+static int find(const hf_store *store, struct hf__segment *seg, uint32_t kind, const char *name,
+                struct hf__object *out)
+{
+    size_t name_bytes = 0;
+    hf_ref node;
+    int code = check_name(name, &name_bytes);
+    if (code != 0)
+        return code;
+    struct hf__index index = index_of_kind(store, seg, kind);
+    code = index.ops->find(&index, name, name_bytes, &node);
+    if (code == HF_ENOTFOUND)
+        return hf__fail_missing(name);
+    return code == 0 ? hf__object_of_node(store, seg, node, out) : code;
+}
+
+static const void *find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type,
+                              size_t *count)
+{
+    struct hf__object object;
+    if (hf__view_usable(view) != 0 || (type != NULL && hf__type_descriptor_check(type) != 0) ||
+        find(view->store, view->seg, kind, name, &object) != 0)
+        return NULL;
+    const struct hf__object_header *header = hf__object_header(view->seg, &object);
+    if (!hf__type_matches(view->seg, header->type_id, type)) {
+        hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name,
+                 type->version);
+        return NULL;
+    }
+    if (count != NULL)
+        *count = header->count;
+    return hf__at(view->seg, object.elements);
+}
+
+const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count)
+{
+    return find_typed(view, HF_KIND_NAMED, name, type, count);
+}
+
+const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
+{
+    if (type == NULL) {
+        hf__fail(HF_EINVAL, "a unique object needs a type");
+        return NULL;
+    }
+    return find_typed(view, HF_KIND_UNIQUE, type->name, type, count);
+}
+
+static void *find_or_construct(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
+                               size_t count, int *created)
+{
+    struct hf__object object;
+    struct recipe recipe;
+    if (hf__txn_usable(txn) != 0 || prepare(&recipe, txn, kind, name, type, count) != 0)
+        return NULL;
+    struct hf__segment *seg = &txn->store->seg;
+    int code = find(txn->store, seg, kind, name, &object);
+    if (code != 0 && code != HF_ENOTFOUND)
+        return NULL;
+    void *result;
+    if (code == HF_ENOTFOUND) {
+        result = construct_new(txn, kind, name, type, count, NULL, NULL);
+    } else {
+        const void *found = find_typed(&txn->view, kind, name, type, NULL);
+        uint64_t size = hf__object_header(seg, &object)->size_bytes;
+        result = found == NULL ? NULL : hf_edit(txn, found, size);
+    }
+    if (result != NULL && created != NULL)
+        *created = code == HF_ENOTFOUND;
+    return result;
+}
+
+void *hf_find_or_construct(hf_txn *txn, const char *name, const hf_type *type, size_t count,
+                           int *created)
+{
+    return find_or_construct(txn, HF_KIND_NAMED, name, type, count, created);
+}
+
+void *hf_find_or_construct_unique(hf_txn *txn, const hf_type *type, size_t count, int *created)
+{
+    if (type == NULL) {
+        hf__fail(HF_EINVAL, "a unique object needs a type");
+        return NULL;
+    }
+    return find_or_construct(txn, HF_KIND_UNIQUE, type->name, type, count, created);
+}
+
+/* ---- destroying ------------------------------------------------------------------------------ */
+
+static int destroy(hf_txn *txn, const struct hf__object *object)
+{
+    struct hf__segment *seg = &txn->store->seg;
+    uint32_t kind = hf__object_header(seg, object)->kind;
+    if (object->pending)
+        return hf__fail(HF_EPTR, "the object is destroyed already");
+    int code = hf__reserve(seg, 10 * HF__OP_COST);
+    if (code == 0)
+        code = hf__txn_free_later(txn, object->block);
+    if (code != 0)
+        return code;
+    if (kind == HF_KIND_ANONYMOUS)
+        return count_anonymous(seg, UINT64_MAX);
+    struct hf__index index = index_of_kind(txn->store, seg, kind);
+    code = index.ops->erase(&index, object->node);
+    if (code != 0) /* a damaged index, or no room to change a large one: the block stays */
+        hf__txn_keep_last(txn);
+    return code;
+}
+
+static int destroy_found(hf_txn *txn, uint32_t kind, const char *name)
+{
+    struct hf__object object;
+    int code = hf__txn_usable(txn);
+    if (code == 0)
+        code = find(txn->store, &txn->store->seg, kind, name, &object);
+    return code == 0 ? destroy(txn, &object) : code;
+}
+
+int hf_destroy(hf_txn *txn, const char *name)
+{
+    return destroy_found(txn, HF_KIND_NAMED, name);
+}
+
+int hf_destroy_unique(hf_txn *txn, const hf_type *type)
+{
+    if (type == NULL)
+        return hf__fail(HF_EINVAL, "a unique object needs a type");
+    return destroy_found(txn, HF_KIND_UNIQUE, type->name);
+}
+
+int hf_destroy_ptr(hf_txn *txn, const void *p)
+{
+    struct hf__object object;
+    int code = hf__txn_usable(txn);
+    if (code != 0)
+        return code;
+    uint64_t offset = hf__offset_of(&txn->view, p);
+    if (offset == UINT64_MAX)
+        return hf__fail(HF_EPTR, "not an address of this store");
+    code = hf__object_at(txn->store, &txn->store->seg, offset, &object);
+    return code == 0 ? destroy(txn, &object) : code;
+}
+
+static int unmake(hf_txn *txn, hf_ref elements)
+{
+    struct hf__object object;
+    int code = hf__object_at(txn->store, &txn->store->seg, elements, &object);
+    return code == 0 ? destroy(txn, &object) : code;
+}
+
+/* ---- what is at a pointer -------------------------------------------------------------------- */
+
+void hf__object_info_fill(const struct hf__segment *seg, const struct hf__object *object,
+                          hf_object_info *out)
+{
+    const struct hf__object_header *header = hf__object_header(seg, object);
+    const struct hf__type_record *record = hf__type_record(seg, header->type_id, false);
+    *out = (hf_object_info){
+        .object = hf__at(seg, object->elements),
+        .name = object->node == 0 ? NULL : hf__index_name_at(seg, object->node),
+        .type_name = record == NULL ? "" : hf__type_record_name(record),
+        .count = header->count,
+        .size_bytes = header->size_bytes,
+        .footprint_bytes = object->block_bytes + HF__BLOCK_HEADER_BYTES,
+        .kind = header->kind,
+        .type_version = record == NULL ? 0 : record->version};
+}
+
+int hf_object_at(hf_view *view, const void *p, hf_object_info *out)
+{
+    struct hf__object object;
+    int code = hf__view_usable(view);
+    if (code != 0)
+        return code;
+    if (out == NULL)
+        return hf__fail(HF_EINVAL, "hf_object_at");
+    uint64_t offset = hf__offset_of(view, p);
+    if (offset == UINT64_MAX)
+        return hf__fail(HF_EPTR, "not an address of this store");
+    code = hf__object_at(view->store, view->seg, offset, &object);
+    if (code == 0 && object.pending)
+        code = hf__fail(HF_EPTR, "the object is destroyed");
+    if (code == 0)
+        hf__object_info_fill(view->seg, &object, out);
+    return code;
+}

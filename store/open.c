@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * open.c - handles: made, opened over each backing, closed
+ *
+ *   hf_open          create if there is none -> attach (attach.c) -> map (mapping.c) -> recover
+ *   hf_open_heap     address space, formatted
+ *   hf_open_buffer   the caller's memory, formatted or judged
+ */
+#include "store.h"
+
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BUFFER_ALIGN 64u
+#define ROUNDS_MAX 10
+
+const char *hf_version(void)
+{
+    return HF_VERSION;
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static int check_options(const hf_options *options)
+{
+    if (options->mode > HF_COPY_ON_WRITE || options->engine > HF_ENGINE_DIRECT ||
+        options->durability > HF_NOSYNC || options->index > HF_INDEX_NULL ||
+        hf__allocator_by_kind(options->allocator) == NULL)
+        return hf__fail(HF_EINVAL, "an unknown mode, engine, durability, allocator or index");
+    for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
+        if (options->reserved[i] != 0)
+            return hf__fail(HF_EINVAL, "options.reserved must be zero");
+    if (options->layout != NULL && strlen(options->layout) >= HF__LAYOUT_BYTES)
+        return hf__fail(HF_EINVAL, "options.layout is longer than 63 bytes");
+    if (options->permissions > 07777)
+        return hf__fail(HF_EINVAL, "options.permissions is not a file mode");
+    return 0;
+}
+
+static int check_recorded(const struct hf__constants *recorded, const hf_options *options,
+                          const char *path)
+{
+    if ((options->engine != 0 && options->engine != recorded->engine) ||
+        (options->allocator != 0 && options->allocator != recorded->allocator) ||
+        (options->index != 0 && options->index != recorded->index))
+        return hf__fail_path(HF_EMISMATCH, 0, path, "engine %u, allocator %u, index %u",
+                             recorded->engine, recorded->allocator, recorded->index);
+    if (options->layout == NULL)
+        return 0;
+    if (strcmp(options->layout, recorded->layout) != 0)
+        return hf__fail_path(HF_ELAYOUT, 0, path, "it holds '%s', not '%s'", recorded->layout,
+                             options->layout);
+    if (options->layout_version != recorded->layout_version)
+        return hf__fail_path(HF_ELAYOUT, 0, path, "it holds version %u of '%s', not %u",
+                             recorded->layout_version, recorded->layout, options->layout_version);
+    return 0;
+}
+
+/* ---- the handle ------------------------------------------------------------------------------ */
+
+int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *options)
+{
+    hf_store *store = calloc(1, sizeof *store);
+    hf_view *views = calloc(HF_READERS_MAX, sizeof *views);
+    if (store == NULL || views == NULL) {
+        free(store);
+        free(views);
+        return hf__fail(HF_ENOMEM, "a handle");
+    }
+    store->backing = backing;
+    store->mode = options->mode;
+    store->lock_timeout_ms = options->lock_timeout_ms;
+    store->fd = -1;
+    store->locks.lock_fd = store->locks.data_fd = -1;
+    store->views = views;
+    hf__undo_init(&store->undo, NULL);
+    *out = store;
+    return 0;
+}
+
+void hf__store_free(hf_store *store)
+{
+    hf__txn_dispose(&store->txn);
+    free(store->path);
+    free(store->lock_path);
+    free(store->undo_path);
+    free(store->views);
+    free(store);
+}
+
+/* With constants known and seg.base set: what works on the segment. */
+static void assemble(hf_store *store)
+{
+    store->seg.salt = store->constants.salt;
+    store->seg.door = &hf__direct_door;
+    store->seg.owner = store;
+    store->heap = hf__heap_over(store, &store->seg);
+    store->heap.algorithm = hf__allocator_by_kind(store->constants.allocator);
+    store->index_ops = hf__index_by_kind(store->constants.index);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static enum hf__role role_of(uint32_t mode)
+{
+    return mode == HF_READ_ONLY       ? HF__ROLE_READER
+           : mode == HF_COPY_ON_WRITE ? HF__ROLE_FROZEN
+                                      : HF__ROLE_WRITER;
+}
+
+/* The end of the file may have been cut off behind the used end: nothing is lost, but the segment
+ * must be backed again before it is used (mapping.c, M2). */
+static int back_cut_tail(hf_store *store, uint64_t size_bytes)
+{
+    struct stat st;
+    uint64_t end = HF__SEGMENT_OFFSET + size_bytes;
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    uint64_t have = (uint64_t)st.st_size;
+    if (have >= end || store->mode == HF_READ_ONLY)
+        return 0;
+    if (store->role != HF__ROLE_FROZEN) {
+        if (hf__allocate_at(store->fd, have, end - have) != 0)
+            return hf__fail_os(errno, store->path, "growing the file");
+        return 0;
+    }
+    have = hf__whole_pages(have);
+    if (hf__os->mmap(store->reserved + have, (size_t)(end - have), PROT_READ | PROT_WRITE,
+                     MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                     0) == MAP_FAILED)
+        return hf__fail_os(errno, store->path, "mmap");
+    return 0;
+}
+
+/* A frozen handle reads a private mapping; a dead writer's changes are undone in it right away. */
+static int replay_frozen(hf_store *store, const struct hf__file_header *header)
+{
+    struct hf__undo undo;
+    struct stat st;
+    if (header->state == HF__STATE_CLEAN)
+        return 0;
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    hf__undo_init(&undo, store->undo_path);
+    int code = hf__undo_open_file(&undo, store->constants.uuid, 0, false, true);
+    if (code == 0 && hf__undo_end(&undo) != HF__UNDO_FIRST) {
+        struct hf__undo_stats stats = {0, 0};
+        code = hf__undo_apply(&undo, store->seg.base, (uint64_t)st.st_size - HF__SEGMENT_OFFSET,
+                              HF__UNDO_FIRST, true, &stats);
+        store->recovery = (hf_recovery){1, 1, stats.ranges, stats.bytes,
+                                        hf__undo_header(&undo)->pid, hf__os->wall_ns()};
+    }
+    hf__undo_close(&undo);
+    return code;
+}
+
+static int map_store(hf_store *store, const struct hf__file_header *header)
+{
+    struct hf__segment_header segment;
+    const bool frozen = store->role == HF__ROLE_FROZEN;
+    int code = hf__segment_header_read(store->fd, store->path, false, &segment);
+    uint64_t size = segment.size_bytes;
+    if (code != 0)
+        return code;
+    code = hf__map_reserve(store, store->constants.size_max_bytes, size);
+    if (code != 0)
+        return code;
+    code = hf__map_file(store, store->mode != HF_READ_ONLY || frozen, frozen);
+    if (code == 0)
+        code = back_cut_tail(store, size);
+    if (code != 0)
+        return code; /* nothing is mapped: hf__detach must not look */
+    store->seg.size_bytes = size;
+    assemble(store);
+    if (frozen)
+        code = replay_frozen(store, header);
+    if (code == 0 && frozen) {
+        store->seg.size_bytes = hf__segment_header(&store->seg)->size_bytes;
+        if (store->mode == HF_READ_ONLY &&
+            hf__os->mprotect(store->reserved, (size_t)store->reserved_bytes, PROT_READ) != 0)
+            code = hf__fail_os(errno, store->path, "mprotect");
+    }
+    return code;
+}
+
+static int recover_cold(hf_store *store)
+{
+    const struct hf__lock_header *table = &store->locks.table->header;
+    if (store->role != HF__ROLE_WRITER && store->role != HF__ROLE_ALONE)
+        return 0;
+    if (__atomic_load_n(&table->gate, __ATOMIC_SEQ_CST) != HF__NOBODY)
+        return 0;
+    store->opening = true;
+    int code = hf__direct_lock(store, hf__deadline_in_ms(store->lock_timeout_ms));
+    store->opening = false;
+    if (code == 0)
+        hf__direct_unlock(store);
+    return code;
+}
+
+static int open_file_store(const char *path, const hf_options *options, enum hf__role role,
+                           bool repair, hf_store **out)
+{
+    struct hf__file_header header;
+    hf_store *store;
+    int code = hf__store_new(&store, HF__BACKING_FILE, options);
+    if (code != 0)
+        return code;
+    store->role = role;
+    code = hf__paths_set(store, path);
+    if (code != 0)
+        goto err_free;
+    store->undo.path = store->undo_path;
+    code = hf__attach(store, repair, hf__deadline_in_ms(store->lock_timeout_ms), &header);
+    if (code != 0)
+        goto err_free;
+    code = check_recorded(&store->constants, options, store->path);
+    if (code == 0)
+        code = map_store(store, &header);
+    if (code == 0)
+        code = recover_cold(store);
+    if (code == 0) {
+        *out = store;
+        return 0;
+    }
+    hf_error failure = *hf_last_error();
+    if (store->reserved == NULL || store->seg.owner == NULL)
+        hf__detach_unused(store);
+    else
+        hf__detach(store);
+    hf__map_release(store);
+    hf__fail_again(&failure);
+err_free:
+    hf__store_free(store);
+    return code;
+}
+
+int hf_open(const char *path, const hf_options *options, hf_store **out)
+{
+    static const hf_options defaults = HF_OPTIONS_INIT;
+    if (options == NULL)
+        options = &defaults;
+    if (path == NULL || out == NULL)
+        return hf__fail(HF_EINVAL, "hf_open");
+    int code = check_options(options);
+    if (code != 0)
+        return code;
+    for (int rounds = 0;; rounds++) {
+        if (options->mode == HF_CREATE_NEW) {
+            code = hf__create_file(path, options);
+            if (code != 0)
+                return code;
+        }
+        code = open_file_store(path, options, role_of(options->mode), false, out);
+        /* A name that neither opens nor can be made: a symbolic link into nothing. */
+        if (code != HF_ENOENT || options->mode != HF_OPEN_OR_CREATE || rounds == ROUNDS_MAX)
+            return code;
+        code = hf__create_file(path, options);
+        if (code != 0 && code != HF_EEXIST)
+            return code;
+    }
+}
+
+int hf__open_alone(const char *path, bool repair, hf_store **out)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    options.mode = HF_OPEN_EXISTING;
+    options.lock_timeout_ms = -1;
+    return open_file_store(path, &options, HF__ROLE_ALONE, repair, out);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static int open_memory_store(hf_store *store, hf_store **out)
+{
+    int code = hf__locks_open_private(&store->locks, NULL);
+    if (code != 0)
+        return code;
+    store->role = HF__ROLE_WRITER;
+    assemble(store);
+    code = hf__list_add(store);
+    if (code == 0)
+        *out = store;
+    else
+        hf__locks_detach(&store->locks, true);
+    return code;
+}
+
+int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out)
+{
+    hf_options defaults = HF_OPTIONS_INIT;
+    hf_store *store;
+    if (options == NULL)
+        options = &defaults;
+    if (out == NULL || size_bytes == 0)
+        return hf__fail(HF_EINVAL, "hf_open_heap");
+    int code = check_options(options);
+    if (code == 0 && options->mode != HF_OPEN_OR_CREATE && options->mode != HF_CREATE_NEW)
+        code = hf__fail(HF_ENOTSUP, "a heap store is always new");
+    if (code == 0)
+        code = hf__store_new(&store, HF__BACKING_HEAP, options);
+    if (code != 0)
+        return code;
+    uint64_t size = hf__whole_pages(size_bytes);
+    uint64_t size_max = options->size_max_bytes > size ? options->size_max_bytes : size;
+    if (size_max > UINT64_C(1) << 47) {
+        code = hf__fail(HF_EINVAL, "a size is over 128 TiB");
+        goto err_free;
+    }
+    code = hf__map_reserve(store, size_max, size);
+    if (code != 0)
+        goto err_free;
+    if (hf__os->mprotect(store->reserved, (size_t)store->reserved_bytes, PROT_READ | PROT_WRITE) !=
+        0) {
+        code = hf__fail_os(errno, NULL, "mprotect");
+        goto err_unmap;
+    }
+    code = hf__constants_new(&store->constants, options, store->size_max_bytes);
+    if (code == 0)
+        code = hf__format_segment(store->seg.base, size, &store->constants);
+    store->seg.size_bytes = size;
+    if (code == 0)
+        code = open_memory_store(store, out);
+    if (code == 0)
+        return 0;
+err_unmap:
+    hf__map_release(store);
+err_free:
+    hf__store_free(store);
+    return code;
+}
+
+/* Takes over what an earlier handle left in a buffer. */
+static int judge_buffer(hf_store *store, const hf_options *options, uint64_t size_bytes)
+{
+    const struct hf__segment_header *header = hf__segment_header(&store->seg);
+    if (header->magic == __builtin_bswap64(HF__SEGMENT_MAGIC))
+        return hf__fail(HF_EENDIAN, "in a buffer");
+    if (header->magic != HF__SEGMENT_MAGIC)
+        return hf__fail(HF_ENOTSTORE, "in a buffer");
+    if (!hf__constants_ok(&header->constants) || header->heap.first != HF__FIRST_BLOCK ||
+        header->heap.used_end < HF__FIRST_BLOCK || header->heap.used_end > header->size_bytes)
+        return hf__fail(HF_ECORRUPT, "in a buffer's segment header");
+    if (header->size_bytes > size_bytes)
+        return hf__fail(HF_ETRUNCATED, "the buffer is smaller than the store in it");
+    store->constants = header->constants;
+    store->seg.size_bytes = header->size_bytes;
+    store->size_max_bytes = header->size_bytes;
+    return check_recorded(&store->constants, options, NULL);
+}
+
+int hf_open_buffer(void *buffer, size_t size_bytes, const hf_options *options, hf_store **out)
+{
+    hf_options defaults = HF_OPTIONS_INIT;
+    hf_store *store;
+    if (options == NULL)
+        options = &defaults;
+    if (buffer == NULL || out == NULL || (uintptr_t)buffer % BUFFER_ALIGN != 0)
+        return hf__fail(HF_EINVAL, "a buffer aligned to %u bytes is needed", BUFFER_ALIGN);
+    int code = check_options(options);
+    if (code == 0 && options->mode > HF_CREATE_NEW)
+        code = hf__fail(HF_ENOTSUP, "a buffer is opened for writing");
+    if (code == 0 && size_bytes < HF__SEGMENT_BYTES_MIN)
+        code = hf__fail(HF_EFULL, "a buffer of at least %u bytes is needed", HF__SEGMENT_BYTES_MIN);
+    if (code == 0)
+        code = hf__store_new(&store, HF__BACKING_BUFFER, options);
+    if (code != 0)
+        return code;
+    uint64_t size = (uint64_t)size_bytes / BUFFER_ALIGN * BUFFER_ALIGN;
+    store->seg.base = buffer;
+    store->seg.size_bytes = store->size_max_bytes = size;
+    bool there = hf__segment_header(&store->seg)->magic == HF__SEGMENT_MAGIC;
+    if (options->mode == HF_OPEN_EXISTING || (options->mode == HF_OPEN_OR_CREATE && there)) {
+        code = judge_buffer(store, options, size);
+    } else {
+        code = hf__constants_new(&store->constants, options, size);
+        if (code == 0)
+            code = hf__format_segment(store->seg.base, size, &store->constants);
+    }
+    if (code == 0)
+        code = open_memory_store(store, out);
+    if (code != 0)
+        hf__store_free(store);
+    return code;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* In the child of a fork: the files were closed by the fork handler, the locks are the parent's. */
+static void drop_forked(hf_store *store)
+{
+    hf__locks_detach(&store->locks, false);
+    hf__undo_close(&store->undo);
+    hf__map_release(store);
+    hf__store_free(store);
+}
+
+int hf_close(hf_store *store)
+{
+    int code = 0;
+    if (store == NULL)
+        return 0;
+    hf__view_drop_thread(store);
+    if (store->forked) {
+        drop_forked(store);
+        return 0;
+    }
+    if (store->txn.active)
+        hf_abort(&store->txn);
+    hf__reader_leave_all(&store->locks);
+    if (store->backing == HF__BACKING_FILE) {
+        code = hf__detach(store);
+    } else {
+        hf__list_remove(store);
+        hf__locks_detach(&store->locks, true);
+        hf__undo_close(&store->undo);
+    }
+    hf__map_release(store);
+    hf__store_free(store);
+    return code;
+}
+
+int hf_remove(const char *path)
+{
+    static const hf_options defaults = HF_OPTIONS_INIT;
+    struct hf__file_header slot;
+    hf_store *store;
+    int code = hf__store_new(&store, HF__BACKING_FILE, &defaults);
+    if (code != 0)
+        return code;
+    store->role = HF__ROLE_ALONE;
+    code = hf__paths_set(store, path);
+    if (code == 0)
+        code = hf__attach_for_removal(store, 0);
+    /* What a dead process left is undone, so that no sidecar is needed should the rest fail. */
+    if (code == 0 && hf__header_read(store->fd, store->path, true, &slot) == 0 &&
+        slot.state == HF__STATE_IN_USE) {
+        hf_store *left;
+        hf__detach_unused(store);
+        if (hf__open_alone(path, false, &left) == 0)
+            hf_close(left);
+        code = hf__attach_for_removal(store, 0);
+    }
+    if (code != 0)
+        goto out_free;
+    /* Damaged stores may go; what never was one stays. */
+    code = hf__header_read(store->fd, store->path, true, &slot);
+    if (code != HF_ENOTSTORE) {
+        code = 0;
+        /* The sidecars first: once the name is free, another store's may stand there. */
+        hf__os->unlink(store->lock_path);
+        hf__os->unlink(store->undo_path);
+        if (hf__os->unlink(store->path) != 0)
+            code = hf__fail_os(errno, store->path, "unlink");
+        else if (hf__sync_directory_of(store->path) != 0)
+            code = hf__fail_os(errno, store->path, "syncing the directory");
+    }
+    hf__detach_unused(store);
+out_free:
+    hf__store_free(store);
+    return code;
+}

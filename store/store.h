@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - what a handle is made of
+ *
+ *   hf_store --- struct hf__segment   the writable view, with the edit door in front
+ *            |-- struct hf__heap      allocator over it        (alloc/)
+ *            |-- struct hf__locks     lock table               (sync/)
+ *            |-- struct hf__undo      old content for aborts   (undo.h)
+ *            |-- struct hf_txn        the one transaction this handle can have
+ *            `-- hf_view[]            one for each reader slot, so that a view needs no malloc
+ *
+ * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
+ * (file header), mapping.c (address space, growth), undo.c, txn.c (transactions on the direct
+ * engine), view.c, object.c, type.c, iterate.c, memory.c, check.c, repair.c, resize.c, save.c,
+ * info.c.
+ */
+#ifndef HF_STORE_STORE_H
+#define HF_STORE_STORE_H
+
+#include "alloc/allocator.h"
+#include "base/error.h"
+#include "base/segment.h"
+#include "holdfast/holdfast.h"
+#include "index/index.h"
+#include "object_format.h"
+#include "store_format.h"
+#include "sync/locks.h"
+#include "undo.h"
+
+#include <sys/types.h>
+
+enum hf__backing { HF__BACKING_FILE, HF__BACKING_HEAP, HF__BACKING_BUFFER };
+
+#define HF__TYPE_IDS 256u
+
+/* How a handle stands towards the file (attach.c). */
+enum hf__role {
+    HF__ROLE_WRITER,    /* transactions and views, through the lock sidecar                      */
+    HF__ROLE_READER,    /* views, through the lock sidecar                                       */
+    HF__ROLE_FROZEN,    /* keeps writers out for its life; no sidecar                            */
+    HF__ROLE_ALONE      /* keeps everybody out for its life: grow, shrink, repair, remove        */
+};
+
+struct hf_view {
+    hf_store *store;
+    struct hf__segment *seg;      /* &own, or the store's for a transaction's view               */
+    struct hf__segment own;
+    struct hf_view *next_on_thread;
+    void *replay;                 /* private mapping with a dead writer's changes undone, or NULL */
+    uint32_t slot, depth;
+    uint64_t thread;              /* whose it is                                                  */
+};
+
+/* A savepoint: where undo list and pending frees stood. */
+struct hf__savepoint {
+    uint64_t id, undo_end;
+    size_t pending_count;
+};
+
+struct hf_txn {
+    hf_store *store;
+    struct hf_view view;
+    uint64_t serial;              /* tells the marks of different transactions apart             */
+    bool active;
+    int failed;                   /* sticky error of hf_free, 0 = none                           */
+    hf_error failure;             /* its details, for hf_commit                                  */
+    uint64_t failed_id;           /* savepoint_id then: a rollback to that or before forgets it  */
+    hf_ref *pending;              /* blocks to free at commit, in order of their hf_free         */
+    size_t pending_count, pending_room;
+    struct hf__savepoint *savepoints;
+    size_t savepoint_count, savepoint_room;
+    uint64_t savepoint_id;        /* last id given                                               */
+};
+
+struct hf_store {
+    enum hf__backing backing;
+    enum hf__role role;
+    uint32_t mode;
+    int64_t lock_timeout_ms;
+    char *path, *lock_path, *undo_path; /* canonical; NULL for memory backings                   */
+    int fd;
+    bool fd_read_only;            /* the data file could not be opened for writing               */
+    dev_t device;
+    ino_t inode;
+    mode_t file_mode;
+
+    unsigned char *reserved;      /* the address range this handle holds, NULL for buffers       */
+    uint64_t reserved_bytes;
+    uint64_t size_max_bytes;      /* largest segment this handle can address                     */
+    struct hf__segment seg;
+    struct hf__heap heap;
+    const struct hf__index_ops *index_ops;
+    struct hf__constants constants;
+
+    struct hf__locks locks;
+    struct hf__undo undo;
+    hf_recovery recovery;
+    bool opening;                 /* rollbacks now count as cold                                 */
+
+    struct hf_txn txn;
+    uint64_t writer_thread;       /* which thread of this process has it; atomic                 */
+    struct hf_view *views;        /* HF_READERS_MAX, by slot                                     */
+
+    uint32_t type_ids[HF__TYPE_IDS]; /* by hash of name and version: where to look first         */
+
+    bool forked;                  /* set in the child of a fork: the handle is dead              */
+    struct hf_store *next;        /* in the process's list of open stores (attach.c)             */
+};
+
+static inline const struct hf__segment_header *hf__segment_header(const struct hf__segment *seg)
+{
+    return (const struct hf__segment_header *)seg->base;
+}
+
+/* Sizes in a file are whole pages: the next one up. */
+static inline uint64_t hf__whole_pages(uint64_t size_bytes)
+{
+    return (size_bytes + HF__PAGE_BYTES - 1) & ~(uint64_t)(HF__PAGE_BYTES - 1);
+}
+
+/* For qsort and bsearch over arrays of hf_ref. */
+static inline int hf__compare_refs(const void *a, const void *b)
+{
+    hf_ref x = *(const hf_ref *)a, y = *(const hf_ref *)b;
+    return (x > y) - (x < y);
+}
+
+#define HF__HEAP_ROOT offsetof(struct hf__segment_header, heap)
+#define HF__NAMED_ROOT offsetof(struct hf__segment_header, named)
+#define HF__UNIQUE_ROOT offsetof(struct hf__segment_header, unique)
+#define HF__FIRST_BLOCK HF__SEGMENT_HEADER_BYTES
+
+static inline struct hf__heap hf__heap_over(const hf_store *store, struct hf__segment *seg)
+{
+    return (struct hf__heap){seg, HF__HEAP_ROOT, store->heap.algorithm};
+}
+static inline struct hf__index hf__index_over(const hf_store *store, struct hf__segment *seg,
+                                              uint64_t root)
+{
+    return (struct hf__index){seg, root, store->index_ops};
+}
+
+/* ---- header.c -------------------------------------------------------------------------------- */
+
+void hf__constants_seal(struct hf__constants *constants);
+bool hf__constants_ok(const struct hf__constants *constants);
+/* The newest valid slot. HF_ENOTSTORE, HF_ETRUNCATED, HF_EENDIAN, HF_ENEWER, HF_EPAGESIZE,
+ * HF_ECORRUPT, HF_EIO. read_only accepts unknown ro_compat features. */
+int hf__header_read(int fd, const char *path, bool read_only, struct hf__file_header *out);
+/* What is wrong with one slot: 0 or one of the codes above, recorded nowhere. */
+int hf__header_judge(const struct hf__file_header *slot);
+/* Seals *header with the next sequence number, writes it into the older slot and syncs. */
+int hf__header_write(int fd, const char *path, struct hf__file_header *header);
+/* Makes the slot that doesn't count say the same as the one that does. */
+int hf__header_settle(int fd, const char *path);
+/* Both slots, for a new file; not synced. */
+int hf__header_write_first(int fd, const char *path, const struct hf__constants *constants,
+                           uint64_t size_bytes, uint64_t used_end);
+/* Reads the segment header with pread, checks its constants, and that the file reaches its used end
+ * (HF_ETRUNCATED). settled: nothing is being changed or waits to be undone, so the fields must fit
+ * each other, too. */
+int hf__segment_header_read(int fd, const char *path, bool settled,
+                            struct hf__segment_header *out);
+
+/* ---- mapping.c ------------------------------------------------------------------------------- */
+
+/* Reserves address space for a segment of up to want_bytes, halving down to at least need_bytes;
+ * sets reserved, reserved_bytes, size_max_bytes and seg.base. HF_EADDRSPACE. */
+int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes);
+/* Maps the data file over the reservation: shared, or private (writable in memory only). */
+int hf__map_file(hf_store *store, bool writable, bool is_private);
+void hf__map_release(hf_store *store);
+/* Backs the segment up to at least size_bytes, in a step. The door's grow for each backing. */
+int hf__map_grow(hf_store *store, uint64_t size_bytes);
+/* A second, private mapping of the file with the pending undo list applied: for readers that meet a
+ * dead writer and may not write. The caller munmaps reserved_bytes. */
+int hf__map_replay(hf_store *store, void **out);
+
+/* ---- attach.c -------------------------------------------------------------------------------- */
+
+/* Opens store->path and takes the locks that store->role needs, with sidecars (a reader that can't
+ * use them becomes HF__ROLE_FROZEN). On success store->fd, the locks and *header are valid and
+ * store is in the process's list. repair goes on in spite of HF_ETORN and a missing undo list. */
+/* The file at store->path alone, nothing read or made: for hf_remove. */
+/* Opens it and keeps writers out, whatever is in it: for hf_check_file. HF_EBUSY at once. */
+int hf__attach_to_look(hf_store *store);
+int hf__attach_for_removal(hf_store *store, uint64_t deadline);
+int hf__attach(hf_store *store, bool repair, uint64_t deadline, struct hf__file_header *header);
+/* Lets go: the last one out cleans up. Returns the first error of making the file clean. */
+int hf__detach(hf_store *store);
+/* The same for a handle that changed nothing: whatever sidecars stand there stay. */
+void hf__detach_unused(hf_store *store);
+/* Lists a handle, so that a fork marks it and a second one is refused (HF_EALREADYOPEN); takes it
+ * off. */
+int hf__list_add(hf_store *store);
+void hf__list_remove(hf_store *store);
+/* Sets path, lock_path and undo_path from a name: the directory resolved, links followed. */
+int hf__paths_set(hf_store *store, const char *path);
+/* Network file systems: HF_ENETFS. */
+int hf__fs_check(int fd, const char *path);
+
+/* ---- create.c -------------------------------------------------------------------------------- */
+
+/* Fills constants for a new store. HF_EINVAL for options that make no sense. */
+int hf__constants_new(struct hf__constants *out, const hf_options *options,
+                      uint64_t size_max_bytes);
+/* Makes a new, closed store under `path`: temporary name, synced, RENAME_NOREPLACE. HF_EEXIST. */
+int hf__create_file(const char *path, const hf_options *options);
+/* Writes header, heap root and empty indexes into plain memory of size_bytes. HF_EFULL,
+ * HF_EINVAL. */
+int hf__format_segment(unsigned char *base, uint64_t size_bytes,
+                       const struct hf__constants *constants);
+/* Makes a file the safe way: `write` fills one of a spare name, which is then synced and given its
+ * name with RENAME_NOREPLACE, and the directory synced. HF_EEXIST, HF_ENOSPC, HF_EIO, ... */
+int hf__create_with(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what);
+
+/* ---- txn.c ----------------------------------------------------------------------------------- */
+
+extern const struct hf__door hf__direct_door;
+/* 0, or HF_EINVAL, HF_EFORKED. */
+int hf__txn_usable(const hf_txn *txn);
+/* Announces nothing, but tells the engine that the transaction writes space that was free. */
+void hf__txn_fresh(hf_txn *txn, hf_ref offset, uint64_t size_bytes);
+/* Frees block when the transaction ends. 0, HF_EPTR, HF_ENOMEM, HF_ENOSPC. */
+int hf__txn_free_later(hf_txn *txn, hf_ref block);
+/* Process memory for one hf__txn_free_later, so that it can't fail for want of it. HF_ENOMEM. */
+int hf__txn_prepare_free(hf_txn *txn);
+/* Takes back the last hf__txn_free_later, whose block turns out to be needed. */
+void hf__txn_keep_last(hf_txn *txn);
+/* Rolls back what a dead writer left; the writer's place and the gate are held. */
+int hf__direct_recover(hf_store *store);
+/* Takes the writer's place and the gate, recovering if need be. */
+int hf__direct_lock(hf_store *store, uint64_t deadline);
+void hf__direct_unlock(hf_store *store);
+/* Says "in use" in the file's header before the first change; "clean" after a sync. */
+int hf__direct_mark_in_use(hf_store *store);
+int hf__direct_mark_clean(hf_store *store);
+/* Takes the writer's place for it, undoing a dead one's changes first. HF_EBUSY. */
+int hf__direct_clean(hf_store *store, uint64_t deadline);
+/* Releases what hf_txn holds in process memory. */
+void hf__txn_dispose(hf_txn *txn);
+/* An address in any mapping of the store as an offset, or UINT64_MAX. */
+uint64_t hf__offset_of(const hf_view *view, const void *p);
+/* Used part of the segment, for judging addresses: [HF__FIRST_BLOCK, end). */
+uint64_t hf__used_end(const struct hf__segment *seg);
+
+/* ---- view.c ---------------------------------------------------------------------------------- */
+
+int hf__view_usable(const hf_view *view);
+/* The view this thread has open on the store, or NULL. */
+hf_view *hf__view_of_thread(const hf_store *store);
+/* Forgets the views this thread has open on a store that is being closed. */
+void hf__view_drop_thread(const hf_store *store);
+uint64_t hf__thread_id(void);
+void hf__view_of_txn_init(hf_txn *txn);
+
+/* info.c: for functions that work with or without a transaction of the calling thread: its view, or
+ * a new one that the caller ends (begun). */
+int hf__view_borrow(hf_store *store, hf_view **out, bool *begun);
+
+/* ---- object.c, type.c ------------------------------------------------------------------------ */
+
+/* One object, taken apart and checked: all offsets. */
+struct hf__object {
+    hf_ref block;                 /* payload of its block                                        */
+    hf_ref node;                  /* index node, 0 for anonymous ones                            */
+    hf_ref header, elements;
+    uint64_t block_bytes;         /* usable                                                      */
+    bool pending;
+};
+/* Takes apart the object whose elements are at `elements`; HF_EPTR if none is. Safe on any
+ * input. */
+int hf__object_at(const hf_store *store, struct hf__segment *seg, hf_ref elements,
+                  struct hf__object *out);
+/* The same from an index node, and from a block's payload. HF_ECORRUPT. */
+int hf__object_of_node(const hf_store *store, struct hf__segment *seg, hf_ref node,
+                       struct hf__object *out);
+int hf__object_of_block(const hf_store *store, struct hf__segment *seg,
+                        const struct hf__block_info *block, struct hf__object *out);
+static inline const struct hf__object_header *hf__object_header(const struct hf__segment *seg,
+                                                                const struct hf__object *object)
+{
+    return (const struct hf__object_header *)hf__at(seg, object->header);
+}
+/* Is the name what it was when the object was made? */
+bool hf__object_name_ok(const struct hf__segment *seg, const struct hf__object *object);
+uint32_t hf__object_check(const struct hf__segment *seg, hf_ref header,
+                          const struct hf__object_header *value);
+void hf__object_info_fill(const struct hf__segment *seg, const struct hf__object *object,
+                          hf_object_info *out);
+
+/* The type's id, registered if it is new. HF_ETYPE, HF_ENOSPC, HF_EFULL, HF_ENOMEM, HF_ENAME. */
+int hf__type_register(hf_txn *txn, const hf_type *type, uint32_t *out_id);
+/* The id of a type that is registered, for the transaction's owner. HF_ENOTFOUND, HF_ETYPE
+ * (otherwise than described). */
+int hf__type_find(hf_store *store, const hf_type *type, uint32_t *out_id);
+/* Would the descriptor be taken? HF_ETYPE, HF_ENAME. */
+int hf__type_descriptor_check(const hf_type *type);
+/* The record of an id, or NULL: safe on any input, checksum verified only if verify. */
+const struct hf__type_record *hf__type_record(const struct hf__segment *seg, uint32_t id,
+                                              bool verify);
+static inline const char *hf__type_record_name(const struct hf__type_record *record)
+{
+    return (const char *)(record + 1) + record->field_count * sizeof(struct hf__type_field);
+}
+uint64_t hf__type_record_check(const struct hf__segment *seg, const struct hf__type_record *record);
+/* Does the object of this id have this type (NULL = any)? */
+bool hf__type_matches(const struct hf__segment *seg, uint32_t id, const hf_type *type);
+
+/* ---- check.c --------------------------------------------------------------------------------- */
+
+/* Everything inside the segment. */
+void hf__check_segment(const hf_store *store, struct hf__segment *seg, struct hf__check *check);
+
+/* ---- repair.c -------------------------------------------------------------------------------- */
+
+/* Makes header slots and the segment header's constants whole from one another; *header is then the
+ * newest valid slot. The file is held alone. */
+int hf__repair_headers(hf_store *store, struct hf__file_header *header);
+
+/* ---- open.c ---------------------------------------------------------------------------------- */
+
+int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *options);
+void hf__store_free(hf_store *store);
+/* hf_open for maintenance: alone, optionally in spite of damage. */
+int hf__open_alone(const char *path, bool repair, hf_store **out);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view.c - readers' sections
+ *
+ * A view is a reader slot (sync/gate.c) and a base address. It normally reads the handle's own
+ * mapping. A handle that may not write and finds the gate left closed by a dead writer keeps its
+ * slot, which holds up whoever will undo the dead one's changes, and reads a private mapping in
+ * which it has undone them for itself.
+ *
+ * The views a thread has open are chained through thread-local memory, so that a second one on the
+ * same store joins the first: with the gate closing between the two, a thread would else wait for a
+ * writer that waits for it.
+ */
+#include "store.h"
+
+#include "base/os.h"
+
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static _Thread_local hf_view *open_views;
+static _Thread_local uint64_t thread_id;
+
+/* The kernel's number: an address in thread-local memory would come back with the next thread. */
+uint64_t hf__thread_id(void)
+{
+    if (thread_id == 0)
+        thread_id = (uint64_t)syscall(SYS_gettid);
+    return thread_id;
+}
+
+hf_view *hf__view_of_thread(const hf_store *store)
+{
+    for (hf_view *view = open_views; view != NULL; view = view->next_on_thread)
+        if (view->store == store)
+            return view;
+    return NULL;
+}
+
+int hf__view_usable(const hf_view *view)
+{
+    if (view == NULL)
+        return hf__fail(HF_EINVAL, "no view");
+    if (view->store->forked)
+        return hf__fail(HF_EFORKED, "the view is the parent's");
+    return 0;
+}
+
+void hf__view_of_txn_init(hf_txn *txn)
+{
+    txn->view = (hf_view){.store = txn->store, .seg = &txn->store->seg};
+}
+
+hf_view *hf_txn_view(hf_txn *txn)
+{
+    return hf__txn_usable(txn) == 0 ? &txn->view : NULL;
+}
+
+/* Enters, undoing a dead writer's changes first if this handle may. 1 = it may not: replay. */
+static int enter(hf_store *store, uint32_t *out_slot)
+{
+    const uint64_t deadline = hf__deadline_in_ms(store->lock_timeout_ms);
+    const bool may_write = store->role == HF__ROLE_WRITER || store->role == HF__ROLE_ALONE;
+    for (;;) {
+        int code = hf__reader_enter(&store->locks, deadline, !may_write, out_slot);
+        if (code != 1 || !may_write)
+            return code;
+        code = hf__direct_lock(store, deadline);
+        if (code != 0)
+            return code;
+        hf__direct_unlock(store);
+    }
+}
+
+/* How far this view may read. */
+static int view_size(const hf_store *store, hf_view *view)
+{
+    uint64_t size = hf__segment_header(&view->own)->size_bytes;
+    if (size > store->constants.size_max_bytes)
+        return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
+    if (size > store->size_max_bytes)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
+                             "it has grown past what this process could reserve");
+    view->own.size_bytes = size;
+    return 0;
+}
+
+int hf_view_begin(hf_store *store, hf_view **out)
+{
+    if (store == NULL || out == NULL)
+        return hf__fail(HF_EINVAL, "hf_view_begin");
+    if (store->forked)
+        return hf__fail(HF_EFORKED, "open the store anew in the child");
+    hf_view *view = hf__view_of_thread(store);
+    if (view != NULL) {
+        view->depth++;
+        *out = view;
+        return 0;
+    }
+    if (__atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id())
+        return hf__fail_path(HF_ENESTED, 0, store->path, "use hf_txn_view");
+    uint32_t slot;
+    void *replay = NULL;
+    int code = enter(store, &slot);
+    if (code < 0)
+        return code;
+    if (code == 1) {
+        code = hf__map_replay(store, &replay);
+        if (code != 0)
+            goto err_leave;
+    }
+    view = &store->views[slot];
+    *view = (hf_view){.store = store, .own = store->seg, .slot = slot, .depth = 1,
+                      .thread = hf__thread_id(), .replay = replay,
+                      .next_on_thread = open_views};
+    view->seg = &view->own;
+    if (replay != NULL)
+        view->own.base = (unsigned char *)replay + HF__SEGMENT_OFFSET;
+    view->own.door = NULL;
+    code = view_size(store, view);
+    if (code != 0)
+        goto err_unmap;
+    open_views = view;
+    *out = view;
+    return 0;
+
+err_unmap:
+    if (replay != NULL)
+        hf__os->munmap(replay, (size_t)store->reserved_bytes);
+err_leave:
+    hf__reader_leave(&store->locks, slot);
+    return code;
+}
+
+static void unchain(const hf_view *view)
+{
+    for (hf_view **at = &open_views; *at != NULL; at = &(*at)->next_on_thread)
+        if (*at == view) {
+            *at = view->next_on_thread;
+            return;
+        }
+}
+
+void hf__view_drop_thread(const hf_store *store)
+{
+    for (hf_view *view; (view = hf__view_of_thread(store)) != NULL;)
+        unchain(view);
+}
+
+void hf_view_end(hf_view *view)
+{
+    if (view == NULL || view->store == NULL || view == &view->store->txn.view || view->depth == 0)
+        return;
+    if (view->thread != hf__thread_id()) {
+        hf__fail(HF_EINVAL, "hf_view_end: the view is another thread's");
+        return;
+    }
+    if (--view->depth != 0)
+        return;
+    unchain(view);
+    hf_store *store = view->store;
+    if (store->forked)
+        return;
+    if (view->replay != NULL)
+        hf__os->munmap(view->replay, (size_t)store->reserved_bytes);
+    hf__reader_leave(&store->locks, view->slot);
+}

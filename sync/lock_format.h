@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock_format.h - the lock sidecar, NAME-lock
+ *
+ * Shared memory between the processes that have a store open; it says nothing about the data and is
+ * made anew by whoever opens the store when nobody else has it open. Heap, buffer and copy-on-write
+ * stores have the same struct in private memory. All words are written with atomic operations.
+ *
+ * An owner id names a handle: bits 0..9 its process slot + 1, bits 10..31 the slot's generation.
+ * 0 is nobody. An id is dead when its slot no longer carries it, or when nobody holds the liveness
+ * byte of that slot (range_lock.h).
+ */
+#ifndef HF_SYNC_LOCK_FORMAT_H
+#define HF_SYNC_LOCK_FORMAT_H
+
+#include "holdfast/types.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HF__LOCK_MAGIC UINT64_C(0x304b434f4c53464c) /* "LFSLOCK0" */
+
+struct hf__process_slot {
+    uint32_t owner;      /* 0  id of the handle that has the slot, 0 = free                      */
+    uint32_t generation; /* 4  counts the handles this slot has had                              */
+    int64_t pid;         /* 8  for messages only                                                 */
+    uint64_t since_ns;   /* 16 CLOCK_REALTIME of the attach                                      */
+    uint32_t flags;      /* 24 HF__PROCESS_...                                                   */
+    uint32_t reserved[9];
+};
+_Static_assert(sizeof(struct hf__process_slot) == 64, "process slot");
+_Static_assert(offsetof(struct hf__process_slot, owner) == 0, "owner");
+_Static_assert(offsetof(struct hf__process_slot, generation) == 4, "generation");
+_Static_assert(offsetof(struct hf__process_slot, pid) == 8, "pid");
+_Static_assert(offsetof(struct hf__process_slot, since_ns) == 16, "since_ns");
+_Static_assert(offsetof(struct hf__process_slot, flags) == 24, "flags");
+_Static_assert(offsetof(struct hf__process_slot, reserved) == 28, "reserved");
+#define HF__PROCESS_READ_ONLY 1u
+
+struct hf__reader_slot {
+    uint64_t word;       /* 0  owner id | thread id << 32; 0 = free                              */
+    uint64_t since_ns;   /* 8  CLOCK_REALTIME of the view's begin                                */
+    uint64_t commit;     /* 16 the commit it shows                                               */
+    uint64_t reserved[5];
+};
+_Static_assert(sizeof(struct hf__reader_slot) == 64, "reader slot");
+_Static_assert(offsetof(struct hf__reader_slot, word) == 0, "word");
+_Static_assert(offsetof(struct hf__reader_slot, since_ns) == 8, "since_ns");
+_Static_assert(offsetof(struct hf__reader_slot, commit) == 16, "commit");
+_Static_assert(offsetof(struct hf__reader_slot, reserved) == 24, "reserved");
+
+struct hf__lock_header {
+    uint64_t magic;           /* 0                                                               */
+    uint8_t uuid[16];         /* 8   of the store                                                */
+    uint64_t device;          /* 24  of the data file: a hard link elsewhere has no lock file    */
+    uint64_t inode;           /* 32                                                              */
+    uint32_t processes_backed;/* 40  slots that have disk blocks under them                      */
+    uint32_t readers_backed;  /* 44                                                              */
+    uint32_t processes_high;  /* 48  slots from here on were never used                          */
+    uint32_t readers_high;    /* 52                                                              */
+    uint32_t header_marked;   /* 56  the file's header says "in use" already                     */
+    uint32_t sync_failed;     /* 60  a sync of the data failed: it can't be made clean any more  */
+    uint32_t writer;          /* 64  owner id of the writer: a futex word                        */
+    uint32_t writer_waiters;  /* 68  processes that sleep on it                                  */
+    uint32_t reserved1[14];
+    uint32_t gate;            /* 128 owner id of who closed it, 0 = open: a futex word           */
+    uint32_t gate_waiters;    /* 132 readers that sleep on it                                    */
+    uint32_t readers_due;     /* 136 of those, how many to let in before it closes again         */
+    uint32_t drain;           /* 140 counts readers that left while it was closed: a futex word  */
+    uint32_t reserved2[12];
+    uint8_t boot_id[16];      /* 192 of the kernel: one of another boot is garbage               */
+    uint8_t reserved3[4096 - 208];
+};
+_Static_assert(sizeof(struct hf__lock_header) == 4096, "lock header");
+_Static_assert(offsetof(struct hf__lock_header, magic) == 0, "magic");
+_Static_assert(offsetof(struct hf__lock_header, uuid) == 8, "uuid");
+_Static_assert(offsetof(struct hf__lock_header, device) == 24, "device");
+_Static_assert(offsetof(struct hf__lock_header, inode) == 32, "inode");
+_Static_assert(offsetof(struct hf__lock_header, processes_backed) == 40, "processes_backed");
+_Static_assert(offsetof(struct hf__lock_header, readers_backed) == 44, "readers_backed");
+_Static_assert(offsetof(struct hf__lock_header, processes_high) == 48, "processes_high");
+_Static_assert(offsetof(struct hf__lock_header, readers_high) == 52, "readers_high");
+_Static_assert(offsetof(struct hf__lock_header, header_marked) == 56, "header_marked");
+_Static_assert(offsetof(struct hf__lock_header, sync_failed) == 60, "sync_failed");
+_Static_assert(offsetof(struct hf__lock_header, writer) == 64, "writer");
+_Static_assert(offsetof(struct hf__lock_header, writer_waiters) == 68, "writer_waiters");
+_Static_assert(offsetof(struct hf__lock_header, reserved1) == 72, "reserved1");
+_Static_assert(offsetof(struct hf__lock_header, gate) == 128, "gate");
+_Static_assert(offsetof(struct hf__lock_header, gate_waiters) == 132, "gate_waiters");
+_Static_assert(offsetof(struct hf__lock_header, readers_due) == 136, "readers_due");
+_Static_assert(offsetof(struct hf__lock_header, drain) == 140, "drain");
+_Static_assert(offsetof(struct hf__lock_header, reserved2) == 144, "reserved2");
+
+_Static_assert(offsetof(struct hf__lock_header, boot_id) == 192, "boot_id");
+_Static_assert(offsetof(struct hf__lock_header, reserved3) == 208, "reserved3");
+
+/* Stands in `gate` when the sidecar was made while an undo list waited: closed by somebody dead. */
+#define HF__NOBODY UINT32_C(0x3ff)
+
+#define HF__PROCESS_SLOTS 1024u /* HF_PROCESSES_MAX rounded to pages                             */
+
+struct hf__lock_table {
+    struct hf__lock_header header;                       /* 0                                    */
+    struct hf__process_slot processes[HF__PROCESS_SLOTS];/* 4096                                 */
+    struct hf__reader_slot readers[HF_READERS_MAX];      /* 69632                                */
+};
+_Static_assert(offsetof(struct hf__lock_table, processes) == 4096, "processes");
+_Static_assert(offsetof(struct hf__lock_table, readers) == 69632, "readers");
+_Static_assert(sizeof(struct hf__lock_table) == 69632 + 64 * HF_READERS_MAX, "lock table");
+_Static_assert(offsetof(struct hf__lock_table, header) == 0, "header");
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * locks.c - the lock table: making it, joining it, telling the living from the dead
+ *
+ * Invariants
+ *   P1  who holds the liveness byte of slot i alone owns slot i; only the owner writes the slot
+ *   P2  a handle's id stands in no word of the table before its byte is locked and its slot
+ *       written, and its slot keeps the id until every word that named it has been cleared
+ *   P3  a slot's generation goes up with every owner, so an id in a word is alive only if its slot
+ *       carries that very id and somebody holds the byte
+ *   P4  a slot is written only below *_backed: there are disk blocks under it (no SIGBUS)
+ *
+ * From P1-P3: hf__locks_dead(id) never calls a living handle dead, and calls a dead one dead as
+ * soon as the kernel has dropped its locks.
+ */
+#include "sync/locks.h"
+
+#include "base/error.h"
+#include "base/os.h"
+#include "sync/range_lock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SLOT_BITS 10
+#define SLOT_MASK ((1u << SLOT_BITS) - 1)
+#define GENERATION_MASK ((1u << (32 - SLOT_BITS)) - 1)
+#define SLOTS_A_PAGE (4096u / 64u)
+
+static uint32_t id_of(uint32_t slot, uint32_t generation)
+{
+    return generation << SLOT_BITS | (slot + 1);
+}
+
+uint64_t hf__deadline_in_ms(int64_t timeout_ms)
+{
+    if (timeout_ms == 0)
+        return HF__NO_DEADLINE;
+    if (timeout_ms < 0)
+        return 0;
+    uint64_t now = hf__os->now_ns(), room = (HF__NO_DEADLINE - now) / 1000000u;
+    return (uint64_t)timeout_ms >= room ? HF__NO_DEADLINE : now + (uint64_t)timeout_ms * 1000000u;
+}
+
+/* ---- making and joining the table ------------------------------------------------------------ */
+
+int hf__locks_open_private(struct hf__locks *locks, const char *path)
+{
+    struct hf__lock_table *table = calloc(1, sizeof *table);
+    if (table == NULL)
+        return hf__fail(HF_ENOMEM, "lock table");
+    table->header.magic = HF__LOCK_MAGIC;
+    table->header.processes_backed = HF__PROCESS_SLOTS;
+    table->header.readers_backed = HF_READERS_MAX;
+    table->header.processes_high = 1;
+    *locks = (struct hf__locks){.table = table, .path = path, .data_fd = -1, .lock_fd = -1};
+    locks->own = id_of(0, 1);
+    table->processes[0].owner = locks->own;
+    table->processes[0].generation = 1;
+    table->processes[0].pid = getpid();
+    return 0;
+}
+
+static int map_table(struct hf__locks *locks, const char *lock_path)
+{
+    void *at = hf__os->mmap(NULL, sizeof(struct hf__lock_table), PROT_READ | PROT_WRITE, MAP_SHARED,
+                            locks->lock_fd, 0);
+    if (at == MAP_FAILED)
+        return hf__fail_os(errno, lock_path, "mmap");
+    locks->table = at;
+    return 0;
+}
+
+/* Disk blocks for the header, the first page of process slots and the first of readers. Writing them
+ * costs less than fallocate where the file is gone again before the kernel writes it back. */
+static int back_first_pages(int fd, struct hf__lock_header *header)
+{
+    static const char zeros[2 * 4096];
+    header->processes_backed = SLOTS_A_PAGE;
+    header->readers_backed = SLOTS_A_PAGE;
+    if (hf__write_at(fd, zeros, sizeof zeros, 0) != 0)
+        return -1;
+    return hf__write_at(fd, zeros, 4096, offsetof(struct hf__lock_table, readers));
+}
+
+int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock_path, int data_fd,
+                     const uint8_t uuid[16], mode_t mode, const struct hf__lock_start *start)
+{
+    struct hf__lock_header header = {.header_marked = start->marked,
+                                     .sync_failed = start->sync_failed,
+                                     .gate = start->pending ? HF__NOBODY : 0};
+    struct stat st;
+    int code;
+    *locks = (struct hf__locks){.path = path, .data_fd = data_fd, .lock_fd = -1};
+    if (hf__os->unlink(lock_path) != 0 && errno != ENOENT)
+        return hf__fail_os(errno, lock_path, "unlink");
+    int fd = hf__os->open(lock_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return hf__fail_os(errno, lock_path, "open");
+    locks->lock_fd = fd;
+    if (hf__os->fstat(data_fd, &st) != 0 || hf__os->fchmod(fd, mode) != 0 ||
+        hf__os->ftruncate(fd, sizeof(struct hf__lock_table)) != 0 ||
+        back_first_pages(fd, &header) != 0) {
+        code = hf__fail_os(errno, lock_path, "making the lock file");
+        goto err_unlink;
+    }
+    /* Whoever may use the store may use its lock file, also when root was here first. */
+    (void)!hf__os->fchown(fd, st.st_uid, st.st_gid);
+    memcpy(header.uuid, uuid, 16);
+    header.device = (uint64_t)st.st_dev;
+    header.inode = (uint64_t)st.st_ino;
+    if (hf__boot_id(header.boot_id) != 0) {
+        code = hf__fail_os(errno, "boot_id", "reading");
+        goto err_unlink;
+    }
+    code = map_table(locks, lock_path);
+    if (code != 0)
+        goto err_unlink;
+    /* The magic comes last: a table that has one says all it must. */
+    memcpy(locks->table, &header, sizeof header);
+    __atomic_store_n(&locks->table->header.magic, HF__LOCK_MAGIC, __ATOMIC_RELEASE);
+    return 0;
+
+err_unlink:
+    hf__os->unlink(lock_path);
+    hf__os->close(fd);
+    locks->lock_fd = -1;
+    return code;
+}
+
+int hf__locks_attach(struct hf__locks *locks, const char *path, const char *lock_path, int data_fd,
+                     bool data_read_only, const uint8_t uuid[16])
+{
+    struct stat data, lock;
+    uint8_t boot_id[16];
+    int code;
+    if (hf__boot_id(boot_id) != 0)
+        return hf__fail_os(errno, "boot_id", "reading");
+    *locks = (struct hf__locks){
+        .path = path, .data_fd = data_fd, .lock_fd = -1, .data_read_only = data_read_only};
+    int fd = hf__os->open(lock_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0 && errno == ENOENT)
+        return hf__fail_path(HF_EOTHERPATH, 0, path, "no lock file under this name");
+    if (fd < 0)
+        return hf__fail_os(errno, lock_path, "open");
+    locks->lock_fd = fd;
+    if (hf__os->fstat(data_fd, &data) != 0 || hf__os->fstat(fd, &lock) != 0) {
+        code = hf__fail_os(errno, lock_path, "fstat");
+        goto err_close;
+    }
+    if (lock.st_size != (off_t)sizeof(struct hf__lock_table)) {
+        code = hf__fail_path(HF_ESIDECAR, 0, lock_path, "not a lock file");
+        goto err_close;
+    }
+    code = map_table(locks, lock_path);
+    if (code != 0)
+        goto err_close;
+    const struct hf__lock_header *header = &locks->table->header;
+    if (header->magic != HF__LOCK_MAGIC)
+        code = hf__fail_path(HF_ESIDECAR, 0, lock_path, "not a lock file");
+    else if (memcmp(header->boot_id, boot_id, 16) != 0)
+        code = hf__fail_path(HF_ESIDECAR, 0, lock_path, "left over from before the last boot");
+    else if (header->device != (uint64_t)data.st_dev || header->inode != (uint64_t)data.st_ino ||
+             memcmp(header->uuid, uuid, 16) != 0)
+        code = hf__fail_path(HF_EOTHERPATH, 0, path, "the lock file is another store's");
+    if (code == 0)
+        return 0;
+    hf__os->munmap(locks->table, sizeof *locks->table);
+    locks->table = NULL;
+err_close:
+    hf__os->close(fd);
+    locks->lock_fd = -1;
+    return code;
+}
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+/* A page of slots gets disk blocks. Others may be using it already, so nothing of theirs is written:
+ * without fallocate one byte that is always zero, the last of the page's last slot, does it. */
+static int back_page(int fd, off_t page)
+{
+    if (hf__os->fallocate(fd, 0, page, 4096) == 0)
+        return 0;
+    if (errno != EOPNOTSUPP && errno != ENOSYS)
+        return -1;
+    return hf__write_at(fd, "", 1, (uint64_t)page + 4095);
+}
+
+/* Sees to it that there are blocks under slot index of the slots that begin at file offset `at`. */
+static int back_slot(struct hf__locks *locks, uint32_t *backed, off_t at, uint32_t index)
+{
+    uint32_t have = __atomic_load_n(backed, __ATOMIC_ACQUIRE);
+    while (index >= have) {
+        if (back_page(locks->lock_fd, at + (off_t)have * 64) != 0)
+            return hf__fail_os(errno, locks->path, "growing the lock file");
+        /* Whoever loses this race has allocated what was allocated already. */
+        __atomic_compare_exchange_n(backed, &have, have + SLOTS_A_PAGE, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE);
+        have = __atomic_load_n(backed, __ATOMIC_ACQUIRE);
+    }
+    return 0;
+}
+
+static void raise_to(uint32_t *high, uint32_t value)
+{
+    uint32_t have = __atomic_load_n(high, __ATOMIC_ACQUIRE);
+    while (have < value && !__atomic_compare_exchange_n(high, &have, value, false, __ATOMIC_ACQ_REL,
+                                                        __ATOMIC_ACQUIRE))
+        ;
+}
+
+/* The byte alone: an exclusive lock, or where the file allows only shared ones, a shared lock that
+ * nobody else shares. */
+static bool lock_live_byte(const struct hf__locks *locks, uint32_t slot)
+{
+    const off_t byte = HF__RANGE_LIVE + (off_t)slot;
+    if (!locks->data_read_only)
+        return hf__range_exclusive(locks->data_fd, byte) == 0;
+    if (hf__range_shared(locks->data_fd, byte) != 0)
+        return false;
+    if (!hf__range_held(locks->data_fd, byte))
+        return true;
+    hf__range_unlock(locks->data_fd, byte);
+    return false;
+}
+
+static int claim_slot(struct hf__locks *locks, uint32_t index)
+{
+    struct hf__lock_header *header = &locks->table->header;
+    struct hf__process_slot *slot = &locks->table->processes[index];
+    int code = back_slot(locks, &header->processes_backed,
+                         offsetof(struct hf__lock_table, processes), index);
+    if (code != 0)
+        return code;
+    uint32_t generation = (slot->generation + 1) & GENERATION_MASK;
+    slot->generation = generation;
+    slot->pid = getpid();
+    slot->since_ns = hf__os->wall_ns();
+    slot->flags = locks->data_read_only ? HF__PROCESS_READ_ONLY : 0;
+    locks->own = id_of(index, generation);
+    __atomic_store_n(&slot->owner, locks->own, __ATOMIC_SEQ_CST);
+    raise_to(&header->processes_high, index + 1);
+    return 0;
+}
+
+int hf__locks_claim(struct hf__locks *locks)
+{
+    const struct hf__lock_header *header = &locks->table->header;
+    /* Free slots first; then also those whose owner may be dead. */
+    for (int pass = 0; pass < 2; pass++) {
+        uint32_t high = __atomic_load_n(&header->processes_high, __ATOMIC_ACQUIRE);
+        for (uint32_t i = 0; i < HF_PROCESSES_MAX; i++) {
+            const struct hf__process_slot *slot = &locks->table->processes[i];
+            if (pass == 0 && i < high && __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE) != 0)
+                continue;
+            if (!lock_live_byte(locks, i))
+                continue;
+            int code = claim_slot(locks, i);
+            if (code != 0)
+                hf__range_unlock(locks->data_fd, HF__RANGE_LIVE + (off_t)i);
+            return code;
+        }
+    }
+    return hf__fail_path(HF_EPROCESSES, 0, locks->path, "at most %d", HF_PROCESSES_MAX);
+}
+
+void hf__locks_detach(struct hf__locks *locks, bool release)
+{
+    if (locks->table == NULL)
+        return;
+    if (locks->lock_fd == -1 && locks->data_fd < 0) {
+        free(locks->table);
+        locks->table = NULL;
+        return;
+    }
+    if (release && locks->own != 0) {
+        uint32_t index = (locks->own & SLOT_MASK) - 1;
+        __atomic_store_n(&locks->table->processes[index].owner, 0, __ATOMIC_SEQ_CST);
+        hf__range_unlock(locks->data_fd, HF__RANGE_LIVE + (off_t)index);
+    }
+    hf__os->munmap(locks->table, sizeof *locks->table);
+    locks->table = NULL;
+    if (locks->lock_fd >= 0)
+        hf__os->close(locks->lock_fd);
+    locks->lock_fd = -1;
+}
+
+bool hf__locks_dead(const struct hf__locks *locks, uint32_t owner)
+{
+    uint32_t index = (owner & SLOT_MASK) - 1;
+    if (owner == locks->own)
+        return false;
+    if (index >= HF_PROCESSES_MAX)
+        return true;
+    const struct hf__process_slot *slot = &locks->table->processes[index];
+    if (__atomic_load_n(&slot->owner, __ATOMIC_SEQ_CST) != owner)
+        return true;
+    return locks->data_fd >= 0 &&
+           !hf__range_held(locks->data_fd, HF__RANGE_LIVE + (off_t)index);
+}
+
+int64_t hf__locks_find_pid(const char *lock_path, int data_fd)
+{
+    int64_t pid = 0;
+    int fd = hf__os->open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return 0;
+    for (uint32_t i = 0; i < HF_PROCESSES_MAX && pid == 0; i++) {
+        struct hf__process_slot slot;
+        if (hf__read_at(fd, &slot, sizeof slot, offsetof(struct hf__lock_table, processes) +
+                                                    i * sizeof slot) != (ssize_t)sizeof slot)
+            break;
+        if (slot.owner != 0 && hf__range_held(data_fd, HF__RANGE_LIVE + (off_t)i))
+            pid = slot.pid;
+    }
+    hf__os->close(fd);
+    return pid;
+}
+
+int64_t hf__locks_pid(const struct hf__locks *locks, uint32_t owner)
+{
+    uint32_t index = (owner & SLOT_MASK) - 1;
+    return index < HF_PROCESSES_MAX ? locks->table->processes[index].pid : 0;
+}
+
+int hf__locks_back_reader(struct hf__locks *locks, uint32_t index)
+{
+    struct hf__lock_header *header = &locks->table->header;
+    int code = back_slot(locks, &header->readers_backed, offsetof(struct hf__lock_table, readers),
+                         index);
+    if (code == 0)
+        raise_to(&header->readers_high, index + 1);
+    return code;
+}

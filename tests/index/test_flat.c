@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* test_flat.c - what is particular to the flat array: doubling, the moved range, damaged slots */
+#include "fake_segment.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SEGMENT_BYTES (UINT64_C(1) << 20)
+
+static struct hf__index_root *root_at(struct fake *fake)
+{
+    return (struct hf__index_root *)(void *)(fake->seg.base + fake->index.root);
+}
+
+static uint64_t *slots_at(struct fake *fake)
+{
+    return (uint64_t *)(void *)(fake->seg.base + root_at(fake)->root +
+                                sizeof(struct hf__index_array));
+}
+
+/* Names 1000, 1002, 1004, ... in ascending order. */
+static void open_with(struct fake *fake, unsigned entries)
+{
+    char name[32];
+    fake_open(fake, &hf__index_flat, SEGMENT_BYTES);
+    for (unsigned i = 0; i < entries; i++) {
+        snprintf(name, sizeof name, "%u", 1000 + 2 * i);
+        fake_insert(fake, name);
+    }
+}
+
+static void test_flat_doubles_and_gives_the_old_array_back(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_with(&fake, 500);
+    assert_int_equal(root_at(&fake)->capacity, 512);
+    assert_int_equal(fake.allocations, 7); /* 8, 16, ..., 512 */
+    assert_int_equal(fake.releases, 6);
+    assert_int_equal(fake_owned(&fake), 1);
+    fake_close(&fake);
+}
+
+static void test_flat_announces_what_moves_and_no_more(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_with(&fake, 100); /* in 128 slots */
+    fake.edited_bytes = 0;
+    fake_insert(&fake, "9999"); /* last: its slot, the 0 behind, entry, root */
+    assert_int_equal(fake.edited_bytes, 2 * 8 + 32 + 64);
+    fake.edited_bytes = 0;
+    fake_insert(&fake, "0"); /* first: all others move */
+    assert_int_equal(fake.edited_bytes, (101 + 2) * 8 + 32 + 64);
+    fake.edited_bytes = 0;
+    assert_int_equal(fake_erase(&fake, "9999"), 0);
+    assert_int_equal(fake.edited_bytes, 8 + 64);
+    fake.edited_bytes = 0;
+    assert_int_equal(fake_erase(&fake, "0"), 0);
+    assert_int_equal(fake.edited_bytes, 101 * 8 + 64);
+    fake_close(&fake);
+}
+
+static void test_flat_shrink_cuts_the_array_to_its_entries(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_with(&fake, 100);
+    assert_int_equal(hf__index_flat.shrink(&fake.index), 0);
+    assert_int_equal(root_at(&fake)->capacity, 100);
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    fake_insert(&fake, "0"); /* a full array of an odd size grows all the same */
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    assert_int_equal(root_at(&fake)->capacity, 200);
+    fake_close(&fake);
+}
+
+static void test_flat_forgotten_entries_show(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_with(&fake, 100);
+    for (unsigned less = 1; less <= 100; less++) {
+        root_at(&fake)->count = 100 - less;
+        assert_true(fake_findings(&fake, false, NULL) > 0);
+    }
+    fake_close(&fake);
+}
+
+static void test_flat_wrong_capacity_is_refused_before_anything_is_written(void **state)
+{
+    (void)state;
+    static const uint64_t bad[] = {99, 127, 129, 65536, UINT64_C(1) << 61, UINT64_MAX, 0};
+    struct fake fake;
+    hf_ref out;
+    open_with(&fake, 100);
+    hf_ref node = fake_entry(&fake, "2", 1);
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        root_at(&fake)->capacity = bad[i];
+        fake.edits = 0;
+        assert_int_equal(fake_find(&fake, "1000", &out), HF_ECORRUPT);
+        assert_int_equal(hf__index_flat.insert(&fake.index, node), HF_ECORRUPT);
+        assert_int_equal(hf__index_flat.shrink(&fake.index), HF_ECORRUPT);
+        assert_int_equal(hf__index_flat.reserve(&fake.index, 1000), HF_ECORRUPT);
+        assert_int_equal(fake.edits, 0);
+        assert_true(fake_findings(&fake, false, NULL) > 0);
+    }
+    fake_close(&fake);
+}
+
+static void test_flat_bad_and_repeated_slots_are_found(void **state)
+{
+    (void)state;
+    static const uint64_t bad[] = {0, 8, SEGMENT_BYTES, SEGMENT_BYTES - 16, UINT64_MAX - 15};
+    struct fake fake;
+    open_with(&fake, 100);
+    uint64_t good = slots_at(&fake)[50];
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hf_ref out;
+        slots_at(&fake)[50] = bad[i];
+        assert_true(fake_findings(&fake, false, NULL) > 0);
+        assert_int_equal(fake_find(&fake, "1100", &out), HF_ECORRUPT);
+        slots_at(&fake)[50] = good;
+    }
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    slots_at(&fake)[51] = good;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    fake_close(&fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flat_doubles_and_gives_the_old_array_back),
+        cmocka_unit_test(test_flat_announces_what_moves_and_no_more),
+        cmocka_unit_test(test_flat_shrink_cuts_the_array_to_its_entries),
+        cmocka_unit_test(test_flat_forgotten_entries_show),
+        cmocka_unit_test(test_flat_wrong_capacity_is_refused_before_anything_is_written),
+        cmocka_unit_test(test_flat_bad_and_repeated_slots_are_found),
+    };
+    return cmocka_run_group_tests_name("index flat", tests, NULL, NULL);
+}

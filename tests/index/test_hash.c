@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/* test_hash.c - linear hashing: small steps up and down, its limits, damaged tables */
+#include "fake_segment.h"
+
+#include "base/hash.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SEGMENT_BYTES (UINT64_C(1) << 20)
+
+static struct hf__index_root *root_at(struct fake *fake)
+{
+    return (struct hf__index_root *)(void *)(fake->seg.base + fake->index.root);
+}
+
+static uint64_t *arrays_at(struct fake *fake)
+{
+    return (uint64_t *)(void *)(fake->seg.base + root_at(fake)->root +
+                                sizeof(struct hf__index_array));
+}
+
+static void open_sized(struct fake *fake, unsigned entries, uint64_t size_bytes)
+{
+    char name[32];
+    fake_open(fake, &hf__index_hash, size_bytes);
+    for (unsigned i = 0; i < entries; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        fake_insert(fake, name);
+    }
+}
+
+static void test_hash_no_single_insert_announces_more_than_a_bucket_or_two(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 100000 };
+    /* root twice, the entry, the bucket, an array's header and its place in the directory, and the
+     * links of one chain: chains are short, since names are spread by a salted hash */
+    enum { BOUND_BYTES = 2 * 64 + 32 + 8 + 16 + 8 + 8 * (16 + 3) };
+    struct fake fake;
+    char name[32];
+    uint64_t most = 0;
+    fake_open(&fake, &hf__index_hash, UINT64_C(32) << 20);
+    fake_insert(&fake, "the first one makes the table");
+    for (unsigned i = 1; i < ENTRIES; i++) {
+        snprintf(name, sizeof name, "obj/%08u", i);
+        fake.edited_bytes = 0;
+        fake_insert(&fake, name);
+        if (fake.edited_bytes > most)
+            most = fake.edited_bytes;
+    }
+    printf("largest announcement of one insert while growing to %d: %u bytes\n", ENTRIES,
+           (unsigned)most);
+    assert_true(most <= BOUND_BYTES);
+    assert_int_equal(root_at(&fake)->buckets, ENTRIES);
+    assert_int_equal(root_at(&fake)->capacity, 1 << 17);
+    uint64_t visited;
+    assert_int_equal(fake_findings(&fake, true, &visited), 0);
+    assert_int_equal(visited, ENTRIES);
+    fake_close(&fake);
+}
+
+static void test_hash_writes_no_bucket_before_its_turn(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 513, SEGMENT_BYTES); /* the 513th brings an array of 512 */
+    assert_int_equal(root_at(&fake)->capacity, 1024);
+    const unsigned char *array = fake.seg.base + arrays_at(&fake)[6] + 16;
+    for (unsigned i = 8; i < 512 * 8; i++)
+        assert_int_equal(array[i], 0xA5);
+    fake_close(&fake);
+}
+
+static void test_hash_shrink_contracts_to_the_entries_and_gives_arrays_back(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    hf_ref out;
+    open_sized(&fake, 3000, SEGMENT_BYTES);
+    assert_int_equal(fake_owned(&fake), 1 + 9);
+    for (unsigned i = 100; i < 3000; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_int_equal(fake_erase(&fake, name), 0);
+    }
+    assert_int_equal(root_at(&fake)->buckets, 3000);
+    fake_batch_begin(&fake);
+    assert_int_equal(hf__index_hash.shrink(&fake.index), 0);
+    fake_batch_keep(&fake);
+    assert_int_equal(root_at(&fake)->buckets, 100);
+    assert_int_equal(root_at(&fake)->capacity, 128);
+    assert_int_equal(fake_owned(&fake), 1 + 4);
+    assert_int_equal(fake.blocks_live, 100 + 5);
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_int_equal(fake_find(&fake, name, &out), 0);
+    }
+    for (unsigned i = 100; i < 3000; i++) { /* and up again over the stale slots */
+        snprintf(name, sizeof name, "%u", i);
+        fake_insert(&fake, name);
+    }
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    fake_close(&fake);
+}
+
+static void test_hash_shrink_refused_midway_leaves_a_sound_table(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    open_sized(&fake, 300, SEGMENT_BYTES);
+    for (unsigned i = 10; i < 300; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_int_equal(fake_erase(&fake, name), 0);
+    }
+    int error;
+    do {
+        fake.reserve_fails_in = 17;
+        error = hf__index_hash.shrink(&fake.index);
+        uint64_t visited;
+        assert_int_equal(fake_findings(&fake, true, &visited), 0);
+        assert_int_equal(visited, 10);
+    } while (error == HF_ENOSPC);
+    assert_int_equal(error, 0);
+    assert_int_equal(root_at(&fake)->buckets, 16);
+    fake_close(&fake);
+}
+
+static void test_hash_reserve_splits_beforehand(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 20, SEGMENT_BYTES);
+    assert_int_equal(hf__index_hash.reserve(&fake.index, 5000), 0);
+    assert_int_equal(root_at(&fake)->buckets, 5000);
+    uint64_t visited;
+    assert_int_equal(fake_findings(&fake, true, &visited), 0);
+    assert_int_equal(visited, 20);
+    fake_close(&fake);
+}
+
+static void test_hash_goes_on_with_longer_chains_where_no_array_can_be_had(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    hf_ref out;
+    open_sized(&fake, 64, SEGMENT_BYTES);
+    for (unsigned i = 64; i < 300; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        fake.allocate_fails_in = 1;
+        fake_insert(&fake, name);
+    }
+    assert_int_equal(root_at(&fake)->buckets, 64);
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    fake.allocate_fails_in = 0;
+    for (unsigned i = 300; i < 600; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        fake_insert(&fake, name);
+    }
+    assert_true(root_at(&fake)->buckets > 300);
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    for (unsigned i = 0; i < 600; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_int_equal(fake_find(&fake, name, &out), 0);
+    }
+    fake_close(&fake);
+}
+
+/* A table of all 2^32 buckets in a sparse mapping that nobody fills: it must take names without
+ * adding a bucket, and an insert or erase must not depend on how many there are. */
+static void test_hash_at_the_limit_of_the_directory_takes_names_without_splitting(void **state)
+{
+    (void)state;
+    const uint64_t size_bytes = UINT64_C(33) << 30;
+    void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        skip(); /* no such address space here */
+    struct hf__segment seg = {.base = (unsigned char *)base, .size_bytes = size_bytes};
+    struct hf__index index = {.seg = &seg, .root = 64, .ops = &hf__index_hash};
+    struct hf__index_root *root = (struct hf__index_root *)(void *)(seg.base + 64);
+    uint64_t at = 4096;
+    root->root = at;
+    root->buckets = root->capacity = HF__HASH_BUCKETS_MAX;
+    root->count = HF__HASH_BUCKETS_MAX + 5; /* so it would split if it could */
+    ((uint64_t *)(void *)(seg.base + at))[0] = at;
+    ((uint64_t *)(void *)(seg.base + at))[1] = HF__HASH_ARRAYS_MAX;
+    uint64_t *arrays = (uint64_t *)(void *)(seg.base + at + 16);
+    at += 4096;
+    for (unsigned i = 0; i < HF__HASH_ARRAYS_MAX; i++) {
+        uint64_t slots = i == 0 ? 16 : UINT64_C(16) << (i - 1);
+        arrays[i] = at;
+        ((uint64_t *)(void *)(seg.base + at))[0] = at;
+        ((uint64_t *)(void *)(seg.base + at))[1] = slots;
+        at += 16 + slots * 8;
+    }
+    assert_true(at + 65536 < size_bytes);
+    for (unsigned i = 0; i < 1000; i++, at += 64) {
+        struct hf__index_node *entry = (struct hf__index_node *)(void *)(seg.base + at);
+        hf_ref out;
+        entry->name_bytes = (uint16_t)snprintf((char *)(entry + 1), 32, "%u", i);
+        assert_int_equal(index.ops->insert(&index, at), 0);
+        assert_int_equal(index.ops->find(&index, entry + 1, entry->name_bytes, &out), 0);
+        assert_int_equal(out, at);
+        assert_int_equal(index.ops->insert(&index, at), HF_EEXIST);
+        if (i % 2 == 0)
+            assert_int_equal(index.ops->erase(&index, at), 0);
+    }
+    assert_int_equal(root->buckets, HF__HASH_BUCKETS_MAX);
+    assert_int_equal(root->count, HF__HASH_BUCKETS_MAX + 5 + 500);
+    assert_int_equal(index.ops->reserve(&index, UINT64_MAX), 0); /* there is nothing to add */
+    root->capacity *= 2; /* more than the directory can lead to */
+    root->buckets *= 2;
+    hf_ref out;
+    assert_int_equal(index.ops->find(&index, "1", 1, &out), HF_ECORRUPT);
+    munmap(base, size_bytes);
+}
+
+static void test_hash_entry_in_a_strange_bucket_is_found(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 10, SEGMENT_BYTES);
+    uint64_t *slots = (uint64_t *)(void *)(fake.seg.base + arrays_at(&fake)[0] + 16);
+    unsigned full = 0, empty = 0;
+    while (slots[full] == 0)
+        full++;
+    while (slots[empty] != 0)
+        empty++;
+    slots[empty] = slots[full];
+    slots[full] = 0;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    fake_close(&fake);
+}
+
+static void test_hash_wrong_hash_and_changed_name_are_found(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 10, SEGMENT_BYTES);
+    hf_ref node = fake_insert(&fake, "victim");
+    struct hf__index_node *entry = (struct hf__index_node *)(void *)(fake.seg.base + node);
+    entry->name_hash ^= UINT32_C(1) << 31;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    entry->name_hash ^= UINT32_C(1) << 31;
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    *(char *)(entry + 1) = 'V';
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    fake_close(&fake);
+}
+
+static void test_hash_two_entries_of_one_name_are_found(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 3, SEGMENT_BYTES);
+    hf_ref node = fake_insert(&fake, "twin"), twin = fake_entry(&fake, "twin", 4);
+    memcpy(fake.seg.base + twin, fake.seg.base + node, sizeof(struct hf__index_node));
+    *(uint64_t *)(void *)(fake.seg.base + node) = twin;
+    root_at(&fake)->count++;
+    assert_int_equal(fake_findings(&fake, false, NULL), 1);
+    fake_close(&fake);
+}
+
+static void test_hash_chain_in_a_circle_ends(void **state)
+{
+    (void)state;
+    for (unsigned length = 1; length < 40; length++) {
+        struct fake fake;
+        char name[32];
+        hf_ref node[40], out;
+        open_sized(&fake, 0, SEGMENT_BYTES);
+        assert_int_equal(hf__index_hash.reserve(&fake.index, 1), 0);
+        /* all in bucket 0 of a table that can't grow */
+        for (unsigned i = 0, tried = 0; i < length; tried++) {
+            int size = snprintf(name, sizeof name, "%u", tried);
+            if ((hf__hash(name, (size_t)size, fake.seg.salt) & 15) != 0)
+                continue;
+            fake.allocate_fails_in = 1;
+            node[i++] = fake_insert(&fake, name);
+        }
+        for (unsigned back = 0; back < length; back++) {
+            *(uint64_t *)(void *)(fake.seg.base + node[0]) = node[back]; /* the first is last */
+            assert_true(fake_findings(&fake, false, NULL) > 0);
+            hf_ref stranger = 0;
+            for (unsigned tried = 100000; stranger == 0; tried++) {
+                int size = snprintf(name, sizeof name, "%u", tried);
+                if ((hf__hash(name, (size_t)size, fake.seg.salt) & 15) == 0)
+                    stranger = fake_entry(&fake, name, (size_t)size);
+            }
+            assert_int_equal(fake_find(&fake, name, &out), HF_ECORRUPT);
+            assert_int_equal(hf__index_hash.insert(&fake.index, stranger), HF_ECORRUPT);
+            assert_int_equal(hf__index_hash.erase(&fake.index, stranger), HF_ECORRUPT);
+            struct hf__index_cursor cursor = {0};
+            int more;
+            while ((more = hf__index_hash.next(&fake.index, &cursor, NULL, 0, &out)) == 1)
+                continue;
+            assert_int_equal(more, HF_ECORRUPT);
+            cursor = (struct hf__index_cursor){0};
+            assert_int_equal(hf__index_hash.next(&fake.index, &cursor, "none", 4, &out),
+                             HF_ECORRUPT);
+            fake_entry_free(&fake, stranger);
+        }
+        fake_close(&fake);
+    }
+}
+
+static void test_hash_damaged_directory_is_refused_before_anything_is_written(void **state)
+{
+    (void)state;
+    static const uint64_t bad[] = {
+        0, 8, 16, 4096, SEGMENT_BYTES, SEGMENT_BYTES - 16, UINT64_MAX - 15, UINT64_C(1) << 63};
+    struct fake fake;
+    open_sized(&fake, 128, SEGMENT_BYTES); /* the next insert takes an array */
+    hf_ref node = fake_entry(&fake, "x", 1);
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        uint64_t good = root_at(&fake)->root;
+        fake.edits = 0;
+        root_at(&fake)->root = bad[i];
+        assert_true(fake_findings(&fake, false, NULL) > 0);
+        (void)fake_owned(&fake);
+        assert_int_equal(hf__index_hash.insert(&fake.index, node), HF_ECORRUPT);
+        assert_int_equal(hf__index_hash.reserve(&fake.index, 1000), HF_ECORRUPT);
+        assert_int_equal(fake.edits, 0);
+        root_at(&fake)->root = good;
+        for (unsigned a = 0; a < 5; a++) {
+            uint64_t array = arrays_at(&fake)[a];
+            arrays_at(&fake)[a] = bad[i];
+            assert_true(bad[i] == array || fake_findings(&fake, false, NULL) > 0);
+            arrays_at(&fake)[a] = array;
+        }
+    }
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    fake_close(&fake);
+}
+
+static void test_hash_announces_a_new_bucket_even_in_zeroed_memory(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 513, SEGMENT_BYTES);
+    uint64_t slots = arrays_at(&fake)[6] + 16;
+    memset(fake.seg.base + slots + 8, 0, 511 * 8);
+    for (unsigned i = 513; i < 600; i++) {
+        char name[32];
+        fake.watched = slots + (i - 512) * 8;
+        fake.watched_edits = 0;
+        snprintf(name, sizeof name, "%u", i);
+        fake_insert(&fake, name);
+        assert_true(fake.watched_edits > 0);
+    }
+    fake_close(&fake);
+}
+
+static void test_hash_erase_does_not_link_to_a_damaged_successor(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 10, SEGMENT_BYTES);
+    hf_ref node = fake_insert(&fake, "victim");
+    *(uint64_t *)(void *)(fake.seg.base + node) = 8;
+    fake.edits = 0;
+    assert_int_equal(hf__index_hash.erase(&fake.index, node), HF_ECORRUPT);
+    assert_int_equal(fake.edits, 0);
+    fake_close(&fake);
+}
+
+static void test_hash_array_where_none_should_be_yet_is_not_overwritten(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 128, SEGMENT_BYTES);
+    hf_ref node = fake_entry(&fake, "x", 1);
+    arrays_at(&fake)[4] = 4096;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    fake.edits = 0;
+    assert_int_equal(hf__index_hash.insert(&fake.index, node), HF_ECORRUPT);
+    assert_int_equal(fake.edits, 0);
+    fake_close(&fake);
+}
+
+/* A damaged chain may lead over the very slot that a split is about to write. */
+static void test_hash_split_ends_where_an_entry_lies_over_the_new_bucket(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 18, SEGMENT_BYTES);
+    assert_int_equal(root_at(&fake)->buckets, 18);
+    uint64_t *first = (uint64_t *)(void *)(fake.seg.base + arrays_at(&fake)[0] + 16);
+    hf_ref over = arrays_at(&fake)[1] + 16 + 2 * 8; /* bucket 18, parted from bucket 2 */
+    struct hf__index_node *entry = (struct hf__index_node *)(void *)(fake.seg.base + over);
+    memset(entry, 0, sizeof *entry);
+    entry->name_hash = 18;
+    entry->name_bytes = 1;
+    first[2] = over;
+    hf_ref node = fake_entry(&fake, "x", 1);
+    (void)hf__index_hash.insert(&fake.index, node); /* it is enough that this ends */
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    fake_close(&fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hash_no_single_insert_announces_more_than_a_bucket_or_two),
+        cmocka_unit_test(test_hash_writes_no_bucket_before_its_turn),
+        cmocka_unit_test(test_hash_shrink_contracts_to_the_entries_and_gives_arrays_back),
+        cmocka_unit_test(test_hash_shrink_refused_midway_leaves_a_sound_table),
+        cmocka_unit_test(test_hash_reserve_splits_beforehand),
+        cmocka_unit_test(test_hash_goes_on_with_longer_chains_where_no_array_can_be_had),
+        cmocka_unit_test(test_hash_at_the_limit_of_the_directory_takes_names_without_splitting),
+        cmocka_unit_test(test_hash_entry_in_a_strange_bucket_is_found),
+        cmocka_unit_test(test_hash_wrong_hash_and_changed_name_are_found),
+        cmocka_unit_test(test_hash_two_entries_of_one_name_are_found),
+        cmocka_unit_test(test_hash_chain_in_a_circle_ends),
+        cmocka_unit_test(test_hash_announces_a_new_bucket_even_in_zeroed_memory),
+        cmocka_unit_test(test_hash_erase_does_not_link_to_a_damaged_successor),
+        cmocka_unit_test(test_hash_array_where_none_should_be_yet_is_not_overwritten),
+        cmocka_unit_test(test_hash_split_ends_where_an_entry_lies_over_the_new_bucket),
+        cmocka_unit_test(test_hash_damaged_directory_is_refused_before_anything_is_written),
+    };
+    return cmocka_run_group_tests_name("index hash", tests, NULL, NULL);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space_disk_full.c - the disk is full: an error from the call that wanted room, never a signal,
+ * and what gives room back still works
+ *
+ * Runs on a small tmpfs and a small ext4 in a loop device, mounted in a mount namespace of the
+ * test's own, so that nothing is left behind. Where mounting isn't permitted the test says so and
+ * is skipped (exit code 77).
+ */
+#include "store_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+enum { EXIT_SKIPPED = 77 };
+
+static char mount_point[PATH_BYTES], image[PATH_BYTES];
+static char path[2 * PATH_BYTES], filler_path[2 * PATH_BYTES];
+
+/* ---- the small disk -------------------------------------------------------------------------- */
+
+static void clean_disk(void)
+{
+    static const char *const names[] = {"full.hf", "full.hf-lock", "full.hf-undo", "filler", "copy.hf"};
+    char name[2 * PATH_BYTES];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(name, sizeof name, "%s/%s", mount_point, names[i]);
+        unlink(name);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(path, sizeof path, "%s/full.hf", mount_point);
+    snprintf(filler_path, sizeof filler_path, "%s/filler", mount_point);
+    clean_disk();
+    return 0;
+}
+
+/* Takes every last byte of the disk. */
+static void fill_disk(void)
+{
+    static const char block[65536];
+    int fd = open(filler_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    for (size_t size = sizeof block; size > 0;) {
+        ssize_t n = write(fd, block, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            assert_int_equal(errno, ENOSPC);
+            size /= 2; /* smaller pieces for what is left */
+        }
+    }
+    fsync(fd);
+    close(fd);
+}
+
+/* Files on the disk that are not the ones named. */
+static void expect_no_leftovers(void)
+{
+    char command[8 * PATH_BYTES];
+    snprintf(command, sizeof command,
+             "test -z \"$(ls -A '%s' | grep -v -e '^filler$' -e '^lost+found$')\"", mount_point);
+    assert_int_equal(system(command), 0);
+}
+
+static hf_store *open_large(uint32_t mode)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.mode = mode;
+    options.size_initial_bytes = 256 << 10;
+    options.size_max_bytes = 1024 * MIB; /* far more than the disk has */
+    options.lock_timeout_ms = -1;
+    assert_ok(hf_open(path, &options, &store));
+    return store;
+}
+
+static hf_txn *begin(hf_store *store)
+{
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    return txn;
+}
+
+/* Named objects of 5000 bytes, each a transaction, until the disk is full. */
+static int fill_store(hf_store *store)
+{
+    for (int i = 0;; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "object %d", i);
+        hf_txn *txn = begin(store);
+        unsigned char *p = hf_construct(txn, name, NULL, 5000);
+        if (p == NULL) {
+            assert_int_equal(hf_last_error()->code, HF_ENOSPC);
+            assert_ok(hf_commit(txn)); /* the transaction is usable: there is nothing in it */
+            return i;
+        }
+        memset(p, i & 0xFF, 5000);
+        assert_ok(hf_commit(txn));
+    }
+}
+
+static void expect_objects(hf_store *store, int from, int to)
+{
+    hf_view *view = NULL;
+    assert_ok(hf_view_begin(store, &view));
+    for (int i = from; i < to; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "object %d", i);
+        const unsigned char *p = hf_find(view, name, NULL, NULL);
+        assert_got(p);
+        assert_int_equal(p[0], i & 0xFF);
+        assert_int_equal(p[4999], i & 0xFF);
+    }
+    assert_int_equal(hf_count_named(view), to - from);
+    hf_view_end(view);
+    fixture_assert_sound(store);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void test_allocation_on_a_full_disk_is_enospc_and_transaction_goes_on(void **state)
+{
+    (void)state;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    hf_txn *txn = begin(store);
+    size_t blocks = 0;
+    hf_ref *refs = hf_construct(txn, "refs", NULL, 4000 * sizeof(hf_ref));
+    assert_got(refs);
+    for (; blocks < 4000; blocks++) {
+        unsigned char *p = hf_alloc(txn, 50000);
+        if (p == NULL)
+            break;
+        memset(p, (int)(blocks & 0xFF), 50000); /* every byte of it has a place on the disk */
+        refs[blocks] = hf_ref_of(hf_txn_view(txn), p);
+    }
+    assert_true(blocks > 20 && blocks < 4000);
+    assert_int_equal(hf_last_error()->code, HF_ENOSPC);
+    assert_int_equal(hf_last_error()->os_errno, ENOSPC);
+    assert_fails(hf_alloc(txn, 20 * MIB), HF_ENOSPC);
+    assert_fails(hf_construct(txn, "large", NULL, 20 * MIB), HF_ENOSPC);
+    assert_fails(hf_find(hf_txn_view(txn), "large", NULL, NULL), HF_ENOTFOUND);
+    assert_ok(hf_commit(txn)); /* what did fit is kept */
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+    store = open_large(HF_OPEN_EXISTING);
+    hf_view *view = NULL;
+    assert_ok(hf_view_begin(store, &view));
+    refs = (hf_ref *)(uintptr_t)hf_find(view, "refs", NULL, NULL);
+    for (size_t i = 0; i < blocks; i++) {
+        const unsigned char *p = hf_at(view, refs[i]);
+        assert_int_equal(p[0], i & 0xFF);
+        assert_int_equal(p[49999], i & 0xFF);
+    }
+    hf_view_end(view);
+    assert_ok(hf_close(store));
+}
+
+static void test_destroying_works_on_a_full_disk_and_makes_room(void **state)
+{
+    (void)state;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    int count = fill_store(store);
+    assert_true(count > 50);
+    fill_disk();
+    expect_objects(store, 0, count);
+    for (int i = 0; i < count / 2; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "object %d", i);
+        hf_txn *txn = begin(store);
+        assert_ok(hf_destroy(txn, name));
+        assert_ok(hf_commit(txn));
+    }
+    expect_objects(store, count / 2, count);
+    hf_txn *txn = begin(store);
+    for (int i = 0; i < count / 4; i++) /* the room is there again, without the disk's help */
+        assert_got(hf_alloc(txn, 5000));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+    store = open_large(HF_READ_ONLY);
+    expect_objects(store, count / 2, count);
+    assert_ok(hf_close(store));
+}
+
+static void test_abort_works_on_a_full_disk(void **state)
+{
+    (void)state;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    int count = fill_store(store);
+    fill_disk();
+    for (int round = 0; round < 10; round++) {
+        hf_txn *txn = begin(store);
+        for (int i = 0; i < 5; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "object %d", i + round);
+            const void *seen = hf_find(hf_txn_view(txn), name, NULL, NULL);
+            assert_got(seen);
+            unsigned char *p = hf_edit(txn, seen, 5000);
+            if (p != NULL)
+                memset(p, 0xEE, 5000);
+            else /* no room for the old content: an error, and nothing has changed */
+                assert_int_equal(hf_last_error()->code, HF_ENOSPC);
+            assert_ok(hf_destroy(txn, name));
+        }
+        hf_abort(txn);
+    }
+    expect_objects(store, 0, count);
+    assert_ok(hf_close(store));
+}
+
+/* Keeping a lot of old content needs room: the edit says so, and the transaction can be
+ * committed. */
+static void test_edit_without_room_for_old_content_is_enospc(void **state)
+{
+    (void)state;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    hf_txn *txn = begin(store);
+    unsigned char *p = hf_construct(txn, "large", NULL, 3 * MIB);
+    assert_got(p);
+    memset(p, 'a', 3 * MIB);
+    assert_got(hf_construct(txn, "small", &value_type, 1));
+    assert_ok(hf_commit(txn));
+    fixture_set(store, "small", 1);
+    fill_disk();
+    txn = begin(store);
+    const unsigned char *seen = hf_find(hf_txn_view(txn), "large", NULL, NULL);
+    assert_fails(hf_edit(txn, seen, 3 * MIB), HF_ENOSPC);
+    int64_t *small = hf_find_or_construct(txn, "small", &value_type, 1, NULL);
+    assert_got(small);
+    *small = 2;
+    assert_ok(hf_commit(txn));
+    assert_int_equal(fixture_get(store, "small"), 2);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+}
+
+static void test_creating_on_a_full_disk_leaves_nothing(void **state)
+{
+    (void)state;
+    fill_disk();
+    hf_store *store = NULL;
+    for (int i = 0; i < 3; i++) {
+        assert_code(hf_open(path, NULL, &store), HF_ENOSPC);
+        assert_null(store);
+        expect_no_leftovers();
+    }
+}
+
+static void test_opening_on_a_full_disk_harms_nothing(void **state)
+{
+    (void)state;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    fixture_set(store, "v", 3);
+    assert_ok(hf_close(store));
+    fill_disk();
+    int code = fixture_open_code(path, HF_OPEN_EXISTING); /* it needs its sidecars */
+    assert_true(code == 0 || code == HF_ENOSPC);
+    store = open_large(HF_READ_ONLY); /* it can do without */
+    assert_int_equal(fixture_get(store, "v"), 3);
+    assert_ok(hf_close(store));
+    assert_int_equal(unlink(filler_path), 0);
+    store = open_large(HF_OPEN_EXISTING);
+    assert_int_equal(fixture_get(store, "v"), 3);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+    assert_false(fixture_sidecar_exists(path, "-lock"));
+}
+
+static void test_saving_and_growing_on_a_full_disk_leave_nothing(void **state)
+{
+    (void)state;
+    char copy[2 * PATH_BYTES];
+    snprintf(copy, sizeof copy, "%s/copy.hf", mount_point);
+    hf_store *store = open_large(HF_CREATE_NEW);
+    hf_txn *txn = begin(store);
+    unsigned char *p = hf_construct(txn, "large", NULL, MIB);
+    assert_got(p);
+    memset(p, 'l', MIB);
+    assert_ok(hf_commit(txn));
+    fill_disk();
+    assert_code(hf_save_as(store, copy, 0), HF_ENOSPC);
+    assert_false(fixture_exists(copy));
+    assert_ok(hf_close(store));
+    uint64_t size = fixture_file_bytes(path);
+    assert_code(hf_grow(path, 8 * MIB), HF_ENOSPC);
+    assert_true(fixture_file_bytes(path) == size);
+    assert_int_equal(unlink(filler_path), 0);
+    store = open_large(HF_OPEN_EXISTING);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+    assert_ok(hf_remove(path));
+    expect_no_leftovers();
+}
+
+/* ---- mounting -------------------------------------------------------------------------------- */
+
+static bool enter_own_mounts(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+static bool mount_tmpfs(void)
+{
+    return mount("tmpfs", mount_point, "tmpfs", 0, "size=6m") == 0;
+}
+
+static bool mount_ext4(void)
+{
+    char command[8 * PATH_BYTES];
+    snprintf(command, sizeof command,
+             "{ truncate -s 12M '%s' && PATH=$PATH:/sbin:/usr/sbin mkfs.ext4 -q -F -m 0 '%s' && "
+             "mount -o loop '%s' '%s'; } >/dev/null 2>&1",
+             image, image, image, mount_point);
+    return system(command) == 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+
+static int run_on(const char *file_system)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_allocation_on_a_full_disk_is_enospc_and_transaction_goes_on),
+        TEST(test_destroying_works_on_a_full_disk_and_makes_room),
+        TEST(test_abort_works_on_a_full_disk),
+        TEST(test_edit_without_room_for_old_content_is_enospc),
+        TEST(test_creating_on_a_full_disk_leaves_nothing),
+        TEST(test_opening_on_a_full_disk_harms_nothing),
+        TEST(test_saving_and_growing_on_a_full_disk_leave_nothing),
+    };
+    int failed = cmocka_run_group_tests_name(file_system, tests, NULL, NULL);
+    clean_disk();
+    umount(mount_point);
+    return failed;
+}
+
+int main(void)
+{
+    int failed = 0, ran = 0;
+    snprintf(mount_point, sizeof mount_point, "%s/mnt", fixture_disk_directory());
+    snprintf(image, sizeof image, "%s/image", fixture_disk_directory());
+    if (mkdir(mount_point, 0777) != 0 || !enter_own_mounts()) {
+        printf("skipped: this user may not mount anything (%s)\n", strerror(errno));
+        return EXIT_SKIPPED;
+    }
+    if (mount_tmpfs()) {
+        failed += run_on("disk full on tmpfs");
+        ran++;
+    } else {
+        printf("skipped on tmpfs: %s\n", strerror(errno));
+    }
+    if (mount_ext4()) {
+        failed += run_on("disk full on ext4");
+        ran++;
+    } else {
+        printf("skipped on ext4: no loop device, or no mkfs.ext4\n");
+    }
+    unlink(image);
+    return failed != 0 ? 1 : ran != 0 ? 0 : EXIT_SKIPPED;
+}

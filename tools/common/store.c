@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* store.c - opening and closing with the messages that belong to it */
+#include "tools/common/store.h"
+
+#include "tools/common/size.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+static void note_recovery(const struct tool *tool, const char *path, uint32_t mode, hf_store *store)
+{
+    hf_recovery recovery;
+
+    if (hf_recovery_info(store, &recovery) != 0 || recovery.recoveries == 0)
+        return;
+    tool_note(tool, path,
+              "process %" PRId64 " died inside a transaction, which was rolled back%s (%s in "
+              "%" PRIu64 " places)",
+              recovery.last_pid, mode == HF_READ_ONLY ? " for this reading" : "",
+              size_format(recovery.undone_bytes).text, recovery.undone_ranges);
+}
+
+int tool_open(struct tool *tool, const char *path, uint32_t mode, hf_store **out)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    int code;
+
+    assert(path != NULL && out != NULL);
+    options.mode = mode;
+    options.lock_timeout_ms = tool->wait_ms;
+    code = hf_open(path, &options, out);
+    if (code != 0)
+        return tool_fail_store(tool, path, code);
+    note_recovery(tool, path, mode, *out);
+    return TOOL_OK;
+}
+
+int tool_open_view(struct tool *tool, const char *path, hf_store **out, hf_view **out_view)
+{
+    int code = tool_open(tool, path, HF_READ_ONLY, out);
+
+    if (code != TOOL_OK)
+        return code;
+    code = hf_view_begin(*out, out_view);
+    if (code != 0)
+        return tool_close(tool, path, *out, tool_fail_store(tool, path, code));
+    return TOOL_OK;
+}
+
+int tool_close(struct tool *tool, const char *path, hf_store *store, int exit_code)
+{
+    int code = hf_close(store);
+
+    if (code == 0 || exit_code != TOOL_OK)
+        return exit_code;
+    return tool_fail_store(tool, path, code);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fsck.c - holdfast fsck: checks stores and repairs them
+ *
+ * Thin: hf_check_file and hf_repair_file do the work. This prints what they find as they find it,
+ * and turns the outcome into the exit codes of fsck(8), or-ed over all files.
+ */
+#include "tools/commands.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/json.h"
+#include "tools/common/progress.h"
+#include "tools/common/size.h"
+
+#include "holdfast/holdfast.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { OPTION_REPAIR = TOOL_OPTION_LONG, OPTION_PROGRESS, OPTION_NO_PROGRESS, OPTION_FINDINGS };
+
+static const struct tool_option options[] = {
+    {'a', "repair", NULL, "rebuild free structures, indexes and counters (also -p\nand -y)"},
+    {'p', "preen", NULL, NULL},
+    {'y', "yes", NULL, NULL},
+    {'n', "no-repair", NULL, "only look; this is the default"},
+    {'f', "full", NULL, NULL}, /* fsck(8) passes it; every check here is a full one */
+    {OPTION_PROGRESS, "progress", NULL, "a progress bar even where there is no terminal"},
+    {OPTION_NO_PROGRESS, "no-progress", NULL, "no progress bar"},
+    {OPTION_FINDINGS, "findings-max", "N", "stop a file after this many; 1000 unless given"},
+    {0, NULL, NULL, NULL},
+};
+
+struct fsck {
+    struct tool *tool;
+    const char *path;
+    bool repair, progress_on, progress_off;
+    uint64_t findings_max;
+    struct progress progress;
+    struct json json;
+};
+
+static void on_finding(void *user, const hf_finding *finding)
+{
+    struct fsck *fsck = user;
+
+    if (fsck->tool->json) {
+        json_object(&fsck->json, NULL);
+        json_text(&fsck->json, "rule", finding->rule);
+        json_uint(&fsck->json, "offset", finding->offset);
+        json_text(&fsck->json, "expected", finding->expected);
+        json_end(&fsck->json);
+    } else if (!fsck->tool->quiet) {
+        progress_clear(&fsck->progress);
+        printf("%s: %s at %" PRIu64 ": %s\n", fsck->path, finding->rule, finding->offset,
+               finding->expected);
+    }
+}
+
+static int on_progress(void *user, uint64_t done, uint64_t total)
+{
+    struct fsck *fsck = user;
+
+    progress_set(&fsck->progress, done, total);
+    return interrupt_pending() ? 1 : 0;
+}
+
+struct outcome {
+    int exit_code;
+    const char *state;
+};
+
+static struct outcome outcome_of(const struct fsck *fsck, int code, const hf_check_report *report)
+{
+    switch (code) {
+    case 0:
+        if (fsck->repair && (report->repaired > 0 || report->lost_bytes > 0))
+            return (struct outcome){FSCK_CORRECTED, "corrected"};
+        return (struct outcome){FSCK_CLEAN, "clean"};
+    case HF_ECORRUPT:
+    case HF_ETRUNCATED:
+    case HF_ETORN:
+        return (struct outcome){FSCK_UNCORRECTED, "damaged"};
+    case HF_ECANCELLED:
+        return (struct outcome){FSCK_CANCELLED, "cancelled"};
+    default:
+        return (struct outcome){FSCK_OPERATIONAL, "not checked"};
+    }
+}
+
+static void print_json(struct fsck *fsck, int code, const struct outcome *outcome,
+                       const hf_check_report *report)
+{
+    static const struct {
+        const char *key;
+        size_t offset;
+    } members[] = {
+        {"blocks", offsetof(hf_check_report, blocks)},
+        {"free_blocks", offsetof(hf_check_report, free_blocks)},
+        {"live_bytes", offsetof(hf_check_report, live_bytes)},
+        {"free_bytes", offsetof(hf_check_report, free_bytes)},
+        {"named", offsetof(hf_check_report, named)},
+        {"unique", offsetof(hf_check_report, unique)},
+        {"anonymous", offsetof(hf_check_report, anonymous)},
+        {"raw", offsetof(hf_check_report, raw)},
+        {"types", offsetof(hf_check_report, types)},
+        {"repaired", offsetof(hf_check_report, repaired)},
+        {"lost_bytes", offsetof(hf_check_report, lost_bytes)},
+        {"undone_bytes", offsetof(hf_check_report, undone_bytes)},
+    };
+
+    json_end(&fsck->json); /* the array of findings */
+    json_text(&fsck->json, "state", outcome->state);
+    json_int(&fsck->json, "exit_code", outcome->exit_code);
+    json_uint(&fsck->json, "finding_count", report->findings);
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        json_uint(&fsck->json, members[i].key,
+                  *(const uint64_t *)((const char *)report + members[i].offset));
+    if (code != 0 && code != HF_ECORRUPT) {
+        json_text(&fsck->json, "code", hf_error_name(code));
+        json_text(&fsck->json, "message", hf_last_error()->message);
+    }
+    json_end(&fsck->json);
+}
+
+static void print_human(const struct fsck *fsck, const struct outcome *outcome,
+                        const hf_check_report *report)
+{
+    if (report->undone_bytes > 0)
+        printf("%s: a process died inside a transaction; %s %s\n", fsck->path,
+               size_format(report->undone_bytes).text,
+               fsck->repair ? "rolled back" : "will be rolled back at the next open");
+    if (outcome->exit_code == FSCK_CORRECTED)
+        printf("%s: repaired: %" PRIu64 " structures rebuilt, %s set aside\n", fsck->path,
+               report->repaired, size_format(report->lost_bytes).text);
+    if (outcome->exit_code == FSCK_UNCORRECTED)
+        printf("%s: DAMAGED, %" PRIu64 " findings%s\n", fsck->path, report->findings,
+               fsck->repair ? " remain" : "; holdfast fsck --repair may help");
+    else
+        printf("%s: %s, %" PRIu64 " named, %" PRIu64 " unique, %" PRIu64
+               " anonymous objects, %" PRIu64 " blocks, %s used, %s free\n",
+               fsck->path, outcome->state, report->named, report->unique, report->anonymous,
+               report->blocks, size_format(report->live_bytes).text,
+               size_format(report->free_bytes).text);
+}
+
+static int check_one(struct fsck *fsck)
+{
+    struct tool *tool = fsck->tool;
+    hf_check_options check = HF_CHECK_OPTIONS_INIT;
+    hf_check_report report = {0};
+    struct outcome outcome;
+    int code;
+
+    check.on_finding = on_finding;
+    check.on_progress = on_progress;
+    check.user = fsck;
+    check.findings_max = fsck->findings_max;
+    progress_begin(&fsck->progress, fsck->repair ? "repairing" : "checking", 0, true,
+                   !tool->quiet && !tool->json && !fsck->progress_off);
+    if (fsck->progress_on)
+        progress_force(&fsck->progress);
+    if (tool->json) {
+        json_object(&fsck->json, NULL);
+        json_text(&fsck->json, "file", fsck->path);
+        json_array(&fsck->json, "findings");
+    }
+    code = fsck->repair ? hf_repair_file(fsck->path, &check, &report)
+                        : hf_check_file(fsck->path, &check, &report);
+    progress_clear(&fsck->progress);
+    outcome = outcome_of(fsck, code, &report);
+    if (tool->json)
+        print_json(fsck, code, &outcome, &report);
+    if (code != 0 && code != HF_ECORRUPT)
+        tool_fail_store(tool, fsck->path, code);
+    else if (!tool->json && !tool->quiet)
+        print_human(fsck, &outcome, &report);
+    return outcome.exit_code;
+}
+
+/* Sets one option; false if its argument is wrong. */
+static bool set_option(struct fsck *fsck, int id, const char *value)
+{
+    switch (id) {
+    case 'a':
+    case 'p':
+    case 'y':
+        fsck->repair = true;
+        return true;
+    case 'n':
+        fsck->repair = false;
+        return true;
+    case OPTION_PROGRESS:
+        fsck->progress_on = true;
+        return true;
+    case OPTION_NO_PROGRESS:
+        fsck->progress_off = true;
+        return true;
+    case OPTION_FINDINGS:
+        return size_parse_count(value, UINT64_MAX, &fsck->findings_max);
+    default:
+        return true;
+    }
+}
+
+static int fsck_run(struct tool *tool)
+{
+    struct fsck fsck = {.tool = tool, .json = JSON_INIT(stdout)};
+    const char *value;
+    int id, exit_code = FSCK_CLEAN;
+
+    while ((id = tool_option_next(tool, &value)) != TOOL_OPTIONS_END)
+        if (!set_option(&fsck, id, value))
+            return tool_usage(tool, "\"%s\" is not a number", value);
+    if (tool->stopped)
+        return tool->exit_code;
+    interrupt_catch();
+    if (tool->json) {
+        tool->failure_shown = true; /* failures are members of the one document */
+        json_object(&fsck.json, NULL);
+        json_array(&fsck.json, "files");
+    }
+    for (int i = 0; i < tool->operand_count && (exit_code & FSCK_CANCELLED) == 0; i++) {
+        fsck.path = tool->operands[i];
+        exit_code |= check_one(&fsck);
+    }
+    if (tool->json) {
+        json_end(&fsck.json);
+        json_int(&fsck.json, "exit_code", exit_code);
+        json_end(&fsck.json);
+    }
+    return exit_code;
+}
+
+const struct tool_command command_fsck = {
+    .name = "fsck",
+    .synopsis = "[OPTION...] FILE...",
+    .summary = "Check stores, and repair them",
+    .details = "Only looks, unless --repair is given. Walks header, blocks, free structures,\n"
+               "indexes, objects and types. The exit code is the sum over all files, as fsck(8)'s.",
+    .example = "  holdfast fsck photos.hf || holdfast fsck --repair photos.hf",
+    .options = options,
+    .operands_min = 1,
+    .operands_max = -1,
+    .is_fsck = true,
+    .run = fsck_run,
+};
