@@ -9,7 +9,8 @@
  * the free set (H4), the counters (H5).
  *
  *   1  Both look first and reserve, then write: an error leaves everything as it was.
- *   2  A true header is believed against the root: used_end moves up if a block goes beyond it.
+ *   2  A true header is believed against the root: used_end moves up if a block goes beyond it, or if
+ *      one stands beyond a gap that reaches it (the gap may have swallowed the root's page too).
  */
 #include "alloc/blocks.h"
 
@@ -56,9 +57,11 @@ static uint64_t gap_end(const struct mend *mend, uint64_t offset)
     uint64_t end = below ? mend->used_end : mend->limit;
     if (end - offset < HF__BLOCK_BYTES_MIN)
         return offset;
-    uint64_t found = search(mend, offset + HF__BLOCK_BYTES_MIN, end);
-    if (found < end || below)
+    uint64_t found = search(mend, offset + HF__BLOCK_BYTES_MIN, mend->limit);
+    if (found < mend->limit)
         return found;
+    if (below)
+        return end;
     /* Nothing more, and no end recorded: tail, unless nothing at all could be believed. */
     return mend->believed ? offset : end;
 }

@@ -761,6 +761,22 @@ static void test_mend_walk_believes_headers_against_a_wrong_end(void **state)
     assert_others_alive(60, 60);
 }
 
+/* A page gone with the root on it: the end that is recorded lies inside the hole. */
+static void test_mend_walk_looks_beyond_an_end_inside_a_hole(void **state)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        reopen(state, SIZE, SIZE);
+        populate();
+        struct hf__heap_root *damaged = (struct hf__heap_root *)(f.seg.base + FIXTURE_ROOT);
+        uint64_t truth = damaged->used_end;
+        memset(f.seg.base + refs[10] - 16, 0xDD, refs[41] - refs[10]);
+        damaged->used_end = header(refs[41]).offset - 16 - i * 64;
+        mend_and_rebuild(refs[41] - refs[10]);
+        assert_int_equal(root()->used_end, truth);
+        assert_others_alive(10, 41);
+    }
+}
+
 static void test_mend_walk_without_a_single_header_loses_everything(void **state)
 {
     uint64_t lost;
@@ -1005,6 +1021,7 @@ int main(void)
         CASE(test_mend_walk_sets_a_block_with_a_broken_header_aside),
         CASE(test_mend_walk_bridges_a_hole_of_many_blocks),
         CASE(test_mend_walk_believes_headers_against_a_wrong_end),
+        CASE(test_mend_walk_looks_beyond_an_end_inside_a_hole),
         CASE(test_mend_walk_without_a_single_header_loses_everything),
         CASE(test_mend_walk_with_neither_header_nor_end_loses_everything),
         CASE(test_mend_walk_swallows_a_header_too_near_to_be_a_block),

@@ -116,8 +116,12 @@ static inline void campaign_start(struct campaign *c, const char *title)
     const char *seed = getenv("HF_TEST_SEED"), *scale = getenv("HF_TEST_SCALE");
     *c = (struct campaign){.title = title, .scale = 1.0};
     clock_gettime(CLOCK_MONOTONIC, &c->started);
-    c->seed = seed != NULL && *seed != '\0' ? strtoull(seed, NULL, 0)
-                                            : mix64(clock_ns() ^ (uint64_t)getpid()) % 1000000007u;
+    if (seed == NULL || *seed == '\0')
+        c->seed = 20261124; /* a failure in CI tells of the change, not of the day */
+    else if (strcmp(seed, "random") == 0)
+        c->seed = mix64(clock_ns() ^ (uint64_t)getpid()) % 1000000007u;
+    else
+        c->seed = strtoull(seed, NULL, 0);
     if (scale != NULL && strtod(scale, NULL) > 0)
         c->scale = strtod(scale, NULL);
     setvbuf(stdout, NULL, _IOLBF, 0);
