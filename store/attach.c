@@ -20,6 +20,7 @@
  * A lock sidecar made while an undo list waits starts with its gate closed by nobody: the rollback
  * is then the same as beside living processes, done by the first who takes the writer's place.
  */
+#include "engine.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -484,13 +485,8 @@ static int last_out(hf_store *store)
     if (store->role != HF__ROLE_READER)
         code = hf__header_read(store->fd, store->path, true, &header);
     if (store->role != HF__ROLE_READER && code == 0 &&
-        (store->locks.table->header.header_marked || header.state != HF__STATE_CLEAN)) {
-        code = hf__direct_lock(store, HF__NO_DEADLINE); /* undoes a dead writer's changes */
-        if (code == 0) {
-            code = hf__direct_mark_clean(store);
-            hf__direct_unlock(store);
-        }
-    }
+        (store->locks.table->header.header_marked || header.state != HF__STATE_CLEAN))
+        code = store->engine->clean(store, HF__NO_DEADLINE);
     /* At rest both slots say the same, so that losing either loses nothing. */
     if (store->role != HF__ROLE_READER && code == 0)
         code = hf__header_settle(store->fd, store->path);
@@ -507,7 +503,7 @@ static int writer_out(hf_store *store)
 {
     if (hf__range_held(store->fd, HF__RANGE_WRITERS))
         return 0;
-    int code = hf__direct_clean(store, hf__deadline_in_ms(1000));
+    int code = store->engine->clean(store, hf__deadline_in_ms(1000));
     /* A new writer came: the duty is his. A reader stays: the file stays in use. */
     return code == HF_EBUSY ? 0 : code;
 }

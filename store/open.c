@@ -6,6 +6,7 @@
  *   hf_open_heap     address space, formatted
  *   hf_open_buffer   the caller's memory, formatted or judged
  */
+#include "engine.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -97,8 +98,9 @@ void hf__store_free(hf_store *store)
 /* With constants known and seg.base set: what works on the segment. */
 static void assemble(hf_store *store)
 {
+    store->engine = &hf__engine_direct;
     store->seg.salt = store->constants.salt;
-    store->seg.door = &hf__direct_door;
+    store->seg.door = store->engine->door;
     store->seg.owner = store;
     store->heap = hf__heap_over(store, &store->seg);
     store->heap.algorithm = hf__allocator_by_kind(store->constants.allocator);
@@ -197,10 +199,8 @@ static int recover_cold(hf_store *store)
     if (__atomic_load_n(&table->gate, __ATOMIC_SEQ_CST) != HF__NOBODY)
         return 0;
     store->opening = true;
-    int code = hf__direct_lock(store, hf__deadline_in_ms(store->lock_timeout_ms));
+    int code = store->engine->unstick(store, hf__deadline_in_ms(store->lock_timeout_ms));
     store->opening = false;
-    if (code == 0)
-        hf__direct_unlock(store);
     return code;
 }
 

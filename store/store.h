@@ -10,8 +10,8 @@
  *            `-- hf_view[]            one for each reader slot, so that a view needs no malloc
  *
  * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
- * (file header), mapping.c (address space, growth), undo.c, txn.c (transactions on the direct
- * engine), view.c, object.c, type.c, iterate.c, memory.c, check.c, repair.c, resize.c, save.c,
+ * (file header), mapping.c (address space, growth), txn.c (transactions), engine.h with direct.c
+ * (and undo.c) and log_engine.c (and log.c, apply.c, recover.c) behind it, view.c, object.c, type.c, iterate.c, memory.c, check.c, repair.c, resize.c, save.c,
  * info.c.
  */
 #ifndef HF_STORE_STORE_H
@@ -72,6 +72,8 @@ struct hf_txn {
     uint64_t savepoint_id;        /* last id given                                               */
 };
 
+struct hf__engine;
+
 struct hf_store {
     enum hf__backing backing;
     enum hf__role role;
@@ -92,6 +94,7 @@ struct hf_store {
     const struct hf__index_ops *index_ops;
     struct hf__constants constants;
 
+    const struct hf__engine *engine;
     struct hf__locks locks;
     struct hf__undo undo;
     hf_recovery recovery;
@@ -217,7 +220,6 @@ int hf__create_with(const char *path, uint32_t permissions,
 
 /* ---- txn.c ----------------------------------------------------------------------------------- */
 
-extern const struct hf__door hf__direct_door;
 /* 0, or HF_EINVAL, HF_EFORKED. */
 int hf__txn_usable(const hf_txn *txn);
 /* Announces nothing, but tells the engine that the transaction writes space that was free. */
@@ -228,16 +230,6 @@ int hf__txn_free_later(hf_txn *txn, hf_ref block);
 int hf__txn_prepare_free(hf_txn *txn);
 /* Takes back the last hf__txn_free_later, whose block turns out to be needed. */
 void hf__txn_keep_last(hf_txn *txn);
-/* Rolls back what a dead writer left; the writer's place and the gate are held. */
-int hf__direct_recover(hf_store *store);
-/* Takes the writer's place and the gate, recovering if need be. */
-int hf__direct_lock(hf_store *store, uint64_t deadline);
-void hf__direct_unlock(hf_store *store);
-/* Says "in use" in the file's header before the first change; "clean" after a sync. */
-int hf__direct_mark_in_use(hf_store *store);
-int hf__direct_mark_clean(hf_store *store);
-/* Takes the writer's place for it, undoing a dead one's changes first. HF_EBUSY. */
-int hf__direct_clean(hf_store *store, uint64_t deadline);
 /* Releases what hf_txn holds in process memory. */
 void hf__txn_dispose(hf_txn *txn);
 /* An address in any mapping of the store as an offset, or UINT64_MAX. */

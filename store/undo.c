@@ -26,13 +26,12 @@
 #define CAPACITY_FIRST ((uint64_t)512 * 1024)
 #define CAPACITY_KEPT ((uint64_t)64 * 1024 * 1024) /* a larger list is cut back afterwards */
 #define SLACK ((uint64_t)1024)                     /* the word more that segment.h promises, and the door's own */
-#define PAGES_FIRST 1024u
-#define LINES_A_PAGE 64u
 
 void hf__undo_init(struct hf__undo *undo, const char *path)
 {
     *undo = (struct hf__undo){
-        .fd = -1, .path = path, .level = 1, .user = (uid_t)-1, .group = (gid_t)-1};
+        .fd = -1, .path = path, .user = (uid_t)-1, .group = (gid_t)-1};
+    hf__lines_init(&undo->kept);
 }
 
 /* ---- memory and file ------------------------------------------------------------------------- */
@@ -140,7 +139,7 @@ void hf__undo_close(struct hf__undo *undo)
     } else {
         free(undo->map);
     }
-    free(undo->pages);
+    hf__lines_dispose(&undo->kept);
     uid_t user = undo->user;
     gid_t group = undo->group;
     hf__undo_init(undo, undo->path);
@@ -198,51 +197,7 @@ static void trim_list(struct hf__undo *undo)
 
 void hf__undo_new_level(struct hf__undo *undo)
 {
-    undo->level++;
-    undo->page_count = 0;
-}
-
-static struct hf__undo_page *find_page(const struct hf__undo *undo, uint64_t page)
-{
-    uint64_t mask = undo->page_room - 1;
-    uint64_t at = (page * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & mask;
-    while (undo->pages[at].level == undo->level && undo->pages[at].page != page)
-        at = (at + 1) & mask;
-    return &undo->pages[at];
-}
-
-/* Doubles the table; on failure it stays as it is and pages are no longer remembered. */
-static bool grow_pages(struct hf__undo *undo)
-{
-    uint64_t room = undo->page_room == 0 ? PAGES_FIRST : undo->page_room * 2;
-    struct hf__undo_page *old = undo->pages;
-    uint64_t old_room = undo->page_room;
-    struct hf__undo_page *pages = calloc(room, sizeof *pages);
-    if (pages == NULL)
-        return false;
-    undo->pages = pages;
-    undo->page_room = room;
-    for (uint64_t i = 0; i < old_room; i++)
-        if (old[i].level == undo->level)
-            *find_page(undo, old[i].page) = old[i];
-    free(old);
-    return true;
-}
-
-/* The lines of `wanted` in this page that aren't kept yet; they count as kept from now on. */
-static uint64_t claim_lines(struct hf__undo *undo, uint64_t page, uint64_t wanted)
-{
-    if (undo->page_count * 2 >= undo->page_room && !grow_pages(undo) &&
-        undo->page_count + 1 >= undo->page_room)
-        return wanted;
-    struct hf__undo_page *entry = find_page(undo, page);
-    if (entry->level != undo->level) {
-        *entry = (struct hf__undo_page){page, undo->level, 0};
-        undo->page_count++;
-    }
-    uint64_t fresh = wanted & ~entry->lines;
-    entry->lines |= wanted;
-    return fresh;
+    hf__lines_empty(&undo->kept);
 }
 
 /* ---- recording ------------------------------------------------------------------------------- */
@@ -275,11 +230,6 @@ static uint64_t put_record(struct hf__undo *undo, const struct hf__segment *seg,
     return end + size + sizeof trailer;
 }
 
-static uint64_t bits_between(uint64_t first, uint64_t last)
-{
-    return (~UINT64_C(0) >> (63 - (last - first))) << first;
-}
-
 void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
                      uint64_t size_bytes)
 {
@@ -290,14 +240,15 @@ void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint6
     const uint64_t begin = hf__undo_end(undo);
     uint64_t end = begin, run_first = 0, run_count = 0; /* lines not kept yet, to be one record */
     while (line <= last) {
-        uint64_t page = line / LINES_A_PAGE;
-        uint64_t page_last = page * LINES_A_PAGE + LINES_A_PAGE - 1;
+        uint64_t page = line / HF__LINES_A_PAGE;
+        uint64_t page_last = page * HF__LINES_A_PAGE + HF__LINES_A_PAGE - 1;
         if (page_last > last)
             page_last = last;
-        uint64_t fresh =
-            claim_lines(undo, page, bits_between(line % LINES_A_PAGE, page_last % LINES_A_PAGE));
+        uint64_t fresh = hf__lines_add(
+            &undo->kept, page,
+            hf__lines_between(line % HF__LINES_A_PAGE, page_last % HF__LINES_A_PAGE));
         for (; line <= page_last; line++) {
-            bool wanted = fresh >> line % LINES_A_PAGE & 1;
+            bool wanted = fresh >> line % HF__LINES_A_PAGE & 1;
             if (wanted && run_count++ == 0)
                 run_first = line;
             if (!wanted && run_count != 0) {

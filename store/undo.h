@@ -22,13 +22,10 @@
 #define HF_STORE_UNDO_H
 
 #include "base/segment.h"
+#include "lines.h"
 #include "store_format.h"
 
 #include <sys/types.h>
-
-struct hf__undo_page {
-    uint64_t page, level, lines;
-};
 
 struct hf__undo {
     int fd;                       /* -1: private memory                                          */
@@ -38,9 +35,7 @@ struct hf__undo {
     unsigned char *map;           /* NULL = not there yet                                        */
     uint64_t capacity;            /* bytes of map                                                */
     uint64_t reserved_end;        /* announcements up to here can't fail                         */
-    uint64_t level;
-    struct hf__undo_page *pages;  /* open addressing; an entry of another level is a free place  */
-    uint64_t page_room, page_count;
+    struct hf__lines kept;        /* lines recorded since the innermost savepoint                */
 };
 
 struct hf__undo_stats {

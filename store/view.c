@@ -11,6 +11,7 @@
  * same store joins the first: with the gate closing between the two, a thread would else wait for a
  * writer that waits for it.
  */
+#include "engine.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -66,10 +67,9 @@ static int enter(hf_store *store, uint32_t *out_slot)
         int code = hf__reader_enter(&store->locks, deadline, !may_write, out_slot);
         if (code != 1 || !may_write)
             return code;
-        code = hf__direct_lock(store, deadline);
+        code = store->engine->unstick(store, deadline);
         if (code != 0)
             return code;
-        hf__direct_unlock(store);
     }
 }
 
@@ -106,7 +106,7 @@ int hf_view_begin(hf_store *store, hf_view **out)
     if (code < 0)
         return code;
     if (code == 1) {
-        code = hf__map_replay(store, &replay);
+        code = store->engine->replay(store, &replay);
         if (code != 0)
             goto err_leave;
     }
