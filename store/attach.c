@@ -14,7 +14,8 @@
  *   T1  a sidecar is made or removed only by who holds ATTACH exclusively
  *   T2  whoever holds ATTACH shared and is not frozen has joined a sidecar that stays as long as he
  *   does
- *   T3  header state IN_USE (this boot) implies that the undo sidecar of that generation exists
+ *   T3  header state IN_USE (this boot) implies that the undo sidecar of that generation exists,
+ *       LOGGED and UNSYNCED that the log files do
  *   T4  after the lock is had, the name still leads to the locked inode (else: try again)
  *
  * A lock sidecar made while an undo list waits starts with its gate closed by nobody: the rollback
@@ -73,6 +74,7 @@ static void fork_child(void)
         drop_fd(&store->fd);
         drop_fd(&store->locks.lock_fd);
         drop_fd(&store->undo.fd);
+        hf__log_drop_fds(&store->log);
     }
     list_head = NULL;
     pthread_mutex_unlock(&list_mutex);
@@ -134,7 +136,9 @@ int hf__paths_set(hf_store *store, const char *path)
         return hf__fail(HF_EINVAL, "a path is needed");
     const size_t length = strlen(path);
     if (length >= 5 && (strcmp(path + length - 5, "-lock") == 0 ||
-                        strcmp(path + length - 5, "-undo") == 0))
+                        strcmp(path + length - 5, "-undo") == 0 ||
+                        strcmp(path + length - 5, "-log0") == 0 ||
+                        strcmp(path + length - 5, "-log1") == 0))
         return hf__fail_path(HF_EINVAL, 0, path, "the name of a sidecar");
     char *real = realpath(path, NULL);
     if (real == NULL && errno == ENOENT) {
@@ -155,7 +159,9 @@ int hf__paths_set(hf_store *store, const char *path)
     }
     store->path = real;
     if (real == NULL || asprintf(&store->lock_path, "%s-lock", real) < 0 ||
-        asprintf(&store->undo_path, "%s-undo", real) < 0)
+        asprintf(&store->undo_path, "%s-undo", real) < 0 ||
+        asprintf(&store->log.paths[0], "%s-log0", real) < 0 ||
+        asprintf(&store->log.paths[1], "%s-log1", real) < 0)
         return hf__fail(HF_ENOMEM, "file names");
     return 0;
 }
@@ -264,8 +270,7 @@ static int read_headers(hf_store *store, struct hf__file_header *header, bool re
     int code = repair ? hf__repair_headers(store, header)
                       : hf__header_read(store->fd, store->path, read_only, header);
     if (code == 0)
-        code = hf__segment_header_read(store->fd, store->path,
-                                       quiet && header->state == HF__STATE_CLEAN, &segment);
+        code = hf__segment_header_read(store->fd, store->path, header, quiet, &segment);
     if (code == 0)
         store->constants = segment.constants;
     if (code == 0 &&
@@ -280,12 +285,21 @@ static int judge_leftovers(hf_store *store, const struct hf__file_header *header
                            bool read_only, bool *in_use, struct hf__lock_start *start)
 {
     *in_use = false;
-    *start = (struct hf__lock_start){false, false, false};
+    *start = (struct hf__lock_start){.marked = false};
     if (header->state == HF__STATE_CLEAN)
         return 0;
+    if (header->state >= HF__STATE_LOGGED) {
+        *start = (struct hf__lock_start){.pending = true, .recover = true};
+        *in_use = true;
+        if (header->state == HF__STATE_LOGGED)
+            return 0;
+    }
     int code = this_boot(header, in_use);
     if (code != 0)
         return code;
+    if (*in_use && header->state == HF__STATE_UNSYNCED)
+        return 0;
+    start->pending = start->recover = false;
     if (!*in_use)
         return repair ? 0
                       : hf__fail_path(HF_ETORN, 0, store->path,
@@ -307,9 +321,16 @@ static int judge_leftovers(hf_store *store, const struct hf__file_header *header
 
 /* ---- the three ways in ----------------------------------------------------------------------- */
 
+static void unlink_leftovers(const hf_store *store)
+{
+    hf__os->unlink(store->undo_path);
+    hf__os->unlink(store->log.paths[0]);
+    hf__os->unlink(store->log.paths[1]);
+}
+
 static int first_in(hf_store *store, bool repair, struct hf__file_header *header)
 {
-    struct hf__lock_start start = {false, false, false};
+    struct hf__lock_start start = {.marked = false};
     bool in_use = false;
     const bool reader = store->role == HF__ROLE_READER;
     int code = read_headers(store, header, repair, true);
@@ -318,9 +339,9 @@ static int first_in(hf_store *store, bool repair, struct hf__file_header *header
     if (code != 0)
         return code;
     if (!in_use && !reader)
-        hf__os->unlink(store->undo_path);
+        unlink_leftovers(store);
     /* Without an undo list (repair goes on without one) there is nothing that could be undone. */
-    start.marked = in_use && (reader || store->undo.map != NULL);
+    start.marked = in_use && (reader || start.recover || store->undo.map != NULL);
     code = hf__locks_create(&store->locks, store->path, store->lock_path, store->fd,
                             header->constants.uuid, store->file_mode, &start);
     if (code != 0)
@@ -492,7 +513,7 @@ static int last_out(hf_store *store)
         code = hf__header_settle(store->fd, store->path);
     if (code == 0 && hf__header_read(store->fd, store->path, true, &header) == 0 &&
         header.state == HF__STATE_CLEAN && same_file(store)) {
-        hf__os->unlink(store->undo_path);
+        unlink_leftovers(store);
         hf__os->unlink(store->lock_path);
     }
     return code;

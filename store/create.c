@@ -24,7 +24,7 @@
 #define SIZE_INITIAL_DEFAULT (UINT64_C(1) << 20)
 #define FORMAT_BYTES ((uint64_t)65536) /* more than an empty segment ever uses                    */
 
-int hf__constants_new(struct hf__constants *out, const hf_options *options,
+int hf__constants_new(struct hf__constants *out, const hf_options *options, uint32_t engine,
                       uint64_t size_max_bytes)
 {
     memset(out, 0, sizeof *out);
@@ -34,7 +34,7 @@ int hf__constants_new(struct hf__constants *out, const hf_options *options,
     out->created_ns = hf__os->wall_ns();
     out->salt = hf__hash(out->uuid, sizeof out->uuid, out->created_ns);
     out->size_max_bytes = size_max_bytes;
-    out->engine = HF_ENGINE_DIRECT;
+    out->engine = engine;
     out->allocator = hf__allocator_by_kind(options->allocator)->kind;
     out->index = options->index;
     if (options->layout != NULL) {
@@ -225,7 +225,7 @@ int hf__create_file(const char *path, const hf_options *options)
     size_max = hf__whole_pages(size_max);
     int code = probe_size_max(size_max, size, &size_max);
     if (code == 0)
-        code = hf__constants_new(&constants, options, size_max);
+        code = hf__constants_new(&constants, options, options->engine, size_max);
     if (code != 0)
         return code;
     struct new_file what = {&constants, size};

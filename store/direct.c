@@ -31,21 +31,6 @@ static bool has_file(const hf_store *store)
     return store->backing == HF__BACKING_FILE && store->role != HF__ROLE_FROZEN;
 }
 
-/* X4 */
-static int refresh_size(hf_store *store)
-{
-    uint64_t size = hf__segment_header(&store->seg)->size_bytes;
-    if (size > store->constants.size_max_bytes)
-        return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
-    if (size > store->size_max_bytes)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
-                             "it has grown past what this process could reserve");
-    if (hf__segment_header(&store->seg)->heap.used_end > size)
-        return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
-    store->seg.size_bytes = size;
-    return 0;
-}
-
 /* ---- the writer's place ---------------------------------------------------------------------- */
 
 static int open_undo(hf_store *store)
@@ -117,7 +102,7 @@ static int direct_lock(hf_store *store, uint64_t deadline)
         hf__undo_forget(&store->undo); /* nothing was changed since the file was clean */
     code = direct_recover(store);
     if (code == 0)
-        code = refresh_size(store);
+        code = hf__txn_refresh_size(store);
     if (code == 0)
         return 0;
 err_stuck:
@@ -305,7 +290,7 @@ static int direct_rollback(hf_store *store, uint64_t to)
     int code = backed_bytes(store, &limit);
     if (code == 0)
         code = hf__undo_apply(&store->undo, store->seg.base, limit, to, false, NULL);
-    return code == 0 ? refresh_size(store) : code;
+    return code == 0 ? hf__txn_refresh_size(store) : code;
 }
 
 /* What could not be undone nobody may read: the gate stays closed then, by nobody, and whoever comes

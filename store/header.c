@@ -28,7 +28,7 @@ bool hf__constants_ok(const struct hf__constants *constants)
 {
     return constants->check == hf__hash(constants, offsetof(struct hf__constants, check), 0) &&
            memchr(constants->layout, '\0', HF__LAYOUT_BYTES) != NULL &&
-           constants->engine == HF_ENGINE_DIRECT && constants->index <= HF_INDEX_NULL &&
+           constants->engine <= HF_ENGINE_DIRECT && constants->index <= HF_INDEX_NULL &&
            hf__allocator_by_kind(constants->allocator) != NULL && constants->allocator != 0 &&
            constants->size_max_bytes <= UINT64_C(1) << 47;
 }
@@ -52,7 +52,7 @@ int hf__header_judge(const struct hf__file_header *slot)
     if ((slot->features_incompat & ~HF__FEATURES_INCOMPAT) != 0)
         return HF_ENEWER;
     if (slot->slot_bytes != HF__SLOT_BYTES || slot->segment_offset != HF__SEGMENT_OFFSET ||
-        slot->state > HF__STATE_IN_USE || !hf__constants_ok(&slot->constants))
+        slot->state > HF__STATE_UNSYNCED || !hf__constants_ok(&slot->constants))
         return HF_ECORRUPT;
     return 0;
 }
@@ -163,8 +163,8 @@ int hf__header_write_first(int fd, const char *path, const struct hf__constants 
     return 0;
 }
 
-int hf__segment_header_read(int fd, const char *path, bool settled,
-                            struct hf__segment_header *out)
+int hf__segment_header_read(int fd, const char *path, const struct hf__file_header *header,
+                            bool quiet, struct hf__segment_header *out)
 {
     struct stat st;
     ssize_t n = hf__read_at(fd, out, sizeof *out, HF__SEGMENT_OFFSET);
@@ -176,10 +176,12 @@ int hf__segment_header_read(int fd, const char *path, bool settled,
         return hf__fail_path(HF_ECORRUPT, 0, path, "in its segment header");
     uint64_t room = (uint64_t)st.st_size - HF__SEGMENT_OFFSET;
     /* Mid-transaction, or mid-rollback, the two ends need not fit each other. */
+    const bool settled = quiet && header->state == HF__STATE_CLEAN;
     if ((settled && out->heap.used_end > out->size_bytes) || out->heap.first != HF__FIRST_BLOCK ||
         out->heap.used_end < HF__FIRST_BLOCK || out->size_bytes > out->constants.size_max_bytes)
         return hf__fail_path(HF_ECORRUPT, 0, path, "in its segment header");
-    if (out->heap.used_end > room)
+    /* Replaying a log makes the file as long as it has to be. */
+    if (out->heap.used_end > room && header->state < HF__STATE_LOGGED)
         return hf__fail_path(HF_ETRUNCATED, 0, path,
                              "%llu bytes are used, the file ends after %llu",
                              (unsigned long long)out->heap.used_end, (unsigned long long)room);

@@ -75,11 +75,13 @@ int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes)
 }
 
 /*
- * Maps the file over [at, at + reserved_bytes). Not through store->fd: a mapping keeps the open
- * file description alive that it was made from, and with it that description's locks. The child of
- * a fork inherits mappings, so it would go on holding its parent's locks after the parent's death.
+ * Maps the file from file_offset on over [at, at + size_bytes). Not through store->fd: a mapping
+ * keeps the open file description alive that it was made from, and with it that description's
+ * locks. The child of a fork inherits mappings, so it would go on holding its parent's locks after
+ * the parent's death.
  */
-static int map_over(const hf_store *store, void *at, int protection, int flags)
+static int map_part(const hf_store *store, void *at, uint64_t file_offset, uint64_t size_bytes,
+                    int protection, int flags)
 {
     struct stat st;
     int code = 0;
@@ -91,17 +93,72 @@ static int map_over(const hf_store *store, void *at, int protection, int flags)
         code = hf__fail_os(errno, store->path, "fstat");
     else if (st.st_dev != store->device || st.st_ino != store->inode)
         code = hf__fail_path(HF_ENOENT, 0, store->path, "another file took its name meanwhile");
-    else if (hf__os->mmap(at, (size_t)store->reserved_bytes, protection,
-                          flags | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED)
+    else if (hf__os->mmap(at, (size_t)size_bytes, protection, flags | MAP_FIXED | MAP_NORESERVE, fd,
+                          (off_t)file_offset) == MAP_FAILED)
         code = hf__fail_os(errno, store->path, "mmap");
     hf__os->close(fd);
     return code;
+}
+
+static int map_over(const hf_store *store, void *at, int protection, int flags)
+{
+    return map_part(store, at, 0, store->reserved_bytes, protection, flags);
 }
 
 int hf__map_file(hf_store *store, bool writable, bool is_private)
 {
     return map_over(store, store->reserved, PROT_READ | (writable ? PROT_WRITE : 0),
                     is_private ? MAP_PRIVATE : MAP_SHARED);
+}
+
+int hf__map_shared(hf_store *store, unsigned char **out)
+{
+    unsigned char *at = reserve(store->reserved_bytes);
+    if (at == NULL)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for the readers' view");
+    int code = map_over(store, at, PROT_READ, MAP_SHARED);
+    if (code == 0)
+        *out = at;
+    else
+        hf__os->munmap(at, (size_t)store->reserved_bytes);
+    return code;
+}
+
+int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
+{
+    const uint64_t at = lead_of(store) + from_bytes;
+    return map_part(store, store->reserved + at, at, store->reserved_bytes - at,
+                    PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE);
+}
+
+int hf__map_private(hf_store *store, unsigned char **out)
+{
+    unsigned char *at = reserve(store->reserved_bytes);
+    if (at == NULL)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for a private view");
+    int code = map_over(store, at, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    if (code == 0)
+        *out = at;
+    else
+        hf__os->munmap(at, (size_t)store->reserved_bytes);
+    return code;
+}
+
+int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes)
+{
+    struct stat st;
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    const uint64_t end = lead_of(store) + size_bytes;
+    uint64_t have = hf__whole_pages((uint64_t)st.st_size);
+    if (end > store->reserved_bytes)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for what its log holds");
+    if (have >= end)
+        return 0;
+    if (hf__os->mmap(mapping + have, (size_t)(hf__whole_pages(end) - have), PROT_READ | PROT_WRITE,
+                     MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+        return hf__fail_os(errno, store->path, "mmap");
+    return 0;
 }
 
 void hf__map_release(hf_store *store)
@@ -115,15 +172,14 @@ int hf__map_replay(hf_store *store, void **out)
 {
     struct hf__undo undo;
     struct stat st;
-    unsigned char *at = reserve(store->reserved_bytes);
-    int code;
-    if (at == NULL)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for a private view");
-    code = map_over(store, at, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-    if (code == 0 && hf__os->fstat(store->fd, &st) != 0)
-        code = hf__fail_os(errno, store->path, "fstat");
+    unsigned char *at;
+    int code = hf__map_private(store, &at);
     if (code != 0)
+        return code;
+    if (hf__os->fstat(store->fd, &st) != 0) {
+        code = hf__fail_os(errno, store->path, "fstat");
         goto err_unmap;
+    }
     if (!store->locks.table->header.header_marked) { /* a leftover: nothing has changed since */
         *out = at;
         return 0;

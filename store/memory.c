@@ -128,8 +128,10 @@ static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t c
                                                 HF__BLOCK_RAW, refs);
     if (code == 0) {
         count_raw(&store->seg, count);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
+            hf__txn_fresh(txn, refs[i], sizes != NULL ? sizes[i] : size);
             out[i] = store->seg.base + refs[i];
+        }
     }
     free(refs);
     return code;
@@ -202,7 +204,11 @@ static void *expand(hf_txn *txn, unsigned command, hf_ref block, size_t limit_by
     hf_ref moved;
     int code = store->heap.algorithm->expand(&store->heap, block, command, limit_bytes,
                                              preferred_bytes, &moved, received);
-    return code == 0 ? store->seg.base + moved : NULL;
+    if (code != 0)
+        return NULL;
+    /* What was added is as new; what was there may go on being written, as before. */
+    hf__txn_fresh(txn, moved, *received);
+    return store->seg.base + moved;
 }
 
 void *hf_resize(hf_txn *txn, unsigned command, const void *p, size_t limit_bytes,

@@ -80,7 +80,9 @@ int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *op
     store->fd = -1;
     store->locks.lock_fd = store->locks.data_fd = -1;
     store->views = views;
+    store->durability = options->durability;
     hf__undo_init(&store->undo, NULL);
+    hf__log_init(&store->log);
     *out = store;
     return 0;
 }
@@ -88,6 +90,7 @@ int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *op
 void hf__store_free(hf_store *store)
 {
     hf__txn_dispose(&store->txn);
+    hf__log_dispose(&store->log);
     free(store->path);
     free(store->lock_path);
     free(store->undo_path);
@@ -98,7 +101,11 @@ void hf__store_free(hf_store *store)
 /* With constants known and seg.base set: what works on the segment. */
 static void assemble(hf_store *store)
 {
-    store->engine = &hf__engine_direct;
+    /* What nobody else sees needs no log. */
+    const bool logged = store->backing == HF__BACKING_FILE &&
+                        store->constants.engine == HF_ENGINE_LOG &&
+                        store->role != HF__ROLE_FROZEN;
+    store->engine = logged ? &hf__engine_log : &hf__engine_direct;
     store->seg.salt = store->constants.salt;
     store->seg.door = store->engine->door;
     store->seg.owner = store;
@@ -140,13 +147,16 @@ static int back_cut_tail(hf_store *store, uint64_t size_bytes)
     return 0;
 }
 
-/* A frozen handle reads a private mapping; a dead writer's changes are undone in it right away. */
+/* A frozen handle reads a private mapping; what a dead writer left is undone or replayed in it right
+ * away. */
 static int replay_frozen(hf_store *store, const struct hf__file_header *header)
 {
     struct hf__undo undo;
     struct stat st;
     if (header->state == HF__STATE_CLEAN)
         return 0;
+    if (header->state != HF__STATE_IN_USE)
+        return hf__log_replay_over(store, store->reserved, header->generation);
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
     hf__undo_init(&undo, store->undo_path);
@@ -155,8 +165,12 @@ static int replay_frozen(hf_store *store, const struct hf__file_header *header)
         struct hf__undo_stats stats = {0, 0};
         code = hf__undo_apply(&undo, store->seg.base, (uint64_t)st.st_size - HF__SEGMENT_OFFSET,
                               HF__UNDO_FIRST, true, &stats);
-        store->recovery = (hf_recovery){1, 1, stats.ranges, stats.bytes,
-                                        hf__undo_header(&undo)->pid, hf__os->wall_ns()};
+        store->recovery = (hf_recovery){.recoveries = 1,
+                                        .cold = 1,
+                                        .undone_ranges = stats.ranges,
+                                        .undone_bytes = stats.bytes,
+                                        .last_pid = hf__undo_header(&undo)->pid,
+                                        .last_ns = hf__os->wall_ns()};
     }
     hf__undo_close(&undo);
     return code;
@@ -166,15 +180,20 @@ static int map_store(hf_store *store, const struct hf__file_header *header)
 {
     struct hf__segment_header segment;
     const bool frozen = store->role == HF__ROLE_FROZEN;
-    int code = hf__segment_header_read(store->fd, store->path, false, &segment);
+    const bool logged = store->constants.engine == HF_ENGINE_LOG;
+    int code = hf__segment_header_read(store->fd, store->path, header, false, &segment);
     uint64_t size = segment.size_bytes;
     if (code != 0)
         return code;
     code = hf__map_reserve(store, store->constants.size_max_bytes, size);
     if (code != 0)
         return code;
-    code = hf__map_file(store, store->mode != HF_READ_ONLY || frozen, frozen);
-    if (code == 0)
+    const bool writes = store->mode != HF_READ_ONLY;
+    code = hf__map_file(store, writes || frozen, frozen || (logged && writes));
+    if (code == 0 && logged && !frozen && writes)
+        code = hf__private_open(store);
+    /* While a log waits to be replayed, the file's end is recovery's business. */
+    if (code == 0 && header->state < HF__STATE_LOGGED)
         code = back_cut_tail(store, size);
     if (code != 0)
         return code; /* nothing is mapped: hf__detach must not look */
@@ -191,7 +210,18 @@ static int map_store(hf_store *store, const struct hf__file_header *header)
     return code;
 }
 
-static int recover_cold(hf_store *store)
+/* Repair goes on with what there is where a log that is needed can't be had. */
+static int do_without_log(hf_store *store, int code)
+{
+    struct hf__lock_header *table = &store->locks.table->header;
+    if (code != HF_ELOGMISSING && code != HF_ELOGFOREIGN && code != HF_ECORRUPT)
+        return code;
+    __atomic_store_n(&table->log.recover, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&table->gate, 0, __ATOMIC_SEQ_CST);
+    return back_cut_tail(store, store->seg.size_bytes);
+}
+
+static int recover_cold(hf_store *store, bool repair)
 {
     const struct hf__lock_header *table = &store->locks.table->header;
     if (store->role != HF__ROLE_WRITER && store->role != HF__ROLE_ALONE)
@@ -201,6 +231,8 @@ static int recover_cold(hf_store *store)
     store->opening = true;
     int code = store->engine->unstick(store, hf__deadline_in_ms(store->lock_timeout_ms));
     store->opening = false;
+    if (repair && code != 0 && store->engine == &hf__engine_log)
+        code = do_without_log(store, code);
     return code;
 }
 
@@ -224,7 +256,7 @@ static int open_file_store(const char *path, const hf_options *options, enum hf_
     if (code == 0)
         code = map_store(store, &header);
     if (code == 0)
-        code = recover_cold(store);
+        code = recover_cold(store, repair);
     if (code == 0) {
         *out = store;
         return 0;
@@ -234,6 +266,7 @@ static int open_file_store(const char *path, const hf_options *options, enum hf_
         hf__detach_unused(store);
     else
         hf__detach(store);
+    hf__private_close(store);
     hf__map_release(store);
     hf__fail_again(&failure);
 err_free:
@@ -321,7 +354,8 @@ int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out)
         code = hf__fail_os(errno, NULL, "mprotect");
         goto err_unmap;
     }
-    code = hf__constants_new(&store->constants, options, store->size_max_bytes);
+    code = hf__constants_new(&store->constants, options, HF_ENGINE_DIRECT,
+                             store->size_max_bytes);
     if (code == 0)
         code = hf__format_segment(store->seg.base, size, &store->constants);
     store->seg.size_bytes = size;
@@ -379,7 +413,7 @@ int hf_open_buffer(void *buffer, size_t size_bytes, const hf_options *options, h
     if (options->mode == HF_OPEN_EXISTING || (options->mode == HF_OPEN_OR_CREATE && there)) {
         code = judge_buffer(store, options, size);
     } else {
-        code = hf__constants_new(&store->constants, options, size);
+        code = hf__constants_new(&store->constants, options, HF_ENGINE_DIRECT, size);
         if (code == 0)
             code = hf__format_segment(store->seg.base, size, &store->constants);
     }
@@ -397,6 +431,7 @@ static void drop_forked(hf_store *store)
 {
     hf__locks_detach(&store->locks, false);
     hf__undo_close(&store->undo);
+    hf__private_close(store);
     hf__map_release(store);
     hf__store_free(store);
 }
@@ -407,6 +442,7 @@ int hf_close(hf_store *store)
     if (store == NULL)
         return 0;
     hf__view_drop_thread(store);
+    hf__lazy_stop(store);
     if (store->forked) {
         drop_forked(store);
         return 0;
@@ -421,6 +457,7 @@ int hf_close(hf_store *store)
         hf__locks_detach(&store->locks, true);
         hf__undo_close(&store->undo);
     }
+    hf__private_close(store);
     hf__map_release(store);
     hf__store_free(store);
     return code;
@@ -440,7 +477,7 @@ int hf_remove(const char *path)
         code = hf__attach_for_removal(store, 0);
     /* What a dead process left is undone, so that no sidecar is needed should the rest fail. */
     if (code == 0 && hf__header_read(store->fd, store->path, true, &slot) == 0 &&
-        slot.state == HF__STATE_IN_USE) {
+        slot.state != HF__STATE_CLEAN) {
         hf_store *left;
         hf__detach_unused(store);
         if (hf__open_alone(path, false, &left) == 0)
@@ -456,6 +493,8 @@ int hf_remove(const char *path)
         /* The sidecars first: once the name is free, another store's may stand there. */
         hf__os->unlink(store->lock_path);
         hf__os->unlink(store->undo_path);
+        hf__os->unlink(store->log.paths[0]);
+        hf__os->unlink(store->log.paths[1]);
         if (hf__os->unlink(store->path) != 0)
             code = hf__fail_os(errno, store->path, "unlink");
         else if (hf__sync_directory_of(store->path) != 0)

@@ -46,6 +46,8 @@ static int write_copy(int fd, const char *path, const void *what)
     const uint64_t size = hf__whole_pages(used);
     hf__random_bytes(header.constants.uuid, sizeof header.constants.uuid);
     header.constants.created_ns = hf__os->wall_ns();
+    if (view->store->backing != HF__BACKING_FILE)
+        header.constants.engine = HF_ENGINE_LOG; /* what files have by default */
     /* A file's sizes are whole pages, whatever a buffer's were. */
     header.constants.size_max_bytes = hf__whole_pages(header.constants.size_max_bytes);
     hf__constants_seal(&header.constants);

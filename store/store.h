@@ -22,6 +22,7 @@
 #include "base/segment.h"
 #include "holdfast/holdfast.h"
 #include "index/index.h"
+#include "log.h"
 #include "object_format.h"
 #include "store_format.h"
 #include "sync/locks.h"
@@ -97,6 +98,8 @@ struct hf_store {
     const struct hf__engine *engine;
     struct hf__locks locks;
     struct hf__undo undo;
+    struct hf__log log;           /* the log engine's                                            */
+    uint32_t durability;          /* HF_SYNC, HF_LAZY, HF_NOSYNC                                 */
     hf_recovery recovery;
     bool opening;                 /* rollbacks now count as cold                                 */
 
@@ -160,10 +163,10 @@ int hf__header_settle(int fd, const char *path);
 int hf__header_write_first(int fd, const char *path, const struct hf__constants *constants,
                            uint64_t size_bytes, uint64_t used_end);
 /* Reads the segment header with pread, checks its constants, and that the file reaches its used end
- * (HF_ETRUNCATED). settled: nothing is being changed or waits to be undone, so the fields must fit
- * each other, too. */
-int hf__segment_header_read(int fd, const char *path, bool settled,
-                            struct hf__segment_header *out);
+ * (HF_ETRUNCATED), unless by *header a log is to be replayed. quiet: nobody is changing it; if it is
+ * clean, too, the fields must fit each other. */
+int hf__segment_header_read(int fd, const char *path, const struct hf__file_header *header,
+                            bool quiet, struct hf__segment_header *out);
 
 /* ---- mapping.c ------------------------------------------------------------------------------- */
 
@@ -173,6 +176,15 @@ int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes);
 /* Maps the data file over the reservation: shared, or private (writable in memory only). */
 int hf__map_file(hf_store *store, bool writable, bool is_private);
 void hf__map_release(hf_store *store);
+/* A second mapping of the whole reservation, through which readers look: shared, read-only. */
+int hf__map_shared(hf_store *store, unsigned char **out);
+/* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */
+int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);
+/* A private, writable mapping of the whole reservation. The caller munmaps reserved_bytes. */
+int hf__map_private(hf_store *store, unsigned char **out);
+/* Puts memory behind the part of a private mapping up to size_bytes of the segment that lies behind
+ * the file's end. */
+int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes);
 /* Backs the segment up to at least size_bytes, in a step. The door's grow for each backing. */
 int hf__map_grow(hf_store *store, uint64_t size_bytes);
 /* A second, private mapping of the file with the pending undo list applied: for readers that meet a
@@ -205,7 +217,7 @@ int hf__fs_check(int fd, const char *path);
 /* ---- create.c -------------------------------------------------------------------------------- */
 
 /* Fills constants for a new store. HF_EINVAL for options that make no sense. */
-int hf__constants_new(struct hf__constants *out, const hf_options *options,
+int hf__constants_new(struct hf__constants *out, const hf_options *options, uint32_t engine,
                       uint64_t size_max_bytes);
 /* Makes a new, closed store under `path`: temporary name, synced, RENAME_NOREPLACE. HF_EEXIST. */
 int hf__create_file(const char *path, const hf_options *options);
@@ -234,6 +246,8 @@ void hf__txn_keep_last(hf_txn *txn);
 void hf__txn_dispose(hf_txn *txn);
 /* An address in any mapping of the store as an offset, or UINT64_MAX. */
 uint64_t hf__offset_of(const hf_view *view, const void *p);
+/* Reads seg.size_bytes anew (X4). HF_ECORRUPT, HF_EADDRSPACE. */
+int hf__txn_refresh_size(hf_store *store);
 /* Used part of the segment, for judging addresses: [HF__FIRST_BLOCK, end). */
 uint64_t hf__used_end(const struct hf__segment *seg);
 

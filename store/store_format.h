@@ -41,7 +41,7 @@ struct hf__constants {
     uint64_t created_ns;     /* 16  since 1970                                                   */
     uint64_t salt;           /* 24  keys the checksums of blocks, objects and names              */
     uint64_t size_max_bytes; /* 32  of the segment                                               */
-    uint32_t engine;         /* 40  HF_ENGINE_DIRECT                                             */
+    uint32_t engine;         /* 40  HF_ENGINE_...                                                */
     uint32_t allocator;      /* 44  HF_ALLOC_...                                                 */
     uint32_t index;          /* 48  HF_INDEX_...                                                 */
     uint32_t layout_version; /* 52                                                               */
@@ -64,7 +64,9 @@ _Static_assert(offsetof(struct hf__constants, check) == 128, "check");
 
 enum hf__file_state {
     HF__STATE_CLEAN = 0, /* closed, synced, nothing stands beside it                             */
-    HF__STATE_IN_USE = 1 /* being written since boot_id: whole only while that boot lasts        */
+    HF__STATE_IN_USE = 1, /* being written since boot_id: whole only while that boot lasts       */
+    HF__STATE_LOGGED = 2, /* whole together with its log of this generation                      */
+    HF__STATE_UNSYNCED = 3 /* the same, but only while the boot of boot_id lasts                 */
 };
 
 struct hf__file_header {

@@ -24,6 +24,20 @@ uint64_t hf__used_end(const struct hf__segment *seg)
     return end < seg->size_bytes ? end : seg->size_bytes;
 }
 
+int hf__txn_refresh_size(hf_store *store)
+{
+    uint64_t size = hf__segment_header(&store->seg)->size_bytes;
+    if (size > store->constants.size_max_bytes)
+        return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
+    if (size > store->size_max_bytes)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
+                             "it has grown past what this process could reserve");
+    if (hf__segment_header(&store->seg)->heap.used_end > size)
+        return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
+    store->seg.size_bytes = size;
+    return 0;
+}
+
 /* ---- transactions ---------------------------------------------------------------------------- */
 
 int hf__txn_usable(const hf_txn *txn)
@@ -182,7 +196,8 @@ int hf_commit(hf_txn *txn)
         return hf__fail_again(&failure);
     }
     code = free_pending(txn);
-    if (code == 0)
+    /* A transaction that changed nothing is no commit. */
+    if (code == 0 && hf__undo_end(&txn->store->undo) != HF__UNDO_FIRST)
         code = count_commit(txn->store);
     if (code != 0) {
         hf_error failure = *hf_last_error();
@@ -248,8 +263,12 @@ uint64_t hf__offset_of(const hf_view *view, const void *p)
 {
     const hf_store *store = view->store;
     const uint64_t address = (uint64_t)(uintptr_t)p;
-    const unsigned char *bases[2] = {view->seg->base, store->seg.base};
-    for (int i = 0; i < 2; i++) {
+    const unsigned char *shared = store->log.shared;
+    const unsigned char *bases[3] = {view->seg->base, store->seg.base,
+                                     shared == NULL ? NULL : shared + HF__SEGMENT_OFFSET};
+    for (int i = 0; i < 3; i++) {
+        if (bases[i] == NULL)
+            continue;
         uint64_t base = (uint64_t)(uintptr_t)bases[i];
         if (address >= base && address - base < store->size_max_bytes)
             return address - base;

@@ -117,6 +117,8 @@ int hf_view_begin(hf_store *store, hf_view **out)
     view->seg = &view->own;
     if (replay != NULL)
         view->own.base = (unsigned char *)replay + HF__SEGMENT_OFFSET;
+    else if (store->log.shared != NULL)
+        view->own.base = store->log.shared + HF__SEGMENT_OFFSET;
     view->own.door = NULL;
     code = view_size(store, view);
     if (code != 0)

@@ -49,6 +49,80 @@ _Static_assert(offsetof(struct hf__reader_slot, since_ns) == 8, "since_ns");
 _Static_assert(offsetof(struct hf__reader_slot, commit) == 16, "commit");
 _Static_assert(offsetof(struct hf__reader_slot, reserved) == 24, "reserved");
 
+/*
+ * The log engine's side: where the log stands (docs/recovery.md). What belongs together is published
+ * by one store: two copies and a counter, whose lowest bit says which one counts. Who is killed while
+ * he fills the other copy has changed nothing.
+ */
+struct hf__log_tail {        /* written by who holds the writer's place                          */
+    uint64_t epoch;          /* 0  of the active log file; 0 = no log is in use                  */
+    uint64_t base;           /* 8  commit the active file starts from                            */
+    uint64_t appended;       /* 16 newest commit that stands whole in the log                    */
+    uint64_t end;            /* 24 of its record in the file                                     */
+    uint64_t chain;          /* 32 its check                                                     */
+    uint64_t file_bytes;     /* 40 how far the active file is zero-written and synced            */
+    uint64_t fresh_end;      /* 48 highest used end of any state since the base                  */
+    uint64_t salt;           /* 56 of the active file                                            */
+};
+_Static_assert(sizeof(struct hf__log_tail) == 64, "log tail");
+_Static_assert(offsetof(struct hf__log_tail, epoch) == 0, "epoch");
+_Static_assert(offsetof(struct hf__log_tail, base) == 8, "base");
+_Static_assert(offsetof(struct hf__log_tail, appended) == 16, "appended");
+_Static_assert(offsetof(struct hf__log_tail, end) == 24, "end");
+_Static_assert(offsetof(struct hf__log_tail, chain) == 32, "chain");
+_Static_assert(offsetof(struct hf__log_tail, file_bytes) == 40, "file_bytes");
+_Static_assert(offsetof(struct hf__log_tail, fresh_end) == 48, "fresh_end");
+_Static_assert(offsetof(struct hf__log_tail, salt) == 56, "salt");
+
+struct hf__log_front {       /* written by who holds the applier's place                         */
+    uint64_t epoch;          /* 0  older than the tail's: applied is the tail's base             */
+    uint64_t applied;        /* 8  newest commit that stands in the data file                    */
+    uint64_t end;            /* 16 of its record in the log                                      */
+    uint64_t chain;          /* 24 its check                                                     */
+    uint64_t reserved[4];
+};
+_Static_assert(sizeof(struct hf__log_front) == 64, "log front");
+_Static_assert(offsetof(struct hf__log_front, epoch) == 0, "epoch");
+_Static_assert(offsetof(struct hf__log_front, applied) == 8, "applied");
+_Static_assert(offsetof(struct hf__log_front, end) == 16, "end");
+_Static_assert(offsetof(struct hf__log_front, chain) == 24, "chain");
+_Static_assert(offsetof(struct hf__log_front, reserved) == 32, "reserved");
+
+struct hf__log_words {
+    uint32_t tail_count;     /* 0   tails[tail_count % 2] counts                                 */
+    uint32_t front_count;    /* 4   likewise                                                     */
+    uint32_t applier;        /* 8   owner id of who applies: a futex word                        */
+    uint32_t applier_waiters;/* 12                                                               */
+    uint64_t durable;        /* 16  everything up to it is on stable storage                     */
+    uint64_t sealed;         /* 24  no record goes into a block of one up to this: a sync makes
+                                *     just these durable. Highest bit: one is being written      */
+    uint32_t recover;        /* 32  the log was left behind: recover before anything else        */
+    uint32_t log_failed;     /* 36  a write or sync of the active log failed                     */
+    uint32_t data_failed;    /* 40  a sync of the data file failed                               */
+    uint32_t switching;      /* 44  the other log's header may be on the disk already            */
+    uint32_t unsynced;       /* 48  the file's header says so: applied may be ahead of durable   */
+    uint32_t adopt;          /* 52  a dead writer's record may stand behind the tail             */
+    uint64_t generation;     /* 56  of the file's header while a log is in use                   */
+    struct hf__log_tail tails[2];   /* 64                                                        */
+    struct hf__log_front fronts[2]; /* 192                                                       */
+};
+_Static_assert(sizeof(struct hf__log_words) == 320, "log words");
+_Static_assert(offsetof(struct hf__log_words, tail_count) == 0, "tail_count");
+_Static_assert(offsetof(struct hf__log_words, front_count) == 4, "front_count");
+_Static_assert(offsetof(struct hf__log_words, applier) == 8, "applier");
+_Static_assert(offsetof(struct hf__log_words, applier_waiters) == 12, "applier_waiters");
+_Static_assert(offsetof(struct hf__log_words, durable) == 16, "durable");
+_Static_assert(offsetof(struct hf__log_words, sealed) == 24, "sealed");
+_Static_assert(offsetof(struct hf__log_words, recover) == 32, "recover");
+_Static_assert(offsetof(struct hf__log_words, log_failed) == 36, "log_failed");
+_Static_assert(offsetof(struct hf__log_words, data_failed) == 40, "data_failed");
+_Static_assert(offsetof(struct hf__log_words, switching) == 44, "switching");
+_Static_assert(offsetof(struct hf__log_words, unsynced) == 48, "unsynced");
+_Static_assert(offsetof(struct hf__log_words, adopt) == 52, "adopt");
+_Static_assert(offsetof(struct hf__log_words, generation) == 56, "generation");
+_Static_assert(offsetof(struct hf__log_words, tails) == 64, "tails");
+_Static_assert(offsetof(struct hf__log_words, fronts) == 192, "fronts");
+
 struct hf__lock_header {
     uint64_t magic;           /* 0                                                               */
     uint8_t uuid[16];         /* 8   of the store                                                */
@@ -69,7 +143,9 @@ struct hf__lock_header {
     uint32_t drain;           /* 140 counts readers that left while it was closed: a futex word  */
     uint32_t reserved2[12];
     uint8_t boot_id[16];      /* 192 of the kernel: one of another boot is garbage               */
-    uint8_t reserved3[4096 - 208];
+    uint8_t reserved3[48];
+    struct hf__log_words log; /* 256                                                             */
+    uint8_t reserved4[4096 - 576];
 };
 _Static_assert(sizeof(struct hf__lock_header) == 4096, "lock header");
 _Static_assert(offsetof(struct hf__lock_header, magic) == 0, "magic");
@@ -93,9 +169,14 @@ _Static_assert(offsetof(struct hf__lock_header, reserved2) == 144, "reserved2");
 
 _Static_assert(offsetof(struct hf__lock_header, boot_id) == 192, "boot_id");
 _Static_assert(offsetof(struct hf__lock_header, reserved3) == 208, "reserved3");
+_Static_assert(offsetof(struct hf__lock_header, log) == 256, "log");
+_Static_assert(offsetof(struct hf__lock_header, reserved4) == 576, "reserved4");
 
 /* Stands in `gate` when the sidecar was made while an undo list waited: closed by somebody dead. */
 #define HF__NOBODY UINT32_C(0x3ff)
+
+/* In `sealed`: a record that shares a block is being written. */
+#define HF__SHARING (UINT64_C(1) << 63)
 
 #define HF__PROCESS_SLOTS 1024u /* HF_PROCESSES_MAX rounded to pages                             */
 

@@ -91,6 +91,7 @@ int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock
 {
     struct hf__lock_header header = {.header_marked = start->marked,
                                      .sync_failed = start->sync_failed,
+                                     .log.recover = start->recover,
                                      .gate = start->pending ? HF__NOBODY : 0};
     struct stat st;
     int code;

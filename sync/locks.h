@@ -3,8 +3,8 @@
  * locks.h - the writer's lock, the gate and the readers, over one lock table
  *
  * A struct hf__locks is one handle's side of the table (lock_format.h), which is a mapped sidecar
- * for files and private memory for the other backings. Lock order, outermost first: thread lock
- * (threads of this handle) -> writer word (processes) -> gate -> reader slots.
+ * for files and private memory for the other backings. Lock order, outermost first: the writer's
+ * place (threads of this handle, then processes) -> the applier's place -> gate -> reader slots.
  *
  * No lock can be lost with its holder: every wait is cut in short pieces, and after each the waiter
  * asks whether the one it waits for is dead (hf__locks_dead) and if so takes over. docs/locking.md
@@ -24,6 +24,13 @@
 
 #define HF__NO_DEADLINE UINT64_MAX
 
+/* A handle's side of a place that one process has at a time (places.c). */
+struct hf__place {
+    uint32_t thread_lock;    /* futex mutex among this handle's threads: 0, 1 held, 2 contended  */
+    uint32_t streak;         /* turns in a row while others waited                               */
+    bool stolen;             /* this time it was taken from a dead owner                         */
+};
+
 struct hf__locks {
     struct hf__lock_table *table;
     const char *path;        /* of the store, for messages; belongs to the store                 */
@@ -31,8 +38,7 @@ struct hf__locks {
     int lock_fd;             /* the sidecar; -1: private table                                   */
     bool data_read_only;     /* data_fd can carry shared locks only                              */
     uint32_t own;            /* this handle's owner id                                           */
-    uint32_t thread_lock;    /* futex mutex among this handle's threads: 0, 1 held, 2 contended  */
-    uint32_t streak;         /* transactions in a row while others waited                        */
+    struct hf__place writing, applying;
 };
 
 /* What a new table says from the start, because of what was found beside the store. */
@@ -40,6 +46,7 @@ struct hf__lock_start {
     bool marked;             /* the header says "in use"                                         */
     bool pending;            /* an undo list waits: the gate is closed, by nobody                */
     bool sync_failed;
+    bool recover;            /* what waits is a log                                              */
 };
 
 uint64_t hf__deadline_in_ms(int64_t timeout_ms); /* 0 = none, < 0 = now: as hf_options says       */
@@ -71,9 +78,17 @@ int hf__locks_back_reader(struct hf__locks *locks, uint32_t index);
 /* One less, but never below 0: counts of waiters are forgotten now and then. The count before. */
 uint32_t hf__count_down(uint32_t *count);
 
-/* The writer's place. 0, HF_EBUSY (with the holder's pid). */
-int hf__writer_lock(struct hf__locks *locks, uint64_t deadline);
-void hf__writer_unlock(struct hf__locks *locks);
+/* Takes a place, &locks->writing or &locks->applying. 0, HF_EBUSY (with the holder's pid). */
+int hf__place_lock(struct hf__locks *locks, struct hf__place *place, uint64_t deadline);
+void hf__place_unlock(struct hf__locks *locks, struct hf__place *place);
+static inline int hf__writer_lock(struct hf__locks *locks, uint64_t deadline)
+{
+    return hf__place_lock(locks, &locks->writing, deadline);
+}
+static inline void hf__writer_unlock(struct hf__locks *locks)
+{
+    hf__place_unlock(locks, &locks->writing);
+}
 
 /* With the writer's place held: keeps new readers out and waits for those inside. 0, HF_EBUSY. */
 int hf__gate_close(struct hf__locks *locks, uint64_t deadline);

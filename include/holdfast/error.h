@@ -59,7 +59,11 @@ extern "C" {
     X(HF_EPTR, -34, "the pointer is not what it should be")                                        \
     X(HF_ENOINDEX, -35, "the store has no name index")                                             \
     X(HF_ENOTSUP, -36, "not supported by this backing or mode")                                    \
-    X(HF_ECANCELLED, -37, "cancelled by the caller")
+    X(HF_ECANCELLED, -37, "cancelled by the caller")                                               \
+    X(HF_ELOGFULL, -38, "the log is full: a view keeps commits from being applied")                \
+    X(HF_ECOMMIT_UNKNOWN, -39, "the commit may or may not be on the disk")                         \
+    X(HF_ELOGMISSING, -40, "the store was not closed and its log is missing")                      \
+    X(HF_ELOGFOREIGN, -41, "the log beside the store is another store's, or of another time")
 
 enum {
     HF_OK = 0,

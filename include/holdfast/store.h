@@ -42,10 +42,10 @@ enum { /* hf_options.mode */
     HF_COPY_ON_WRITE = 4  /* transactions change private memory, the file is never written        */
 };
 enum { /* hf_options.engine */
-    HF_ENGINE_LOG = 0,    /* the backing's default; until the log engine is there, direct         */
+    HF_ENGINE_LOG = 0,    /* files: a redo log, safe against power loss; memory backings: direct  */
     HF_ENGINE_DIRECT = 1  /* edits in place, undone from an undo list                             */
 };
-enum { /* hf_options.durability; the direct engine takes all three alike                          */
+enum { /* hf_options.durability, of this handle's commits; direct engine: all three alike         */
     HF_SYNC = 0,
     HF_LAZY = 1,
     HF_NOSYNC = 2
@@ -176,12 +176,15 @@ typedef struct hf_store_info {
 HF_API int hf_info(hf_store *store, hf_store_info *out);
 
 typedef struct hf_recovery {
-    uint64_t recoveries;      /* transactions of dead processes that this handle rolled back      */
+    uint64_t recoveries;      /* times this handle found something left by dead processes         */
     uint64_t cold;            /* how many of them at hf_open, before anyone else was there        */
-    uint64_t undone_ranges;   /* ranges restored, over all of them                                */
+    uint64_t undone_ranges;   /* direct engine: ranges restored, over all of them                 */
     uint64_t undone_bytes;    /* and bytes                                                        */
-    int64_t last_pid;         /* process whose transaction was rolled back last, 0 = none         */
+    int64_t last_pid;         /* process whose transaction was rolled back or replayed last       */
     uint64_t last_ns;         /* when, since 1970                                                 */
+    uint64_t replayed_commits;/* log engine: commits that were found in the log                   */
+    uint64_t replayed_ranges; /* ranges laid over the file, over all of them                      */
+    uint64_t replayed_bytes;  /* and bytes                                                        */
 } hf_recovery;
 
 /* hf_recovery_info - what this handle found and rolled back. Cannot fail but for HF_EINVAL. */

@@ -37,7 +37,7 @@ static int open_data(int flags)
 static void first(struct hf__locks *locks)
 {
     unlink(data_path);
-    static const struct hf__lock_start start = {false, false, false};
+    static const struct hf__lock_start start = {.marked = false};
     int fd = open_data(O_RDWR | O_CREAT);
     assert_int_equal(hf__locks_create(locks, data_path, lock_path, fd, uuid, 0600, &start), 0);
     assert_int_equal(hf__locks_claim(locks), 0);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lazy.c - the housekeeper: one thread of a handle that makes LAZY commits durable and visible
+ *
+ * It sleeps until a commit wakes it, waits for the interval so that more may come, then syncs and
+ * applies. It takes the writer's place only if a record is being written at that very moment; what it
+ * can't do now (a reader is inside) it tries again after the next interval.
+ */
+#include "base/os.h"
+#include "store.h"
+
+#include <limits.h>
+#include <signal.h>
+
+enum { IDLE = 0, WORK = 1, END = 2 };
+
+static uint32_t word_of(hf_store *store)
+{
+    return __atomic_load_n(&store->log.lazy_word, __ATOMIC_SEQ_CST);
+}
+
+/* Seals what is appended, unless a record is being written that shares a block with it. */
+static bool seal(hf_store *store, uint64_t commit)
+{
+    uint64_t *sealed = &store->locks.table->header.log.sealed;
+    uint64_t have = __atomic_load_n(sealed, __ATOMIC_SEQ_CST);
+    while ((have & HF__SHARING) == 0 && have < commit)
+        if (__atomic_compare_exchange_n(sealed, &have, commit, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST))
+            return true;
+    return (have & ~HF__SHARING) >= commit;
+}
+
+/* Nothing is left to do? */
+static bool tidy(hf_store *store)
+{
+    struct hf__log_tail tail;
+    struct hf__log_front front;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == 0)
+        return true;
+    (void)seal(store, tail.appended);
+    if (hf__log_sync_to(store, tail.appended) != 0 ||
+        hf__log_apply(store, hf__os->now_ns() + (uint64_t)store->log.gate_wait_ns) != 0)
+        return false;
+    hf__tail_read(store, &tail);
+    hf__front_read(store, &front);
+    return front.applied >= tail.appended;
+}
+
+static void *keep_house(void *argument)
+{
+    hf_store *store = argument;
+    uint32_t nothing = 0;
+    for (;;) {
+        uint32_t word = word_of(store);
+        if (word == END)
+            return NULL;
+        if (word == IDLE) {
+            hf__os->futex_wait(&store->log.lazy_word, IDLE, INT64_C(1000000000));
+            continue;
+        }
+        hf__os->futex_wait(&nothing, 0, store->log.lazy_interval_ns);
+        uint32_t work = WORK;
+        if (!__atomic_compare_exchange_n(&store->log.lazy_word, &work, IDLE, false, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_SEQ_CST))
+            continue;
+        if (!tidy(store)) {
+            work = IDLE;
+            __atomic_compare_exchange_n(&store->log.lazy_word, &work, WORK, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST);
+        }
+    }
+}
+
+void hf__lazy_wake(hf_store *store)
+{
+    uint32_t idle = IDLE;
+    if (!__atomic_load_n(&store->log.housekeeping, __ATOMIC_ACQUIRE)) {
+        bool none = false;
+        if (__atomic_compare_exchange_n(&store->log.housekeeping, &none, true, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            /* The program's signals are none of its business. */
+            sigset_t all, before;
+            sigfillset(&all);
+            pthread_sigmask(SIG_SETMASK, &all, &before);
+            if (pthread_create(&store->log.housekeeper, NULL, keep_house, store) != 0)
+                __atomic_store_n(&store->log.housekeeping, false, __ATOMIC_SEQ_CST);
+            pthread_sigmask(SIG_SETMASK, &before, NULL);
+        }
+    }
+    if (__atomic_compare_exchange_n(&store->log.lazy_word, &idle, WORK, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST))
+        hf__os->futex_wake(&store->log.lazy_word, INT_MAX);
+}
+
+void hf__lazy_stop(hf_store *store)
+{
+    if (!__atomic_load_n(&store->log.housekeeping, __ATOMIC_ACQUIRE) || store->forked)
+        return;
+    __atomic_store_n(&store->log.lazy_word, END, __ATOMIC_SEQ_CST);
+    hf__os->futex_wake(&store->log.lazy_word, INT_MAX);
+    pthread_join(store->log.housekeeper, NULL);
+    store->log.housekeeping = false;
+    store->log.lazy_word = IDLE;
+}

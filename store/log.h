@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - the log engine's parts (docs/recovery.md has the protocol)
+ *
+ *   log.c          the two files: headers, records, reading them back, room
+ *   private.c      P, the writer's private mapping: changed lines, private pages, fresh window
+ *   apply.c        syncing the log, applying, checkpoints, start and end of a log's use
+ *   recover.c      cold recovery and private replay
+ *   lazy.c         the housekeeper of LAZY commits
+ *   log_engine.c   begin, commit, rollback over these
+ */
+#ifndef HF_STORE_LOG_H
+#define HF_STORE_LOG_H
+
+#include "base/segment.h"
+#include "lines.h"
+#include "log_format.h"
+#include "sync/lock_format.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define HF__LOG_SYNC_FDS 4
+
+/* Reads a log's records one after the other, each proved before it is believed. */
+struct hf__log_cursor {
+    int fd;
+    const char *path;
+    uint64_t salt;
+    uint64_t size_max_bytes;      /* of the segment: ranges must lie within                      */
+    uint64_t commit, chain, end;  /* of the last record read, or of where to begin               */
+    uint64_t at;                  /* where that record starts                                    */
+    unsigned char *bytes;         /* it, whole                                                   */
+    size_t room;
+};
+
+struct hf__log {
+    char *paths[2];               /* NAME-log0, NAME-log1                                        */
+    int fds[2];
+    int sync_fds[2][HF__LOG_SYNC_FDS]; /* one for each thread that syncs: the kernel tells each  */
+    uint32_t sync_busy[2][HF__LOG_SYNC_FDS]; /* opened file of a failure once                    */
+    struct hf__log_cursor reading;/* for who has the applier's place                             */
+    struct hf__log_cursor laying; /* for who has the writer's place                              */
+    unsigned char *record;        /* the record being made; the writer's                         */
+    size_t record_room;
+
+    struct hf__lines changed;     /* lines of this transaction                                   */
+    uint64_t changed_end;         /* behind the highest of them                                  */
+    bool changed_lost;            /* there was no memory to note one: the commit fails           */
+    uint64_t window_limit;        /* a change beyond it is a reason to open a window             */
+    uint64_t window_start;        /* from here on P is mapped shared; UINT64_MAX: no window      */
+    uint64_t *private_pages;      /* a bit for each page of P that may be private                */
+    uint64_t private_room_bytes;
+    uint64_t private_count, private_end;
+    uint64_t seen, seen_epoch, seen_end, seen_chain; /* what P shows                             */
+
+    pthread_t housekeeper;
+    bool housekeeping;            /* there is one; atomic                                        */
+    uint32_t lazy_word;           /* futex: 1 = something is to be synced, 2 = end               */
+    int64_t lazy_interval_ns;
+    unsigned char *shared;        /* S: reserved_bytes from the start of the file                */
+    uint64_t log_max_bytes, private_max_bytes;
+    int64_t gate_wait_ns;
+    uint64_t switch_bytes;        /* a log file larger than this isn't doubled at a switch       */
+};
+
+/* ---- log.c: files and records ---------------------------------------------------------------- */
+
+void hf__log_init(struct hf__log *log);
+void hf__log_dispose(struct hf__log *log);
+/* In the child of a fork: the descriptors go, nothing else is touched. */
+void hf__log_drop_fds(struct hf__log *log);
+/* Opens both files if they aren't yet; create: makes those that are missing. HF_ELOGMISSING, ... */
+int hf__log_open(hf_store *store, bool create, bool read_only);
+/* The valid headers of this store's `generation` (0 = of any): bit i for file i. */
+int hf__log_headers(hf_store *store, uint64_t generation, struct hf__log_header out[2],
+                    unsigned *valid);
+/* Which file counts and its header. HF_ELOGMISSING, HF_ELOGFOREIGN. */
+int hf__log_choose(hf_store *store, uint64_t generation, struct hf__log_header *out);
+/* Writes file number epoch % 2 as an empty log of at least size_bytes; not synced. */
+int hf__log_write_header(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes);
+/* Makes a header of that epoch, with a salt of its own. */
+void hf__log_make_header(const hf_store *store, uint64_t generation, uint64_t epoch, uint64_t base,
+                         uint64_t used_end, struct hf__log_header *out);
+/* Longer, with written zeros, synced. */
+int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes);
+
+void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int file, uint64_t salt,
+                    uint64_t commit, uint64_t chain, uint64_t end);
+/* The next record: 1 and it is in cursor->bytes; 0, there is none; or an error. */
+int hf__cursor_next(struct hf__log_cursor *cursor);
+static inline const struct hf__record *hf__cursor_record(const struct hf__log_cursor *cursor)
+{
+    return (const struct hf__record *)(const void *)cursor->bytes;
+}
+static inline const struct hf__record_range *hf__record_ranges(const struct hf__record *record)
+{
+    return (const struct hf__record_range *)(record + 1);
+}
+static inline uint64_t hf__record_data(uint64_t range_count)
+{
+    uint64_t bytes = sizeof(struct hf__record) + range_count * sizeof(struct hf__record_range);
+    return (bytes + HF__LINE_BYTES - 1) & ~(uint64_t)(HF__LINE_BYTES - 1);
+}
+/* Is there, behind the end of the chain, a record of this log that claims a commit beyond
+ * `commit` was durable, or this one? 1, 0, or an error. */
+int hf__log_acknowledged_beyond(const struct hf__log_cursor *cursor);
+/* Seals a record whose body stands behind it. */
+void hf__record_seal(struct hf__record *record, uint64_t salt);
+
+/* ---- the words in the lock table ------------------------------------------------------------- */
+
+void hf__tail_read(const hf_store *store, struct hf__log_tail *out);
+void hf__tail_publish(hf_store *store, const struct hf__log_tail *tail);
+/* As it is meant: of an older epoch than the tail's, it is at the tail's base. */
+void hf__front_read(const hf_store *store, struct hf__log_front *out);
+void hf__front_publish(hf_store *store, const struct hf__log_front *front);
+uint64_t hf__durable(const hf_store *store);
+void hf__durable_raise(hf_store *store, uint64_t commit);
+
+/* ---- private.c ------------------------------------------------------------------------------- */
+
+/* Reserves and maps S beside P, and the bits for private pages. */
+int hf__private_open(hf_store *store);
+void hf__private_close(hf_store *store);
+/* Room for the set of changed lines. */
+int hf__private_reserve(hf_store *store, uint64_t cost_bytes);
+/* P is about to be changed there. */
+void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes);
+/* Brings P to the tail's commit. The writer's place is held. */
+int hf__private_follow(hf_store *store);
+/* A transaction begins: nothing has changed yet. */
+void hf__private_begin(hf_store *store);
+/* Ends the window. */
+int hf__private_end(hf_store *store);
+/* Drops all private pages if they are many and stand in the data file. */
+void hf__private_trim(hf_store *store);
+/* Encodes what changed into log->record. *length = 0: nothing did. */
+int hf__private_encode(hf_store *store, uint64_t *length);
+
+/* ---- apply.c --------------------------------------------------------------------------------- */
+
+/* Everything up to `commit` on stable storage. HF_ECOMMIT_UNKNOWN. */
+int hf__log_sync_to(hf_store *store, uint64_t commit);
+/* Applies what is durable, if it can: HF_EBUSY if a reader or another applier is in the way. */
+int hf__log_apply(hf_store *store, uint64_t deadline);
+/* NOSYNC: applies what is appended, whether durable or not; the header says so. */
+int hf__log_apply_unsynced(hf_store *store, uint64_t deadline);
+/* C1 to C6, with the writer's place held: afterwards the active log is empty and at least
+ * size_bytes long. */
+int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline);
+/* Sees to it that a record of that length can be appended. The writer's place is held. */
+int hf__log_make_room(hf_store *store, uint64_t length_bytes);
+/* The first use since the file was clean. */
+int hf__log_start(hf_store *store);
+/* All applied and synced, the header clean; the log is then of no use. */
+int hf__log_finish(hf_store *store, uint64_t deadline);
+/* A dead writer's record may stand behind the tail: adopts it. */
+int hf__log_adopt(hf_store *store);
+/* The header says that commits may be applied before they are durable. */
+int hf__log_mark_unsynced(hf_store *store);
+/* Writes the ranges of a record into the data file. */
+int hf__record_write(hf_store *store, const struct hf__record *record);
+
+/* ---- recover.c ------------------------------------------------------------------------------- */
+
+/* With the writer's place held and `recover` set: replays what a former use left, makes the file
+ * clean. */
+int hf__log_recover(hf_store *store, uint64_t deadline);
+/* Lays the log that was left beside a store over a private mapping of it, backing what lies behind
+ * the file's end. */
+int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t generation);
+/* A private mapping of the last commit that counts, for a view that found the gate closed by a dead
+ * process and holds its reader slot. The caller munmaps reserved_bytes. */
+int hf__log_replay_stuck(hf_store *store, void **out);
+
+/* ---- lazy.c ---------------------------------------------------------------------------------- */
+
+/* A LAZY commit was appended: the housekeeper syncs and applies it soon. */
+void hf__lazy_wake(hf_store *store);
+/* Ends the housekeeper, if there is one. */
+void hf__lazy_stop(hf_store *store);
+
+#endif

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log_engine.c - begin, commit and rollback on the log engine
+ *
+ *   begin      the writer's place; what a dead owner left is adopted or recovered; P follows
+ *   edit       old lines to an undo list in this process's memory, changed lines to a set
+ *   commit     room, fresh space synced, one record, published; the writer's place given up; then
+ *              one sync (SYNC) and an attempt to apply
+ *   rollback   the undo list is laid over P
+ *
+ * Invariants
+ *   E1  nothing but records, fresh space and file growth leaves this process before the commit
+ *   E2  a record is written only into a log that is whole (`log_failed`, `switching` are 0)
+ *   E3  a record never shares a block with one that a sync may have made durable (`sealed`)
+ *   E4  when the place is given up, P shows commit `seen`, and the window is closed
+ *
+ * docs/recovery.md has the argument.
+ */
+#include "base/os.h"
+#include "engine.h"
+#include "store.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct hf__log_words *words(const hf_store *store)
+{
+    return &store->locks.table->header.log;
+}
+
+static bool flag(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST) != 0;
+}
+
+static uint64_t soon(const hf_store *store)
+{
+    return hf__os->now_ns() + (uint64_t)store->log.gate_wait_ns;
+}
+
+/* ---- the edit door --------------------------------------------------------------------------- */
+
+static int reserve(hf_store *store, uint64_t cost_bytes)
+{
+    int code = hf__undo_reserve(&store->undo, cost_bytes);
+    return code == 0 ? hf__private_reserve(store, cost_bytes) : code;
+}
+
+static int door_reserve(struct hf__segment *seg, uint64_t cost_bytes)
+{
+    return reserve(seg->owner, cost_bytes);
+}
+
+static void door_edit(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes)
+{
+    hf_store *store = seg->owner;
+    hf__undo_record(&store->undo, seg, offset, size_bytes);
+    hf__private_change(store, offset, size_bytes);
+}
+
+/* Growing, allocating and releasing happen inside operations that have reserved already: what is
+ * left of their reservation is kept for them. */
+static int reserve_more(hf_store *store, uint64_t cost_bytes)
+{
+    return reserve(store, hf__undo_reserved(&store->undo) + cost_bytes);
+}
+
+static int door_grow(struct hf__segment *seg, uint64_t size_bytes)
+{
+    hf_store *store = seg->owner;
+    int code = reserve_more(store, HF__EDIT_COST(sizeof(uint64_t)));
+    if (code == 0)
+        code = hf__map_grow(store, size_bytes);
+    if (code != 0)
+        return code;
+    uint64_t *field =
+        hf__edit(seg, offsetof(struct hf__segment_header, size_bytes), sizeof(uint64_t));
+    *field = seg->size_bytes;
+    return 0;
+}
+
+/* Fresh space needs no old lines, but its pages need places in the set. */
+static void log_fresh(hf_store *store, uint64_t offset, uint64_t size_bytes)
+{
+    hf__private_change(store, offset, size_bytes);
+}
+
+static int door_allocate(struct hf__segment *seg, uint64_t size_bytes, hf_ref *out)
+{
+    hf_store *store = seg->owner;
+    struct hf__alloc_request request = {size_bytes, HF__BLOCK_UNIT, 0, HF__BLOCK_SYSTEM};
+    uint64_t kept = hf__undo_reserved(&store->undo), usable = 0;
+    int code = reserve(store, kept + 5 * HF__OP_COST + size_bytes / 32);
+    if (code == 0)
+        code = store->heap.algorithm->allocate(&store->heap, &request, out, &usable);
+    if (code == 0)
+        log_fresh(store, *out, usable);
+    store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
+    return code;
+}
+
+static int door_release(struct hf__segment *seg, hf_ref block)
+{
+    hf_store *store = seg->owner;
+    uint64_t kept = hf__undo_reserved(&store->undo);
+    int code = reserve(store, kept + 5 * HF__OP_COST);
+    if (code == 0)
+        code = hf__txn_free_later(&store->txn, block);
+    store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
+    return code;
+}
+
+static const struct hf__door log_door = {door_reserve, door_edit, door_grow, door_allocate,
+                                         door_release};
+
+/* ---- the writer's place ---------------------------------------------------------------------- */
+
+static void log_end(hf_store *store)
+{
+    hf__writer_unlock(&store->locks);
+}
+
+/* The place, and a log that can be gone on with. */
+static int enter(hf_store *store, uint64_t deadline)
+{
+    int code = hf__writer_lock(&store->locks, deadline);
+    if (code != 0)
+        return code;
+    if (store->locks.writing.stolen)
+        __atomic_store_n(&words(store)->adopt, 1, __ATOMIC_SEQ_CST);
+    if (flag(&words(store)->recover))
+        code = hf__log_recover(store, deadline);
+    if (code == 0 && flag(&words(store)->adopt))
+        code = hf__log_adopt(store);
+    if (code == 0 && (flag(&words(store)->log_failed) || flag(&words(store)->switching)))
+        code = hf__log_checkpoint(store, 0, deadline);
+    if (code != 0)
+        log_end(store);
+    return code;
+}
+
+static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
+{
+    int code = enter(store, deadline);
+    (void)prepare;
+    if (code != 0)
+        return code;
+    if (words(store)->tails[words(store)->tail_count % 2].epoch != 0)
+        code = hf__log_open(store, false, false);
+    if (code == 0)
+        code = hf__private_end(store); /* one that could not be closed */
+    if (code == 0)
+        code = hf__private_follow(store);
+    if (code == 0)
+        hf__private_trim(store);
+    if (code == 0 && store->undo.map == NULL)
+        code = hf__undo_open_private(&store->undo);
+    if (code == 0)
+        code = hf__txn_refresh_size(store);
+    if (code != 0) {
+        log_end(store);
+        return code;
+    }
+    hf__undo_forget(&store->undo);
+    hf__private_begin(store);
+    return 0;
+}
+
+static int log_rollback(hf_store *store, uint64_t to)
+{
+    int code = hf__undo_apply(&store->undo, store->seg.base, store->seg.size_bytes, to, false, NULL);
+    return code == 0 ? hf__txn_refresh_size(store) : code;
+}
+
+/* A rollback that failed leaves a P that shows no commit: it is dropped and made anew. */
+static void log_abandon(hf_store *store, bool sound)
+{
+    (void)hf__private_end(store);
+    if (!sound)
+        store->log.seen_epoch = UINT64_MAX;
+    hf__undo_forget(&store->undo);
+    log_end(store);
+}
+
+/* ---- commit ---------------------------------------------------------------------------------- */
+
+/* Undoes the transaction, for the sake of an error that has been recorded. */
+static int give_up(hf_store *store, int code)
+{
+    hf_error failure = *hf_last_error();
+    log_abandon(store, log_rollback(store, HF__UNDO_FIRST) == 0);
+    hf__fail_again(&failure);
+    return code;
+}
+
+/* All that can fail without a byte logged. */
+static int prepare_record(hf_store *store, uint64_t *length)
+{
+    struct hf__log_tail tail;
+    int code = hf__private_encode(store, length);
+    if (code != 0 || *length == 0)
+        return code;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == 0)
+        code = hf__log_start(store);
+    if (code == 0 && store->durability == HF_NOSYNC)
+        code = hf__log_mark_unsynced(store);
+    else if (code == 0 && store->durability == HF_SYNC && flag(&words(store)->unsynced))
+        code = hf__log_checkpoint(store, 0, soon(store));
+    if (code == 0)
+        code = hf__log_make_room(store, *length);
+    if (code == 0 && store->log.window_start != UINT64_MAX &&
+        hf__os->fdatasync(store->fd) != 0) {
+        code = hf__fail_os(errno, store->path, "fdatasync");
+        __atomic_store_n(&words(store)->data_failed, 1, __ATOMIC_SEQ_CST);
+    }
+    return code;
+}
+
+/* Where the next record goes (E3), with the share noted if it shares a block. */
+static uint64_t place_record(hf_store *store, const struct hf__log_tail *tail)
+{
+    uint64_t block = (tail->end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    uint64_t sealed = __atomic_load_n(&words(store)->sealed, __ATOMIC_SEQ_CST);
+    while (store->durability != HF_SYNC && sealed < tail->appended)
+        if (__atomic_compare_exchange_n(&words(store)->sealed, &sealed, sealed | HF__SHARING, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return tail->end;
+    return block;
+}
+
+static int append(hf_store *store, uint64_t length)
+{
+    struct hf__log *log = &store->log;
+    struct hf__record *record = (struct hf__record *)(void *)log->record;
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    const int file = (int)(tail.epoch % 2);
+    const uint64_t at = place_record(store, &tail);
+    record->commit = tail.appended + 1;
+    record->chain = tail.chain;
+    record->synced_through = hf__durable(store);
+    record->time_ns = hf__os->wall_ns();
+    record->pid = getpid();
+    hf__record_seal(record, tail.salt);
+    if (hf__write_at(log->fds[file], record, (size_t)length, at) != 0) {
+        int error = errno;
+        /* It may stand there whole all the same. */
+        __atomic_store_n(&words(store)->log_failed, 1, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
+        return hf__fail_path(HF_ECOMMIT_UNKNOWN, error, log->paths[file],
+                             "the log could not be written");
+    }
+    tail.appended = record->commit;
+    tail.end = at + length;
+    tail.chain = record->check;
+    if (record->used_end > tail.fresh_end)
+        tail.fresh_end = record->used_end;
+    hf__tail_publish(store, &tail);
+    if (store->durability == HF_SYNC)
+        __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
+    else
+        __atomic_fetch_and(&words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
+    log->seen = tail.appended;
+    log->seen_end = tail.end;
+    log->seen_chain = tail.chain;
+    return 0;
+}
+
+/* What the commit is acknowledged by, and the first try to let views see it. */
+static int settle(hf_store *store, uint64_t commit)
+{
+    int code = 0;
+    if (store->durability == HF_SYNC) {
+        code = hf__log_sync_to(store, commit);
+        if (code == 0)
+            (void)hf__log_apply(store, soon(store));
+    } else if (store->durability == HF_NOSYNC) {
+        (void)hf__log_apply_unsynced(store, soon(store));
+    } else {
+        hf__lazy_wake(store);
+    }
+    return code;
+}
+
+static int log_commit(hf_store *store)
+{
+    uint64_t length;
+    int code = prepare_record(store, &length);
+    if (code == 0 && length != 0)
+        code = append(store, length);
+    if (code != 0)
+        return give_up(store, code);
+    const uint64_t commit = store->log.seen;
+    hf__undo_forget(&store->undo);
+    (void)hf__private_end(store);
+    log_end(store);
+    return length == 0 ? 0 : settle(store, commit);
+}
+
+/* ---- syncing and leaving --------------------------------------------------------------------- */
+
+static int log_sync(hf_store *store, uint64_t deadline)
+{
+    struct hf__log_tail tail;
+    int code = enter(store, deadline);
+    if (code != 0)
+        return code;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == 0) {
+        log_end(store);
+        return 0;
+    }
+    if (flag(&words(store)->unsynced)) {
+        code = hf__log_checkpoint(store, 0, deadline);
+        log_end(store);
+        return code;
+    }
+    __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
+    code = hf__log_open(store, false, false);
+    log_end(store);
+    if (code == 0)
+        code = hf__log_sync_to(store, tail.appended);
+    return code == 0 ? hf__log_apply(store, deadline) : code;
+}
+
+static int log_clean(hf_store *store, uint64_t deadline)
+{
+    int code = enter(store, deadline);
+    if (code == 0) {
+        code = hf__log_finish(store, deadline);
+        log_end(store);
+    }
+    return code;
+}
+
+static int log_unstick(hf_store *store, uint64_t deadline)
+{
+    if (!flag(&words(store)->recover))
+        return hf__log_apply(store, deadline);
+    int code = enter(store, deadline);
+    if (code == 0)
+        log_end(store);
+    return code;
+}
+
+const struct hf__engine hf__engine_log = {
+    .door = &log_door,
+    .begin = log_begin,
+    .end = log_end,
+    .commit = log_commit,
+    .rollback = log_rollback,
+    .abandon = log_abandon,
+    .fresh = log_fresh,
+    .sync = log_sync,
+    .clean = log_clean,
+    .unstick = log_unstick,
+    .replay = hf__log_replay_stuck,
+};

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * private.c - P, the private mapping in which the log engine's writer works
+ *
+ * Pages that this process never wrote are the data file's pages and follow it; the others are
+ * private and show what was written there. Which ones may be private is noted, a bit each.
+ *
+ * Invariants
+ *   P1  between transactions of this handle P shows the live bytes of commit `seen`, as long as
+ *       nobody else applies or commits; hf__private_follow makes that true of the newest commit
+ *   P2  a page whose bit is not set is not private
+ *   P3  the set of changed lines holds each line below the window that this transaction announced
+ *   P4  from window_start on P is mapped shared; that is at or above the highest used end of any
+ *       state since the log's base, so nothing there belongs to a state that recovery could lead to
+ *
+ * Bytes above the used end mean nothing, in P as in the file.
+ */
+#include "base/os.h"
+#include "store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define WINDOW_BYTES (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
+
+static uint64_t page_of(uint64_t offset)
+{
+    return offset / HF__PAGE_BYTES;
+}
+
+/* ---- mappings -------------------------------------------------------------------------------- */
+
+int hf__private_open(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    int code = hf__map_shared(store, &log->shared);
+    if (code != 0 || store->mode == HF_READ_ONLY)
+        return code;
+    uint64_t bytes = hf__whole_pages(page_of(store->reserved_bytes) / 8 + 8);
+    void *bits = hf__os->mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (bits == MAP_FAILED)
+        return hf__fail_os(errno, store->path, "mmap");
+    log->private_pages = bits;
+    log->private_room_bytes = bytes;
+    return 0;
+}
+
+void hf__private_close(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    if (log->shared != NULL)
+        hf__os->munmap(log->shared, (size_t)store->reserved_bytes);
+    if (log->private_pages != NULL)
+        hf__os->munmap(log->private_pages, (size_t)log->private_room_bytes);
+    log->shared = NULL;
+    log->private_pages = NULL;
+}
+
+/* ---- which pages are private ----------------------------------------------------------------- */
+
+static bool is_private(const struct hf__log *log, uint64_t page)
+{
+    return (log->private_pages[page / 64] >> page % 64 & 1) != 0;
+}
+
+static void set_private(struct hf__log *log, uint64_t page)
+{
+    uint64_t *word = &log->private_pages[page / 64], bit = UINT64_C(1) << page % 64;
+    log->private_count += (*word & bit) == 0;
+    *word |= bit;
+    if (page >= log->private_end)
+        log->private_end = page + 1;
+}
+
+/* The bits of pages [from, to) go; what the pages showed is somebody else's business. */
+static void clear_private(struct hf__log *log, uint64_t from, uint64_t to)
+{
+    if (to > log->private_end)
+        to = log->private_end;
+    for (uint64_t page = from; page < to; page++) {
+        if (page % 64 == 0 && to - page >= 64 && log->private_pages[page / 64] == 0) {
+            page += 63;
+            continue;
+        }
+        if (is_private(log, page)) {
+            log->private_pages[page / 64] &= ~(UINT64_C(1) << page % 64);
+            log->private_count--;
+        }
+    }
+    if (to == log->private_end && from < to)
+        log->private_end = from;
+}
+
+/* Private pages of [from, to) show the data file again. */
+static int drop_private(hf_store *store, uint64_t from, uint64_t to)
+{
+    struct hf__log *log = &store->log;
+    if (to > log->private_end)
+        to = log->private_end;
+    if (from >= to)
+        return 0;
+    if (hf__os->madvise(store->seg.base + from * HF__PAGE_BYTES,
+                        (size_t)((to - from) * HF__PAGE_BYTES), MADV_DONTNEED) != 0)
+        return hf__fail_os(errno, store->path, "madvise");
+    clear_private(log, from, to);
+    return 0;
+}
+
+void hf__private_trim(hf_store *store)
+{
+    struct hf__log_tail tail;
+    struct hf__log_front front;
+    struct hf__log *log = &store->log;
+    if (log->private_count * HF__PAGE_BYTES <= log->private_max_bytes)
+        return;
+    hf__tail_read(store, &tail);
+    hf__front_read(store, &front);
+    if (tail.epoch == 0 || front.applied >= tail.appended)
+        (void)drop_private(store, 0, log->private_end);
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+int hf__private_reserve(hf_store *store, uint64_t cost_bytes)
+{
+    /* The cheapest announcement costs about 200 bytes and touches two pages at most. */
+    if (!hf__lines_reserve(&store->log.changed, cost_bytes / 100 + 4))
+        return hf__fail(HF_ENOMEM, "the set of changed lines");
+    return 0;
+}
+
+static void open_window(hf_store *store, uint64_t end)
+{
+    struct hf__log *log = &store->log;
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    uint64_t fresh_end = tail.epoch == 0 ? hf__segment_header(&(struct hf__segment){
+                                               .base = log->shared + HF__SEGMENT_OFFSET})
+                                               ->heap.used_end
+                                         : tail.fresh_end;
+    uint64_t start = fresh_end > log->changed_end ? fresh_end : log->changed_end;
+    start = hf__whole_pages(start);
+    if (end <= hf__whole_pages(fresh_end) + WINDOW_BYTES || start >= end)
+        return;
+    hf_error before = *hf_last_error();
+    /* Without a window all goes through the log: slower, and no less safe. */
+    if (hf__map_tail(store, start, true) == 0) {
+        log->window_start = start;
+        clear_private(log, page_of(start), log->private_end);
+    } else {
+        hf__fail_again(&before);
+    }
+}
+
+void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
+{
+    struct hf__log *log = &store->log;
+    uint64_t end = offset + size_bytes;
+    if (size_bytes == 0)
+        return;
+    if (end > log->window_limit && log->window_start == UINT64_MAX)
+        open_window(store, end);
+    if (end > log->window_start)
+        end = log->window_start;
+    if (offset >= end)
+        return;
+    uint64_t line = offset / HF__LINE_BYTES;
+    const uint64_t last = (end - 1) / HF__LINE_BYTES;
+    while (line <= last) {
+        uint64_t page = line / HF__LINES_A_PAGE;
+        uint64_t page_last = page * HF__LINES_A_PAGE + HF__LINES_A_PAGE - 1;
+        if (page_last > last)
+            page_last = last;
+        if (hf__lines_reserve(&log->changed, 1))
+            hf__lines_add(&log->changed, page,
+                          hf__lines_between(line % HF__LINES_A_PAGE, page_last % HF__LINES_A_PAGE));
+        else
+            log->changed_lost = true;
+        set_private(log, page);
+        line = page_last + 1;
+    }
+    if ((last + 1) * HF__LINE_BYTES > log->changed_end)
+        log->changed_end = (last + 1) * HF__LINE_BYTES;
+}
+
+void hf__private_begin(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    hf__lines_empty(&log->changed);
+    log->changed_end = 0;
+    log->changed_lost = false;
+    log->window_limit = hf__used_end(&store->seg) + WINDOW_BYTES;
+}
+
+int hf__private_end(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    if (log->window_start == UINT64_MAX)
+        return 0;
+    int code = hf__map_tail(store, log->window_start, false);
+    if (code == 0)
+        log->window_start = UINT64_MAX;
+    return code;
+}
+
+/* ---- the record ------------------------------------------------------------------------------ */
+
+/* Runs of changed lines, in the order in which their pages came; runs that touch are one. */
+struct runs {
+    struct hf__record_range *ranges; /* NULL: only counted                                       */
+    uint64_t count, bytes, offset, size_bytes;
+};
+
+static void end_run(struct runs *runs)
+{
+    if (runs->size_bytes == 0)
+        return;
+    if (runs->ranges != NULL)
+        runs->ranges[runs->count] = (struct hf__record_range){runs->offset, runs->size_bytes};
+    runs->count++;
+    runs->bytes += runs->size_bytes;
+    runs->size_bytes = 0;
+}
+
+static void add_run(struct runs *runs, uint64_t offset, uint64_t size_bytes)
+{
+    if (runs->size_bytes != 0 && runs->offset + runs->size_bytes == offset) {
+        runs->size_bytes += size_bytes;
+        return;
+    }
+    end_run(runs);
+    runs->offset = offset;
+    runs->size_bytes = size_bytes;
+}
+
+static void find_runs(const struct hf__lines *changed, uint64_t limit, struct runs *runs)
+{
+    for (uint64_t i = 0; i < changed->count; i++) {
+        const uint64_t page = changed->order[i];
+        uint64_t lines = hf__lines_of(changed, page);
+        while (lines != 0) {
+            uint64_t first = (uint64_t)__builtin_ctzll(lines);
+            uint64_t rest = ~(lines >> first);
+            uint64_t count = rest == 0 ? 64 - first : (uint64_t)__builtin_ctzll(rest);
+            uint64_t from = page * HF__PAGE_BYTES + first * HF__LINE_BYTES;
+            uint64_t to = from + count * HF__LINE_BYTES;
+            if (from < limit)
+                add_run(runs, from, (to < limit ? to : limit) - from);
+            lines &= first + count == 64 ? 0 : ~UINT64_C(0) << (first + count);
+        }
+    }
+    end_run(runs);
+}
+
+static int record_room(struct hf__log *log, uint64_t bytes)
+{
+    if (bytes <= log->record_room)
+        return 0;
+    size_t room = bytes < 65536 ? 65536 : (size_t)bytes;
+    unsigned char *more = realloc(log->record, room);
+    if (more == NULL)
+        return hf__fail(HF_ENOMEM, "a log record of %llu bytes", (unsigned long long)bytes);
+    log->record = more;
+    log->record_room = room;
+    return 0;
+}
+
+int hf__private_encode(hf_store *store, uint64_t *length)
+{
+    struct hf__log *log = &store->log;
+    const uint64_t used_end = hf__used_end(&store->seg);
+    const uint64_t limit = (used_end + HF__LINE_BYTES - 1) & ~(uint64_t)(HF__LINE_BYTES - 1);
+    struct runs runs = {NULL, 0, 0, 0, 0};
+    if (log->changed_lost)
+        return hf__fail(HF_ENOMEM, "the set of changed lines");
+    find_runs(&log->changed, limit, &runs);
+    *length = 0;
+    if (runs.count == 0)
+        return 0;
+    const uint64_t data = hf__record_data(runs.count), total = data + runs.bytes;
+    int code = record_room(log, total);
+    if (code != 0)
+        return code;
+    struct hf__record *record = (struct hf__record *)(void *)log->record;
+    memset(log->record, 0, (size_t)data);
+    runs = (struct runs){(struct hf__record_range *)(record + 1), 0, 0, 0, 0};
+    find_runs(&log->changed, limit, &runs);
+    unsigned char *to = log->record + data;
+    for (uint64_t i = 0; i < runs.count; i++) {
+        memcpy(to, store->seg.base + runs.ranges[i].offset, (size_t)runs.ranges[i].size_bytes);
+        to += runs.ranges[i].size_bytes;
+    }
+    record->magic = HF__RECORD_MAGIC;
+    record->length_bytes = total;
+    record->used_end = used_end;
+    record->range_count = runs.count;
+    if (log->window_start < used_end) {
+        record->window_start = log->window_start;
+        record->window_end = hf__whole_pages(used_end);
+    }
+    *length = total;
+    return 0;
+}
+
+/* ---- following others ------------------------------------------------------------------------ */
+
+/* Lays a record over P. applied: it stands in the data file, so only private pages need it. */
+static int lay(hf_store *store, const struct hf__record *record, bool applied)
+{
+    struct hf__log *log = &store->log;
+    const struct hf__record_range *ranges = hf__record_ranges(record);
+    const unsigned char *data =
+        (const unsigned char *)record + hf__record_data(record->range_count);
+    if (record->used_end > store->size_max_bytes)
+        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
+                             "it has grown past what this process could reserve");
+    int code = drop_private(store, page_of(record->window_start), page_of(record->window_end));
+    for (uint64_t i = 0; code == 0 && i < record->range_count; i++) {
+        uint64_t at = ranges[i].offset, left = ranges[i].size_bytes;
+        while (left > 0) {
+            uint64_t part = HF__PAGE_BYTES - at % HF__PAGE_BYTES;
+            part = part < left ? part : left;
+            if (!applied || is_private(log, page_of(at))) {
+                memcpy(store->seg.base + at, data, (size_t)part);
+                set_private(log, page_of(at));
+            }
+            at += part;
+            data += part;
+            left -= part;
+        }
+    }
+    return code;
+}
+
+int hf__private_follow(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    struct hf__log_front front;
+    struct hf__log_tail tail;
+    int code = 0;
+    hf__front_read(store, &front);
+    hf__tail_read(store, &tail);
+    if (tail.epoch != log->seen_epoch) {
+        /* The records since `seen` may be gone. All up to `applied` is in the data file. */
+        code = drop_private(store, 0, log->private_end);
+        if (code != 0)
+            return code;
+        log->seen = tail.epoch == 0 ? tail.appended : front.applied;
+        log->seen_epoch = tail.epoch;
+        log->seen_end = front.end;
+        log->seen_chain = front.chain;
+    }
+    if (tail.epoch == 0 || log->seen == tail.appended)
+        return 0;
+    hf__cursor_set(&log->laying, store, (int)(tail.epoch % 2), tail.salt, log->seen,
+                   log->seen_chain, log->seen_end);
+    while (code == 0 && log->seen < tail.appended) {
+        int found = hf__cursor_next(&log->laying);
+        if (found <= 0)
+            return found < 0 ? found : hf__corrupt("log.chain", log->laying.end);
+        code = lay(store, hf__cursor_record(&log->laying), log->laying.commit <= front.applied);
+        if (code == 0) {
+            log->seen = log->laying.commit;
+            log->seen_end = log->laying.end;
+            log->seen_chain = log->laying.chain;
+        }
+    }
+    return code;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recover.c - a store that was left with its log: cold recovery, and private replay
+ *
+ * Both first prove the whole chain of records and only then use any of it. Recovery writes them into
+ * the data file, syncs it, and then lets the header say "clean"; killed anywhere, the next one does
+ * the same from the same log. Who may not write lays the records over private memory instead.
+ */
+#include "base/os.h"
+#include "store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a log that was left behind amounts to. */
+struct left {
+    struct hf__log_header header;
+    uint64_t commits, ranges, bytes;
+    uint64_t commit;              /* the last one                                                */
+    uint64_t end;                 /* of the segment: behind the highest range                    */
+    int64_t pid;                  /* who wrote the last record                                   */
+};
+
+static void begin_at(hf_store *store, struct hf__log_cursor *cursor,
+                     const struct hf__log_header *header)
+{
+    hf__cursor_set(cursor, store, (int)(header->epoch % 2), header->salt, header->base,
+                   header->salt, HF__LOG_FIRST);
+}
+
+/* Proves the chain. HF_ELOGMISSING, HF_ELOGFOREIGN, HF_ECORRUPT, HF_ETRUNCATED. */
+static int survey(hf_store *store, uint64_t generation, bool read_only, struct left *left)
+{
+    struct hf__log_cursor cursor = {.bytes = NULL};
+    struct stat st;
+    int found = 0;
+    memset(left, 0, sizeof *left);
+    int code = hf__log_open(store, false, read_only);
+    if (code == 0)
+        code = hf__log_choose(store, generation, &left->header);
+    if (code != 0)
+        return code;
+    begin_at(store, &cursor, &left->header);
+    while ((found = hf__cursor_next(&cursor)) == 1) {
+        const struct hf__record *record = hf__cursor_record(&cursor);
+        const struct hf__record_range *ranges = hf__record_ranges(record);
+        for (uint64_t i = 0; i < record->range_count; i++) {
+            left->bytes += ranges[i].size_bytes;
+            if (ranges[i].offset + ranges[i].size_bytes > left->end)
+                left->end = ranges[i].offset + ranges[i].size_bytes;
+        }
+        left->commits++;
+        left->ranges += record->range_count;
+        left->pid = record->pid;
+    }
+    left->commit = cursor.commit;
+    if (found == 0)
+        found = hf__log_acknowledged_beyond(&cursor);
+    free(cursor.bytes);
+    if (found < 0)
+        return found;
+    if (found == 1)
+        return hf__fail_path(HF_ECORRUPT, 0, store->log.paths[left->header.epoch % 2],
+                             "record %llu is damaged, and a later one says that it was durable",
+                             (unsigned long long)left->commit + 1);
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    if ((uint64_t)st.st_size < HF__SEGMENT_OFFSET + left->header.used_end)
+        return hf__fail_path(HF_ETRUNCATED, 0, store->path,
+                             "%llu bytes were used when its log began, the file ends after %llu",
+                             (unsigned long long)left->header.used_end,
+                             (unsigned long long)st.st_size);
+    return 0;
+}
+
+static void report(hf_store *store, const struct left *left)
+{
+    store->recovery.recoveries += left->commits != 0;
+    store->recovery.cold += left->commits != 0 && store->opening;
+    store->recovery.replayed_commits += left->commits;
+    store->recovery.replayed_ranges += left->ranges;
+    store->recovery.replayed_bytes += left->bytes;
+    store->recovery.last_pid = left->pid;
+    store->recovery.last_ns = hf__os->wall_ns();
+}
+
+/* The file reaches to `end` of the segment, and has blocks there. */
+static int reach(hf_store *store, uint64_t end)
+{
+    struct stat st;
+    end = HF__SEGMENT_OFFSET + hf__whole_pages(end);
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    uint64_t have = (uint64_t)st.st_size;
+    if (have < end && hf__allocate_at(store->fd, have, end - have) != 0)
+        return hf__fail_os(errno, store->path, "growing the file");
+    return 0;
+}
+
+static int write_all(hf_store *store, const struct left *left)
+{
+    struct hf__log_cursor cursor = {.bytes = NULL};
+    int found, code = reach(store, left->end);
+    if (code != 0)
+        return code;
+    begin_at(store, &cursor, &left->header);
+    while (code == 0 && cursor.commit < left->commit) {
+        found = hf__cursor_next(&cursor);
+        code = found == 1 ? hf__record_write(store, hf__cursor_record(&cursor))
+               : found < 0 ? found
+                           : hf__corrupt("log.chain", cursor.end);
+    }
+    free(cursor.bytes);
+    return code;
+}
+
+/* With the writer's and the applier's place and the gate. */
+static int replay(hf_store *store, struct hf__file_header *header, const struct left *left)
+{
+    struct hf__segment_header segment;
+    int code = write_all(store, left);
+    if (code == 0 &&
+        hf__read_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET) != sizeof segment)
+        code = hf__fail_os(errno, store->path, "read");
+    if (code == 0 && (segment.size_bytes > store->constants.size_max_bytes ||
+                      segment.heap.used_end > segment.size_bytes))
+        code = hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
+    if (code == 0)
+        code = reach(store, segment.size_bytes);
+    if (code == 0 && hf__os->fdatasync(store->fd) != 0)
+        code = hf__fail_os(errno, store->path, "fdatasync");
+    if (code != 0)
+        return code;
+    header->state = HF__STATE_CLEAN;
+    header->size_bytes = segment.size_bytes;
+    header->used_end = segment.heap.used_end;
+    memset(header->boot_id, 0, sizeof header->boot_id);
+    return hf__header_write(store->fd, store->path, header);
+}
+
+int hf__log_recover(hf_store *store, uint64_t deadline)
+{
+    struct hf__lock_header *table = &store->locks.table->header;
+    struct hf__file_header header;
+    struct left left;
+    int code = hf__header_read(store->fd, store->path, false, &header);
+    if (code != 0)
+        return code;
+    memset(&left, 0, sizeof left);
+    const bool needed = header.state != HF__STATE_CLEAN;
+    if (needed)
+        code = survey(store, header.generation, false, &left);
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    if (code != 0)
+        return code;
+    code = hf__gate_close(&store->locks, deadline);
+    if (code != 0)
+        goto out_unlock;
+    if (needed)
+        code = replay(store, &header, &left);
+    if (code != 0) {
+        /* Half of it may be written: nobody may read. */
+        __atomic_store_n(&table->gate, HF__NOBODY, __ATOMIC_SEQ_CST);
+        goto out_unlock;
+    }
+    struct hf__log_tail tail = {.appended = left.commit};
+    struct hf__log_front front = {.applied = left.commit};
+    hf__tail_publish(store, &tail);
+    hf__front_publish(store, &front);
+    table->header_marked = 0;
+    __atomic_store_n(&table->log.recover, 0, __ATOMIC_SEQ_CST);
+    if (needed)
+        report(store, &left);
+    hf__gate_open(&store->locks);
+out_unlock:
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
+}
+
+/* Lays the records with commits up to `last` over private memory, from where the cursor stands. */
+static int lay_over(struct hf__log_cursor *cursor, uint64_t last, unsigned char *segment)
+{
+    while (cursor->commit < last) {
+        int found = hf__cursor_next(cursor);
+        if (found <= 0)
+            return found < 0 ? found : hf__corrupt("log.chain", cursor->end);
+        const struct hf__record *record = hf__cursor_record(cursor);
+        const struct hf__record_range *ranges = hf__record_ranges(record);
+        const unsigned char *data = cursor->bytes + hf__record_data(record->range_count);
+        for (uint64_t i = 0; i < record->range_count; i++) {
+            memcpy(segment + ranges[i].offset, data, (size_t)ranges[i].size_bytes);
+            data += ranges[i].size_bytes;
+        }
+    }
+    return 0;
+}
+
+int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t generation)
+{
+    struct hf__log_cursor cursor = {.bytes = NULL};
+    struct left left;
+    int code = survey(store, generation, true, &left);
+    if (code == 0)
+        code = hf__map_private_to(store, mapping, left.end);
+    if (code == 0) {
+        begin_at(store, &cursor, &left.header);
+        code = lay_over(&cursor, left.commit, mapping + HF__SEGMENT_OFFSET);
+        free(cursor.bytes);
+    }
+    if (code == 0) {
+        const struct hf__segment_header *segment =
+            (const struct hf__segment_header *)(const void *)(mapping + HF__SEGMENT_OFFSET);
+        if (segment->size_bytes <= store->size_max_bytes)
+            code = hf__map_private_to(store, mapping, segment->size_bytes);
+        report(store, &left);
+    }
+    return code;
+}
+
+/* For a view that met a gate closed by a dead applier, and keeps its slot: nothing is applied until
+ * it ends, so `applied` stands still. */
+int hf__log_replay_stuck(hf_store *store, void **out)
+{
+    struct hf__file_header header;
+    struct hf__log_front front;
+    struct hf__log_tail tail;
+    unsigned char *mapping;
+    int code = hf__header_read(store->fd, store->path, true, &header);
+    if (code == 0)
+        code = hf__map_private(store, &mapping);
+    if (code != 0)
+        return code;
+    hf__front_read(store, &front);
+    hf__tail_read(store, &tail);
+    if (__atomic_load_n(&store->locks.table->header.log.recover, __ATOMIC_SEQ_CST) != 0) {
+        if (header.state != HF__STATE_CLEAN)
+            code = hf__log_replay_over(store, mapping, header.generation);
+    } else if (tail.epoch != 0) {
+        struct hf__log_cursor cursor = {.bytes = NULL};
+        uint64_t last = hf__durable(store);
+        if (header.state == HF__STATE_UNSYNCED || last > tail.appended)
+            last = tail.appended;
+        code = hf__log_open(store, false, true);
+        hf__cursor_set(&cursor, store, (int)(tail.epoch % 2), tail.salt, front.applied, front.chain,
+                       front.end);
+        if (code == 0)
+            code = lay_over(&cursor, last, mapping + HF__SEGMENT_OFFSET);
+        free(cursor.bytes);
+    }
+    if (code == 0)
+        *out = mapping;
+    else
+        hf__os->munmap(mapping, (size_t)store->reserved_bytes);
+    return code;
+}
