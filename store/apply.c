@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define LOG_BYTES_FIRST (UINT64_C(256) << 10)
-#define EPOCH_FIRST UINT64_C(2)
+#define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
 
 static struct hf__log_words *words(const hf_store *store)
 {
@@ -555,8 +555,8 @@ int hf__log_start(hf_store *store)
         code = hf__log_open(store, true, false);
     if (code != 0)
         return code;
-    const uint64_t generation = file_header.generation + 1;
-    hf__log_make_header(store, generation, EPOCH_FIRST, segment->commit, segment->heap.used_end,
+    const uint64_t generation = file_header.generation + 1, epoch = generation << EPOCHS_BITS;
+    hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
                         &header);
     code = hf__log_write_header(store, &header, LOG_BYTES_FIRST);
     if (code == 0 && hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
@@ -577,11 +577,11 @@ int hf__log_start(hf_store *store)
     set_flag(&w->switching, 0);
     set_flag(&w->unsynced, 0);
     set_flag(&store->locks.table->header.header_marked, 1);
-    struct hf__log_front front = {.epoch = EPOCH_FIRST,
+    struct hf__log_front front = {.epoch = epoch,
                                   .applied = header.base,
                                   .end = HF__LOG_FIRST,
                                   .chain = header.salt};
-    struct hf__log_tail tail = {.epoch = EPOCH_FIRST,
+    struct hf__log_tail tail = {.epoch = epoch,
                                 .base = header.base,
                                 .appended = header.base,
                                 .end = HF__LOG_FIRST,
@@ -591,11 +591,6 @@ int hf__log_start(hf_store *store)
                                 .salt = header.salt};
     hf__front_publish(store, &front);
     hf__tail_publish(store, &tail);
-    /* P shows the data file, at this commit; its private pages were followed up to here. */
-    store->log.seen = header.base;
-    store->log.seen_epoch = EPOCH_FIRST;
-    store->log.seen_end = HF__LOG_FIRST;
-    store->log.seen_chain = header.salt;
     return 0;
 }
 

@@ -371,6 +371,19 @@ static int check_file_header(hf_store *store, struct hf__check *check, struct hf
     return 0;
 }
 
+static void replay_privately(hf_store *store, const struct hf__file_header *header,
+                             struct hf__check *check)
+{
+    int code = hf__log_replay_over(store, store->reserved, header->generation);
+    check->report.replayed_commits = store->recovery.replayed_commits;
+    if (code != 0)
+        hf__finding(check, "log", 0, "the log of a store that was not closed: %s",
+                    hf_last_error()->message);
+    else if (hf__segment_header(&store->seg)->size_bytes > store->seg.size_bytes &&
+             hf__segment_header(&store->seg)->size_bytes <= store->size_max_bytes)
+        store->seg.size_bytes = hf__segment_header(&store->seg)->size_bytes;
+}
+
 static void undo_privately(hf_store *store, const struct hf__file_header *header,
                            struct hf__check *check)
 {
@@ -378,9 +391,17 @@ static void undo_privately(hf_store *store, const struct hf__file_header *header
     uint8_t boot_id[16];
     if (header->state == HF__STATE_CLEAN)
         return;
+    if (header->state == HF__STATE_LOGGED) {
+        replay_privately(store, header, check);
+        return;
+    }
     if (hf__boot_id(boot_id) != 0 || memcmp(boot_id, header->boot_id, sizeof boot_id) != 0) {
         hf__finding(check, "header.torn", 0,
                     "a store that was closed before the machine went down");
+        return;
+    }
+    if (header->state == HF__STATE_UNSYNCED) {
+        replay_privately(store, header, check);
         return;
     }
     hf__undo_init(&undo, store->undo_path);
@@ -413,7 +434,9 @@ static int map_wreck(hf_store *store, struct hf__check *check)
         return 0;
     }
     uint64_t size = (bytes - HF__SEGMENT_OFFSET) & ~(uint64_t)(HF__LINE_BYTES - 1);
-    int code = hf__map_reserve(store, size, size);
+    /* What a log holds may lie behind the file's end. */
+    uint64_t want = store->constants.size_max_bytes > size ? store->constants.size_max_bytes : size;
+    int code = hf__map_reserve(store, want, size, false);
     if (code == 0)
         code = hf__map_file(store, true, true);
     store->seg.size_bytes = size;

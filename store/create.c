@@ -167,10 +167,10 @@ int hf__create_with(const char *path, uint32_t permissions,
 }
 
 /* The largest segment, up to what is wanted, that this process could map. */
-static int probe_size_max(uint64_t want_bytes, uint64_t need_bytes, uint64_t *out)
+static int probe_size_max(uint64_t want_bytes, uint64_t need_bytes, bool twice, uint64_t *out)
 {
     hf_store probe = {.backing = HF__BACKING_FILE};
-    int code = hf__map_reserve(&probe, want_bytes, need_bytes);
+    int code = hf__map_reserve(&probe, want_bytes, need_bytes, twice);
     if (code != 0)
         return code;
     *out = probe.size_max_bytes;
@@ -223,7 +223,7 @@ int hf__create_file(const char *path, const hf_options *options)
         return hf__fail(HF_EINVAL, "size_initial_bytes is larger than size_max_bytes");
     size = hf__whole_pages(size);
     size_max = hf__whole_pages(size_max);
-    int code = probe_size_max(size_max, size, &size_max);
+    int code = probe_size_max(size_max, size, options->engine == HF_ENGINE_LOG, &size_max);
     if (code == 0)
         code = hf__constants_new(&constants, options, options->engine, size_max);
     if (code != 0)

@@ -142,12 +142,16 @@ static int enter(hf_store *store, uint64_t deadline)
 
 static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
 {
+    struct hf__log_tail tail;
     int code = enter(store, deadline);
-    (void)prepare;
     if (code != 0)
         return code;
-    if (words(store)->tails[words(store)->tail_count % 2].epoch != 0)
+    /* Before the transaction grows the file: the log's room mustn't be what is missing in the end. */
+    hf__tail_read(store, &tail);
+    if (tail.epoch != 0)
         code = hf__log_open(store, false, false);
+    else if (prepare)
+        code = hf__log_start(store);
     if (code == 0)
         code = hf__private_end(store); /* one that could not be closed */
     if (code == 0)
@@ -197,13 +201,9 @@ static int give_up(hf_store *store, int code)
 /* All that can fail without a byte logged. */
 static int prepare_record(hf_store *store, uint64_t *length)
 {
-    struct hf__log_tail tail;
     int code = hf__private_encode(store, length);
     if (code != 0 || *length == 0)
         return code;
-    hf__tail_read(store, &tail);
-    if (tail.epoch == 0)
-        code = hf__log_start(store);
     if (code == 0 && store->durability == HF_NOSYNC)
         code = hf__log_mark_unsynced(store);
     else if (code == 0 && store->durability == HF_SYNC && flag(&words(store)->unsynced))

@@ -53,15 +53,21 @@ static unsigned char *reserve(uint64_t size_bytes)
     return aligned;
 }
 
-int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes)
+int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, bool twice)
 {
     const uint64_t lead = lead_of(store);
     uint64_t want = round_up(want_bytes, HF__PAGE_BYTES);
     const uint64_t need = round_up(need_bytes, HF__PAGE_BYTES);
     for (;;) {
         unsigned char *at = reserve(lead + want);
+        unsigned char *second = at != NULL && twice ? reserve(lead + want) : NULL;
+        if (at != NULL && twice && second == NULL) {
+            hf__os->munmap(at, (size_t)(lead + want));
+            at = NULL;
+        }
         if (at != NULL) {
             store->reserved = at;
+            store->log.shared = second;
             store->reserved_bytes = lead + want;
             store->size_max_bytes = want_bytes < want ? want_bytes : want;
             store->seg.base = at + lead;
@@ -111,17 +117,9 @@ int hf__map_file(hf_store *store, bool writable, bool is_private)
                     is_private ? MAP_PRIVATE : MAP_SHARED);
 }
 
-int hf__map_shared(hf_store *store, unsigned char **out)
+int hf__map_shared(hf_store *store)
 {
-    unsigned char *at = reserve(store->reserved_bytes);
-    if (at == NULL)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for the readers' view");
-    int code = map_over(store, at, PROT_READ, MAP_SHARED);
-    if (code == 0)
-        *out = at;
-    else
-        hf__os->munmap(at, (size_t)store->reserved_bytes);
-    return code;
+    return map_over(store, store->log.shared, PROT_READ, MAP_SHARED);
 }
 
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
@@ -165,7 +163,9 @@ void hf__map_release(hf_store *store)
 {
     if (store->reserved != NULL)
         hf__os->munmap(store->reserved, (size_t)store->reserved_bytes);
-    store->reserved = NULL;
+    if (store->log.shared != NULL)
+        hf__os->munmap(store->log.shared, (size_t)store->reserved_bytes);
+    store->reserved = store->log.shared = NULL;
 }
 
 int hf__map_replay(hf_store *store, void **out)

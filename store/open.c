@@ -185,10 +185,11 @@ static int map_store(hf_store *store, const struct hf__file_header *header)
     uint64_t size = segment.size_bytes;
     if (code != 0)
         return code;
-    code = hf__map_reserve(store, store->constants.size_max_bytes, size);
+    const bool writes = store->mode != HF_READ_ONLY;
+    code = hf__map_reserve(store, store->constants.size_max_bytes, size,
+                           logged && !frozen && writes);
     if (code != 0)
         return code;
-    const bool writes = store->mode != HF_READ_ONLY;
     code = hf__map_file(store, writes || frozen, frozen || (logged && writes));
     if (code == 0 && logged && !frozen && writes)
         code = hf__private_open(store);
@@ -346,7 +347,7 @@ int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out)
         code = hf__fail(HF_EINVAL, "a size is over 128 TiB");
         goto err_free;
     }
-    code = hf__map_reserve(store, size_max, size);
+    code = hf__map_reserve(store, size_max, size, false);
     if (code != 0)
         goto err_free;
     if (hf__os->mprotect(store->reserved, (size_t)store->reserved_bytes, PROT_READ | PROT_WRITE) !=

@@ -36,8 +36,8 @@ static uint64_t page_of(uint64_t offset)
 int hf__private_open(hf_store *store)
 {
     struct hf__log *log = &store->log;
-    int code = hf__map_shared(store, &log->shared);
-    if (code != 0 || store->mode == HF_READ_ONLY)
+    int code = hf__map_shared(store);
+    if (code != 0)
         return code;
     uint64_t bytes = hf__whole_pages(page_of(store->reserved_bytes) / 8 + 8);
     void *bits = hf__os->mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE,
@@ -52,11 +52,8 @@ int hf__private_open(hf_store *store)
 void hf__private_close(hf_store *store)
 {
     struct hf__log *log = &store->log;
-    if (log->shared != NULL)
-        hf__os->munmap(log->shared, (size_t)store->reserved_bytes);
     if (log->private_pages != NULL)
         hf__os->munmap(log->private_pages, (size_t)log->private_room_bytes);
-    log->shared = NULL;
     log->private_pages = NULL;
 }
 
@@ -138,10 +135,7 @@ static void open_window(hf_store *store, uint64_t end)
     struct hf__log *log = &store->log;
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
-    uint64_t fresh_end = tail.epoch == 0 ? hf__segment_header(&(struct hf__segment){
-                                               .base = log->shared + HF__SEGMENT_OFFSET})
-                                               ->heap.used_end
-                                         : tail.fresh_end;
+    const uint64_t fresh_end = tail.fresh_end;
     uint64_t start = fresh_end > log->changed_end ? fresh_end : log->changed_end;
     start = hf__whole_pages(start);
     if (end <= hf__whole_pages(fresh_end) + WINDOW_BYTES || start >= end)

@@ -171,13 +171,14 @@ int hf__segment_header_read(int fd, const char *path, const struct hf__file_head
 /* ---- mapping.c ------------------------------------------------------------------------------- */
 
 /* Reserves address space for a segment of up to want_bytes, halving down to at least need_bytes;
- * sets reserved, reserved_bytes, size_max_bytes and seg.base. HF_EADDRSPACE. */
-int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes);
+ * sets reserved, reserved_bytes, size_max_bytes and seg.base. twice: also log.shared, for the log
+ * engine's second mapping. HF_EADDRSPACE. */
+int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, bool twice);
 /* Maps the data file over the reservation: shared, or private (writable in memory only). */
 int hf__map_file(hf_store *store, bool writable, bool is_private);
 void hf__map_release(hf_store *store);
-/* A second mapping of the whole reservation, through which readers look: shared, read-only. */
-int hf__map_shared(hf_store *store, unsigned char **out);
+/* Maps the file over the second reservation, through which readers look: shared, read-only. */
+int hf__map_shared(hf_store *store);
 /* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);
 /* A private, writable mapping of the whole reservation. The caller munmaps reserved_bytes. */

@@ -46,6 +46,7 @@ typedef struct hf_check_report {
     uint64_t repaired;                        /* hf_repair_file: structures rebuilt               */
     uint64_t lost_bytes;                      /* hf_repair_file: set aside as unreadable          */
     uint64_t undone_bytes;                    /* restored first from a dead process's undo list   */
+    uint64_t replayed_commits;                /* of a log, laid over private memory first         */
 } hf_check_report;
 
 /*
