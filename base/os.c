@@ -112,6 +112,11 @@ static uint64_t system_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
+static void system_store(void *to, const void *from, size_t size_bytes)
+{
+    memcpy(to, from, size_bytes);
+}
+
 const struct hf__os hf__os_system = {
     .open = system_open,
     .close = close,
@@ -138,6 +143,7 @@ const struct hf__os hf__os_system = {
     .futex_wake = system_futex_wake,
     .now_ns = system_now_ns,
     .wall_ns = system_wall_ns,
+    .store = system_store,
 };
 
 const struct hf__os *hf__os = &hf__os_system;

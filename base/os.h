@@ -12,6 +12,8 @@
  *   futex_wait   waits while *word == expected, at most timeout_ns (never for ever: whoever waits
  *                looks up now and then whether the one he waits for still lives)
  *   now_ns       CLOCK_MONOTONIC; wall_ns CLOCK_REALTIME
+ *   store        memcpy into a shared, writable mapping of the data file (the log engine's applying;
+ *                what a program writes through a mapping itself passes nobody)
  *
  * The helpers below add what every caller wants: retries on EINTR, short reads and writes carried
  * on, space really allocated on file systems without fallocate.
@@ -52,6 +54,7 @@ struct hf__os {
     int (*futex_wake)(uint32_t *word, int count);
     uint64_t (*now_ns)(void);
     uint64_t (*wall_ns)(void);
+    void (*store)(void *to, const void *from, size_t size_bytes);
 };
 
 /* A descriptor that a fork handler closed: it was one (so >= 0 no more, and not -1: "none"). */

@@ -133,14 +133,33 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
+/* A store through a mapping costs a page fault where a page was written back since, pwrite a system
+ * call each time. */
+#define RANGES_FEW 8
+
+static unsigned char *through(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    if (log->through == NULL && !log->through_refused) {
+        log->through = hf__map_through(store);
+        log->through_refused = log->through == NULL;
+    }
+    return log->through;
+}
+
 int hf__record_write(hf_store *store, const struct hf__record *record)
 {
     const struct hf__record_range *ranges = hf__record_ranges(record);
     const unsigned char *data =
         (const unsigned char *)record + hf__record_data(record->range_count);
+    const bool many = record->range_count > RANGES_FEW || flag(&words(store)->unsynced);
+    unsigned char *mapping = many && record->used_end <= store->size_max_bytes ? through(store)
+                                                                               : NULL;
     for (uint64_t i = 0; i < record->range_count; i++) {
-        if (hf__write_at(store->fd, data, (size_t)ranges[i].size_bytes,
-                         HF__SEGMENT_OFFSET + ranges[i].offset) != 0)
+        const uint64_t offset = HF__SEGMENT_OFFSET + ranges[i].offset;
+        if (mapping != NULL)
+            hf__os->store(mapping + offset, data, (size_t)ranges[i].size_bytes);
+        else if (hf__write_at(store->fd, data, (size_t)ranges[i].size_bytes, offset) != 0)
             return hf__fail_os(errno, store->path, "write");
         data += ranges[i].size_bytes;
     }
@@ -159,30 +178,53 @@ static bool gate_closed(const hf_store *store)
     return flag(&store->locks.table->header.gate);
 }
 
-/* A record is at hand in the cursor, not applied yet (or none: only the gate is to be opened). Closes
- * the gate and applies for a moment. */
-static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t limit, bool have,
-                      uint64_t deadline)
+/* What is to be applied next: a record in memory, and where it ends in the log. */
+struct next {
+    const struct hf__record *record; /* NULL: nothing, but the gate is to be opened               */
+    uint64_t end;
+};
+
+/* The record behind the front: the caller's own, which spares reading it, or the log's. */
+static int find_next(hf_store *store, const struct hf__log_front *front, const struct next *own,
+                     struct next *out)
 {
     struct hf__log_cursor *cursor = &store->log.reading;
+    if (own->record != NULL && own->record->commit == front->applied + 1 &&
+        own->record->chain == front->chain) {
+        *out = *own;
+        return 0;
+    }
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    hf__cursor_set(cursor, store, (int)(tail.epoch % 2), tail.salt, front->applied, front->chain,
+                   front->end);
+    int found = hf__cursor_next(cursor);
+    if (found <= 0)
+        return found < 0 ? found : hf__corrupt("log.chain", front->end);
+    *out = (struct next){hf__cursor_record(cursor), cursor->end};
+    return 0;
+}
+
+/* Closes the gate and applies for a moment, `next` first. */
+static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t limit,
+                      const struct next *own, struct next next, uint64_t deadline)
+{
     const uint64_t patience = soon(store->log.gate_wait_ns);
     int code = hf__gate_close(&store->locks, patience > deadline ? deadline : patience);
     if (code != 0)
         return code;
     const uint64_t until = soon(store->log.gate_wait_ns);
-    while (code == 0 && have) {
-        code = hf__record_write(store, hf__cursor_record(cursor));
+    while (code == 0 && next.record != NULL) {
+        code = hf__record_write(store, next.record);
         if (code != 0)
             break;
-        front->applied = cursor->commit;
-        front->end = cursor->end;
-        front->chain = cursor->chain;
+        front->applied = next.record->commit;
+        front->end = next.end;
+        front->chain = next.record->check;
         hf__front_publish(store, front);
         if (front->applied >= limit || hf__os->now_ns() >= until)
             break;
-        int found = hf__cursor_next(cursor);
-        if (found <= 0)
-            code = found < 0 ? found : hf__corrupt("log.chain", cursor->end);
+        code = find_next(store, front, own, &next);
     }
     if (code != 0)
         leave_stuck(store);
@@ -192,47 +234,47 @@ static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t lim
 }
 
 /* With the applier's place held. */
-static int apply_to(hf_store *store, uint64_t limit, uint64_t deadline)
+static int apply_to(hf_store *store, uint64_t limit, const struct next *own, uint64_t deadline)
 {
     struct hf__log_front front;
     struct hf__log_tail tail;
-    struct hf__log_cursor *cursor = &store->log.reading;
-    int code = 0;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
     if (tail.epoch == 0 || flag(&words(store)->log_failed))
         return 0;
     if (limit > tail.appended)
         limit = tail.appended;
-    code = hf__log_open(store, false, false);
+    int code = hf__log_open(store, false, false);
     while (code == 0 && (front.applied < limit || gate_closed(store))) {
-        const bool have = front.applied < limit;
-        hf__cursor_set(cursor, store, (int)(tail.epoch % 2), tail.salt, front.applied, front.chain,
-                       front.end);
-        int found = have ? hf__cursor_next(cursor) : 1;
-        code = found == 1 ? apply_some(store, &front, limit, have, deadline)
-               : found < 0 ? found
-                           : hf__corrupt("log.chain", front.end);
+        struct next next = {NULL, 0};
+        if (front.applied < limit)
+            code = find_next(store, &front, own, &next);
+        if (code == 0)
+            code = apply_some(store, &front, limit, own, next, deadline);
     }
     return code;
 }
 
-int hf__log_apply(hf_store *store, uint64_t deadline)
+int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end,
+                  uint64_t deadline)
 {
+    const struct next mine = {own, own_end};
     int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, hf__durable(store), deadline);
+    code = apply_to(store, hf__durable(store), &mine, deadline);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
 
-int hf__log_apply_unsynced(hf_store *store, uint64_t deadline)
+int hf__log_apply_unsynced(hf_store *store, const struct hf__record *own, uint64_t own_end,
+                           uint64_t deadline)
 {
+    const struct next mine = {own, own_end};
     int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, UINT64_MAX, deadline);
+    code = apply_to(store, UINT64_MAX, &mine, deadline);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
@@ -272,7 +314,7 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, tail->appended, deadline);
+    code = apply_to(store, tail->appended, &(struct next){NULL, 0}, deadline);
     hf__front_read(store, &front);
     if (code == 0 && front.applied != tail->appended)
         code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");

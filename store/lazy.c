@@ -41,7 +41,7 @@ static bool tidy(hf_store *store)
         return true;
     (void)seal(store, tail.appended);
     if (hf__log_sync_to(store, tail.appended) != 0 ||
-        hf__log_apply(store, hf__os->now_ns() + (uint64_t)store->log.gate_wait_ns) != 0)
+        hf__log_apply(store, NULL, 0, hf__os->now_ns() + (uint64_t)store->log.gate_wait_ns) != 0)
         return false;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);

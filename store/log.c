@@ -36,6 +36,7 @@ void hf__log_init(struct hf__log *log)
                             .log_max_bytes = LOG_MAX_DEFAULT,
                             .private_max_bytes = PRIVATE_MAX_DEFAULT,
                             .gate_wait_ns = GATE_WAIT_NS,
+                            .pid = getpid(),
                             .lazy_interval_ns = LAZY_INTERVAL_NS,
                             .switch_bytes = SWITCH_BYTES};
     for (int file = 0; file < 2; file++)
@@ -80,6 +81,7 @@ void hf__log_dispose(struct hf__log *log)
     free(log->reading.bytes);
     free(log->laying.bytes);
     free(log->record);
+    free(log->spare);
     hf__lines_dispose(&log->changed);
     hf__log_init(log);
 }

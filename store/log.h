@@ -42,8 +42,9 @@ struct hf__log {
     uint32_t sync_busy[2][HF__LOG_SYNC_FDS]; /* opened file of a failure once                    */
     struct hf__log_cursor reading;/* for who has the applier's place                             */
     struct hf__log_cursor laying; /* for who has the writer's place                              */
-    unsigned char *record;        /* the record being made; the writer's                         */
+    struct hf__record *record;    /* the record being made; the writer's                         */
     size_t record_room;
+    struct hf__record *spare;     /* room for the next one; taken and put back atomically        */
 
     struct hf__lines changed;     /* lines of this transaction                                   */
     uint64_t changed_end;         /* behind the highest of them                                  */
@@ -59,7 +60,10 @@ struct hf__log {
     bool housekeeping;            /* there is one; atomic                                        */
     uint32_t lazy_word;           /* futex: 1 = something is to be synced, 2 = end               */
     int64_t lazy_interval_ns;
+    int64_t pid;                  /* of this process                                             */
     unsigned char *shared;        /* S: reserved_bytes from the start of the file                */
+    unsigned char *through;       /* W: the file mapped writable, for applying; NULL: not yet    */
+    bool through_refused;
     uint64_t log_max_bytes, private_max_bytes;
     int64_t gate_wait_ns;
     uint64_t switch_bytes;        /* a log file larger than this isn't doubled at a switch       */
@@ -138,15 +142,21 @@ int hf__private_end(hf_store *store);
 void hf__private_trim(hf_store *store);
 /* Encodes what changed into log->record. *length = 0: nothing did. */
 int hf__private_encode(hf_store *store, uint64_t *length);
+/* Takes the record out, so that the next writer needn't wait until it is applied; gives it back. */
+struct hf__record *hf__private_record_take(struct hf__log *log);
+void hf__private_record_put(struct hf__log *log, struct hf__record *record);
 
 /* ---- apply.c --------------------------------------------------------------------------------- */
 
 /* Everything up to `commit` on stable storage. HF_ECOMMIT_UNKNOWN. */
 int hf__log_sync_to(hf_store *store, uint64_t commit);
-/* Applies what is durable, if it can: HF_EBUSY if a reader or another applier is in the way. */
-int hf__log_apply(hf_store *store, uint64_t deadline);
+/* Applies what is durable, if it can: HF_EBUSY if a reader or another applier is in the way. own: a
+ * record that this thread has just appended and still has in memory, or NULL. */
+int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end,
+                  uint64_t deadline);
 /* NOSYNC: applies what is appended, whether durable or not; the header says so. */
-int hf__log_apply_unsynced(hf_store *store, uint64_t deadline);
+int hf__log_apply_unsynced(hf_store *store, const struct hf__record *own, uint64_t own_end,
+                           uint64_t deadline);
 /* C1 to C6, with the writer's place held: afterwards the active log is empty and at least
  * size_bytes long. */
 int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline);

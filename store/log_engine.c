@@ -233,7 +233,7 @@ static uint64_t place_record(hf_store *store, const struct hf__log_tail *tail)
 static int append(hf_store *store, uint64_t length)
 {
     struct hf__log *log = &store->log;
-    struct hf__record *record = (struct hf__record *)(void *)log->record;
+    struct hf__record *record = log->record;
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
     const int file = (int)(tail.epoch % 2);
@@ -242,7 +242,7 @@ static int append(hf_store *store, uint64_t length)
     record->chain = tail.chain;
     record->synced_through = hf__durable(store);
     record->time_ns = hf__os->wall_ns();
-    record->pid = getpid();
+    record->pid = log->pid;
     hf__record_seal(record, tail.salt);
     if (hf__write_at(log->fds[file], record, (size_t)length, at) != 0) {
         int error = errno;
@@ -269,15 +269,15 @@ static int append(hf_store *store, uint64_t length)
 }
 
 /* What the commit is acknowledged by, and the first try to let views see it. */
-static int settle(hf_store *store, uint64_t commit)
+static int settle(hf_store *store, const struct hf__record *own, uint64_t own_end)
 {
     int code = 0;
     if (store->durability == HF_SYNC) {
-        code = hf__log_sync_to(store, commit);
+        code = hf__log_sync_to(store, own->commit);
         if (code == 0)
-            (void)hf__log_apply(store, soon(store));
+            (void)hf__log_apply(store, own, own_end, soon(store));
     } else if (store->durability == HF_NOSYNC) {
-        (void)hf__log_apply_unsynced(store, soon(store));
+        (void)hf__log_apply_unsynced(store, own, own_end, soon(store));
     } else {
         hf__lazy_wake(store);
     }
@@ -286,17 +286,23 @@ static int settle(hf_store *store, uint64_t commit)
 
 static int log_commit(hf_store *store)
 {
+    struct hf__record *own = NULL;
     uint64_t length;
     int code = prepare_record(store, &length);
     if (code == 0 && length != 0)
         code = append(store, length);
     if (code != 0)
         return give_up(store, code);
-    const uint64_t commit = store->log.seen;
+    const uint64_t own_end = store->log.seen_end;
+    if (length != 0)
+        own = hf__private_record_take(&store->log);
     hf__undo_forget(&store->undo);
     (void)hf__private_end(store);
     log_end(store);
-    return length == 0 ? 0 : settle(store, commit);
+    if (own != NULL)
+        code = settle(store, own, own_end);
+    hf__private_record_put(&store->log, own);
+    return code;
 }
 
 /* ---- syncing and leaving --------------------------------------------------------------------- */
@@ -322,7 +328,7 @@ static int log_sync(hf_store *store, uint64_t deadline)
     log_end(store);
     if (code == 0)
         code = hf__log_sync_to(store, tail.appended);
-    return code == 0 ? hf__log_apply(store, deadline) : code;
+    return code == 0 ? hf__log_apply(store, NULL, 0, deadline) : code;
 }
 
 static int log_clean(hf_store *store, uint64_t deadline)
@@ -338,7 +344,7 @@ static int log_clean(hf_store *store, uint64_t deadline)
 static int log_unstick(hf_store *store, uint64_t deadline)
 {
     if (!flag(&words(store)->recover))
-        return hf__log_apply(store, deadline);
+        return hf__log_apply(store, NULL, 0, deadline);
     int code = enter(store, deadline);
     if (code == 0)
         log_end(store);

@@ -129,6 +129,24 @@ int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
                     PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE);
 }
 
+unsigned char *hf__map_through(hf_store *store)
+{
+    struct stat st;
+    int fd = hf__os->open(store->path, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
+    void *at = MAP_FAILED;
+    if (fd < 0)
+        return NULL;
+    if (hf__os->fstat(fd, &st) == 0 && st.st_dev == store->device && st.st_ino == store->inode)
+        at = hf__os->mmap(NULL, (size_t)store->reserved_bytes, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_NORESERVE, fd, 0);
+    hf__os->close(fd);
+    if (at == MAP_FAILED)
+        return NULL;
+    /* Single pages: whole neighbourhoods would be written back for one byte. */
+    hf__os->madvise(at, (size_t)store->reserved_bytes, MADV_RANDOM);
+    return at;
+}
+
 int hf__map_private(hf_store *store, unsigned char **out)
 {
     unsigned char *at = reserve(store->reserved_bytes);
@@ -165,7 +183,9 @@ void hf__map_release(hf_store *store)
         hf__os->munmap(store->reserved, (size_t)store->reserved_bytes);
     if (store->log.shared != NULL)
         hf__os->munmap(store->log.shared, (size_t)store->reserved_bytes);
-    store->reserved = store->log.shared = NULL;
+    if (store->log.through != NULL)
+        hf__os->munmap(store->log.through, (size_t)store->reserved_bytes);
+    store->reserved = store->log.shared = store->log.through = NULL;
 }
 
 int hf__map_replay(hf_store *store, void **out)

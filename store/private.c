@@ -19,11 +19,13 @@
 #include "store.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define RECORD_KEPT_BYTES (UINT64_C(4) << 20)
 #define WINDOW_BYTES (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
 
 static uint64_t page_of(uint64_t offset)
@@ -252,15 +254,34 @@ static void find_runs(const struct hf__lines *changed, uint64_t limit, struct ru
 
 static int record_room(struct hf__log *log, uint64_t bytes)
 {
+    if (log->record == NULL) {
+        log->record = __atomic_exchange_n(&log->spare, NULL, __ATOMIC_ACQ_REL);
+        log->record_room = log->record == NULL ? 0 : malloc_usable_size(log->record);
+    }
     if (bytes <= log->record_room)
         return 0;
     size_t room = bytes < 65536 ? 65536 : (size_t)bytes;
-    unsigned char *more = realloc(log->record, room);
+    struct hf__record *more = realloc(log->record, room);
     if (more == NULL)
         return hf__fail(HF_ENOMEM, "a log record of %llu bytes", (unsigned long long)bytes);
     log->record = more;
     log->record_room = room;
     return 0;
+}
+
+struct hf__record *hf__private_record_take(struct hf__log *log)
+{
+    struct hf__record *record = log->record;
+    log->record = NULL;
+    log->record_room = 0;
+    return record;
+}
+
+void hf__private_record_put(struct hf__log *log, struct hf__record *record)
+{
+    if (record != NULL && record->length_bytes <= RECORD_KEPT_BYTES)
+        record = __atomic_exchange_n(&log->spare, record, __ATOMIC_ACQ_REL);
+    free(record);
 }
 
 int hf__private_encode(hf_store *store, uint64_t *length)
@@ -279,11 +300,11 @@ int hf__private_encode(hf_store *store, uint64_t *length)
     int code = record_room(log, total);
     if (code != 0)
         return code;
-    struct hf__record *record = (struct hf__record *)(void *)log->record;
-    memset(log->record, 0, (size_t)data);
+    struct hf__record *record = log->record;
+    memset(record, 0, (size_t)data);
     runs = (struct runs){(struct hf__record_range *)(record + 1), 0, 0, 0, 0};
     find_runs(&log->changed, limit, &runs);
-    unsigned char *to = log->record + data;
+    unsigned char *to = (unsigned char *)record + data;
     for (uint64_t i = 0; i < runs.count; i++) {
         memcpy(to, store->seg.base + runs.ranges[i].offset, (size_t)runs.ranges[i].size_bytes);
         to += runs.ranges[i].size_bytes;

@@ -181,6 +181,8 @@ void hf__map_release(hf_store *store);
 int hf__map_shared(hf_store *store);
 /* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);
+/* A shared, writable mapping of the file, of reserved_bytes, somewhere; NULL if it can't be had. */
+unsigned char *hf__map_through(hf_store *store);
 /* A private, writable mapping of the whole reservation. The caller munmaps reserved_bytes. */
 int hf__map_private(hf_store *store, unsigned char **out);
 /* Puts memory behind the part of a private mapping up to size_bytes of the segment that lies behind

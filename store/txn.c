@@ -127,7 +127,7 @@ int hf_begin(hf_store *store, hf_txn **out)
     if (code != 0)
         return code;
     hf_txn *txn = &store->txn;
-    hf__undo_header(&store->undo)->pid = getpid();
+    hf__undo_header(&store->undo)->pid = store->log.pid;
     hf__undo_new_level(&store->undo);
     txn->store = store;
     txn->serial++;
