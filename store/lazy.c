@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lazy.c - the housekeeper: one thread of a handle that makes LAZY commits durable and visible
+ * lazy.c - the housekeeper: one thread of a handle that sees to what commits left undone
  *
- * It sleeps until a commit wakes it, waits for the interval so that more may come, then syncs and
- * applies. It takes the writer's place only if a record is being written at that very moment; what it
- * can't do now (a reader is inside) it tries again after the next interval.
+ * LAZY commits it makes durable and visible; what a view kept from being applied it tries to apply
+ * again. It sleeps until it is woken, waits for the interval so that more may come, then syncs and
+ * applies. What it can't do now it tries again, each time after a longer pause: to close the gate in
+ * vain costs other readers a moment. A handle that never needs one never starts it.
  */
 #include "base/os.h"
 #include "store.h"
 
 #include <limits.h>
 #include <signal.h>
+
+#define FAILURES_MAX 4u
 
 enum { IDLE = 0, WORK = 1, END = 2 };
 
@@ -51,7 +54,7 @@ static bool tidy(hf_store *store)
 static void *keep_house(void *argument)
 {
     hf_store *store = argument;
-    uint32_t nothing = 0;
+    uint32_t nothing = 0, failures = 0;
     for (;;) {
         uint32_t word = word_of(store);
         if (word == END)
@@ -60,12 +63,14 @@ static void *keep_house(void *argument)
             hf__os->futex_wait(&store->log.lazy_word, IDLE, INT64_C(1000000000));
             continue;
         }
-        hf__os->futex_wait(&nothing, 0, store->log.lazy_interval_ns);
+        hf__os->futex_wait(&nothing, 0, store->log.lazy_interval_ns << failures);
         uint32_t work = WORK;
         if (!__atomic_compare_exchange_n(&store->log.lazy_word, &work, IDLE, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST))
             continue;
-        if (!tidy(store)) {
+        const bool done = tidy(store);
+        failures = done ? 0 : failures < FAILURES_MAX ? failures + 1 : FAILURES_MAX;
+        if (!done) {
             work = IDLE;
             __atomic_compare_exchange_n(&store->log.lazy_word, &work, WORK, false, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST);
@@ -98,9 +103,21 @@ void hf__lazy_stop(hf_store *store)
 {
     if (!__atomic_load_n(&store->log.housekeeping, __ATOMIC_ACQUIRE) || store->forked)
         return;
-    __atomic_store_n(&store->log.lazy_word, END, __ATOMIC_SEQ_CST);
+    uint32_t left = __atomic_exchange_n(&store->log.lazy_word, END, __ATOMIC_SEQ_CST);
     hf__os->futex_wake(&store->log.lazy_word, INT_MAX);
     pthread_join(store->log.housekeeper, NULL);
     store->log.housekeeping = false;
     store->log.lazy_word = IDLE;
+    if (left == WORK)
+        (void)tidy(store);
+}
+
+void hf__lazy_inherit(hf_store *store)
+{
+    struct hf__log_tail tail;
+    struct hf__log_front front;
+    hf__tail_read(store, &tail);
+    hf__front_read(store, &front);
+    if (tail.epoch != 0 && front.applied < tail.appended && hf__log_open(store, false, false) == 0)
+        hf__lazy_wake(store);
 }

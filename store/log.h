@@ -189,7 +189,9 @@ int hf__log_replay_stuck(hf_store *store, void **out);
 
 /* A LAZY commit was appended: the housekeeper syncs and applies it soon. */
 void hf__lazy_wake(hf_store *store);
-/* Ends the housekeeper, if there is one. */
+/* Whoever attaches takes over what a dead process left undone. */
+void hf__lazy_inherit(hf_store *store);
+/* Ends the housekeeper, if there is one, after a last try. */
 void hf__lazy_stop(hf_store *store);
 
 #endif

@@ -271,16 +271,16 @@ static int append(hf_store *store, uint64_t length)
 /* What the commit is acknowledged by, and the first try to let views see it. */
 static int settle(hf_store *store, const struct hf__record *own, uint64_t own_end)
 {
-    int code = 0;
+    int code = 0, later = HF_EBUSY;
     if (store->durability == HF_SYNC) {
         code = hf__log_sync_to(store, own->commit);
-        if (code == 0)
-            (void)hf__log_apply(store, own, own_end, soon(store));
+        later = code == 0 ? hf__log_apply(store, own, own_end, soon(store)) : 0;
     } else if (store->durability == HF_NOSYNC) {
-        (void)hf__log_apply_unsynced(store, own, own_end, soon(store));
-    } else {
-        hf__lazy_wake(store);
+        later = hf__log_apply_unsynced(store, own, own_end, soon(store));
     }
+    /* A view keeps it from being applied, or it is LAZY: the housekeeper sees to it. */
+    if (later != 0)
+        hf__lazy_wake(store);
     return code;
 }
 

@@ -259,6 +259,8 @@ static int open_file_store(const char *path, const hf_options *options, enum hf_
     if (code == 0)
         code = recover_cold(store, repair);
     if (code == 0) {
+        if (store->engine == &hf__engine_log && store->mode != HF_READ_ONLY)
+            hf__lazy_inherit(store);
         *out = store;
         return 0;
     }
