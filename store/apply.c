@@ -240,8 +240,10 @@ static int apply_to(hf_store *store, uint64_t limit, const struct next *own, uin
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
-    if (tail.epoch == 0 || flag(&words(store)->log_failed))
+    if (tail.epoch == 0)
         return 0;
+    if (flag(&words(store)->log_failed))
+        return hf__fail_path(HF_EIO, 0, store->path, "the log failed: the next transaction renews it");
     if (limit > tail.appended)
         limit = tail.appended;
     int code = hf__log_open(store, false, false);
@@ -583,6 +585,28 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
 
 /* ---- first and last -------------------------------------------------------------------------- */
 
+/* All depends on it that a private page which was never written shows what is written to the file:
+ * Linux does so, but no manual page promises it. */
+static bool slot_seen(const unsigned char *mapping, uint64_t generation)
+{
+    static const uint64_t slots[2] = {0, HF__SLOT_B_OFFSET};
+    bool seen = false;
+    for (int i = 0; i < 2; i++) {
+        const volatile struct hf__file_header *slot =
+            (const volatile struct hf__file_header *)(const volatile void *)(mapping + slots[i]);
+        seen |= slot->generation == generation && slot->state == HF__STATE_LOGGED;
+    }
+    return seen;
+}
+
+static int test_following(hf_store *store, uint64_t generation)
+{
+    if (slot_seen(store->reserved, generation) && slot_seen(store->log.shared, generation))
+        return 0;
+    return hf__fail_path(HF_ENETFS, 0, store->path,
+                         "private mappings don't follow the file on this file system");
+}
+
 int hf__log_start(hf_store *store)
 {
     struct hf__file_header file_header;
@@ -607,8 +631,13 @@ int hf__log_start(hf_store *store)
         code = sync_file(store, file);
     if (code == 0 && hf__sync_directory_of(store->path) != 0)
         code = hf__fail_os(errno, store->path, "syncing the directory");
+    /* Both mappings are looked at before and after. */
+    (void)slot_seen(store->reserved, generation);
+    (void)slot_seen(store->log.shared, generation);
     if (code == 0)
         code = write_state(store, HF__STATE_LOGGED, generation);
+    if (code == 0)
+        code = test_following(store, generation);
     if (code != 0)
         return code;
     struct hf__log_words *w = words(store);

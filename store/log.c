@@ -32,6 +32,7 @@
 void hf__log_init(struct hf__log *log)
 {
     *log = (struct hf__log){.fds = {-1, -1},
+                            .opening = PTHREAD_MUTEX_INITIALIZER,
                             .window_start = UINT64_MAX,
                             .log_max_bytes = LOG_MAX_DEFAULT,
                             .private_max_bytes = PRIVATE_MAX_DEFAULT,
@@ -88,29 +89,45 @@ void hf__log_dispose(struct hf__log *log)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+static int open_one(hf_store *store, int file, bool create, bool read_only)
+{
+    struct hf__log *log = &store->log;
+    int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW;
+    int fd = hf__os->open(log->paths[file], flags, 0);
+    bool made = fd < 0 && errno == ENOENT && create;
+    if (made)
+        fd = hf__os->open(log->paths[file], flags | O_CREAT | O_EXCL, store->file_mode);
+    if (fd < 0)
+        return errno == ENOENT ? hf__fail_path(HF_ELOGMISSING, ENOENT, log->paths[file],
+                                               "without it the last commits are lost")
+                               : hf__fail_os(errno, log->paths[file], "open");
+    /* Whoever may write the store may use its log, also when root was here first. */
+    if (made) {
+        (void)!hf__os->fchown(fd, store->undo.user, store->undo.group);
+        (void)!hf__os->fchmod(fd, store->file_mode);
+    }
+    __atomic_store_n(&log->fds[file], fd, __ATOMIC_RELEASE);
+    return 0;
+}
+
+static bool is_open(const struct hf__log *log, int file)
+{
+    return __atomic_load_n(&log->fds[file], __ATOMIC_ACQUIRE) >= 0;
+}
+
+/* The writer and the applier may come at once. */
 int hf__log_open(hf_store *store, bool create, bool read_only)
 {
     struct hf__log *log = &store->log;
-    for (int file = 0; file < 2; file++) {
-        if (log->fds[file] >= 0)
-            continue;
-        int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW;
-        int fd = hf__os->open(log->paths[file], flags, 0);
-        bool made = fd < 0 && errno == ENOENT && create;
-        if (made)
-            fd = hf__os->open(log->paths[file], flags | O_CREAT | O_EXCL, store->file_mode);
-        if (fd < 0)
-            return errno == ENOENT ? hf__fail_path(HF_ELOGMISSING, ENOENT, log->paths[file],
-                                                   "without it the last commits are lost")
-                                   : hf__fail_os(errno, log->paths[file], "open");
-        /* Whoever may write the store may use its log, also when root was here first. */
-        if (made) {
-            (void)!hf__os->fchown(fd, store->undo.user, store->undo.group);
-            (void)!hf__os->fchmod(fd, store->file_mode);
-        }
-        log->fds[file] = fd;
-    }
-    return 0;
+    int code = 0;
+    if (is_open(log, 0) && is_open(log, 1))
+        return 0;
+    pthread_mutex_lock(&log->opening);
+    for (int file = 0; code == 0 && file < 2; file++)
+        if (!is_open(log, file))
+            code = open_one(store, file, create, read_only);
+    pthread_mutex_unlock(&log->opening);
+    return code;
 }
 
 static bool header_ok(const hf_store *store, const struct hf__log_header *header)

@@ -38,6 +38,7 @@ struct hf__log_cursor {
 struct hf__log {
     char *paths[2];               /* NAME-log0, NAME-log1                                        */
     int fds[2];
+    pthread_mutex_t opening;      /* of fds                                                      */
     int sync_fds[2][HF__LOG_SYNC_FDS]; /* one for each thread that syncs: the kernel tells each  */
     uint32_t sync_busy[2][HF__LOG_SYNC_FDS]; /* opened file of a failure once                    */
     struct hf__log_cursor reading;/* for who has the applier's place                             */

@@ -207,7 +207,7 @@ static int prepare_record(hf_store *store, uint64_t *length)
     if (code == 0 && store->durability == HF_NOSYNC)
         code = hf__log_mark_unsynced(store);
     else if (code == 0 && store->durability == HF_SYNC && flag(&words(store)->unsynced))
-        code = hf__log_checkpoint(store, 0, soon(store));
+        code = hf__log_checkpoint(store, 0, hf__deadline_in_ms(store->lock_timeout_ms));
     if (code == 0)
         code = hf__log_make_room(store, *length);
     if (code == 0 && store->log.window_start != UINT64_MAX &&
@@ -343,12 +343,13 @@ static int log_clean(hf_store *store, uint64_t deadline)
 
 static int log_unstick(hf_store *store, uint64_t deadline)
 {
-    if (!flag(&words(store)->recover))
-        return hf__log_apply(store, NULL, 0, deadline);
-    int code = enter(store, deadline);
-    if (code == 0)
-        log_end(store);
-    return code;
+    int code = 0;
+    if (flag(&words(store)->recover) || flag(&words(store)->log_failed)) {
+        code = enter(store, deadline);
+        if (code == 0)
+            log_end(store);
+    }
+    return code == 0 ? hf__log_apply(store, NULL, 0, deadline) : code;
 }
 
 const struct hf__engine hf__engine_log = {
