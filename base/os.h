@@ -11,7 +11,7 @@
  *   lock_test    one F_OFD_GETLK: 1 if another open file description stands in the way, 0, or -1
  *   futex_wait   waits while *word == expected, at most timeout_ns (never for ever: whoever waits
  *                looks up now and then whether the one he waits for still lives)
- *   now_ns       CLOCK_MONOTONIC; wall_ns CLOCK_REALTIME
+ *   now_ns       CLOCK_MONOTONIC; wall_ns CLOCK_REALTIME_COARSE
  *   store        memcpy into a shared, writable mapping of the data file (the log engine's applying;
  *                what a program writes through a mapping itself passes nobody)
  *

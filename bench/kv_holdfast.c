@@ -2,8 +2,9 @@
 /*
  * kv_holdfast.c - Holdfast: every record is a named object of plain bytes
  *
- * VARIANT is the index: set, hash or flat. With "-sync" each commit is followed by hf_sync: it is
- * durable. Without, a commit survives the death of any process, but not that of the machine.
+ * VARIANT is the index: set, hash or flat, and behind it how a commit is acknowledged: nothing (the
+ * log engine, SYNC: it is durable), -lazy, -nosync, or -direct (the direct engine: it survives the
+ * death of any process, but not that of the machine).
  */
 #include <holdfast.h>
 
@@ -12,7 +13,6 @@
 struct kv {
     hf_store *store;
     hf_txn *txn;
-    int durable;
 };
 struct kv_reader;
 
@@ -25,11 +25,13 @@ static struct kv *kv_open(const char *dir, const char *variant, int create, uint
     (void)count;
     (void)value_bytes;
     options.mode = create ? HF_CREATE_NEW : HF_OPEN_EXISTING;
-    options.engine = HF_ENGINE_DIRECT;
+    options.engine = strstr(variant, "-direct") != NULL ? HF_ENGINE_DIRECT : HF_ENGINE_LOG;
+    options.durability = strstr(variant, "-lazy") != NULL     ? HF_LAZY
+                         : strstr(variant, "-nosync") != NULL ? HF_NOSYNC
+                                                              : HF_SYNC;
     options.index = strncmp(variant, "hash", 4) == 0   ? HF_INDEX_HASH
                     : strncmp(variant, "flat", 4) == 0 ? HF_INDEX_FLAT
                                                        : HF_INDEX_SET;
-    kv->durable = strstr(variant, "-sync") != NULL;
     snprintf(path, sizeof path, "%s/store.hf", dir);
     must(hf_open(path, &options, &kv->store) == 0, hf_last_error()->message);
     return kv;
@@ -49,8 +51,6 @@ static inline void kv_write_begin(struct kv *kv)
 static inline void kv_write_commit(struct kv *kv)
 {
     must(hf_commit(kv->txn) == 0, "hf_commit");
-    if (kv->durable)
-        must(hf_sync(kv->store) == 0, "hf_sync");
 }
 
 static inline int kv_put(struct kv *kv, const char *key, size_t key_bytes, const void *value,
