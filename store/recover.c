@@ -242,6 +242,10 @@ int hf__log_replay_stuck(hf_store *store, void **out)
         uint64_t last = hf__durable(store);
         if (header.state == HF__STATE_UNSYNCED || last > tail.appended)
             last = tail.appended;
+        /* The dead one may have been in the midst of one record. Whoever opens the gate applies that at
+         * least, and perhaps no more: to show more would be to go back afterwards. */
+        if (last > front.applied + 1)
+            last = front.applied + 1;
         code = hf__log_open(store, false, true);
         hf__cursor_set(&cursor, store, (int)(tail.epoch % 2), tail.salt, front.applied, front.chain,
                        front.end);
