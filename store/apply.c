@@ -234,26 +234,40 @@ static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t lim
     return code;
 }
 
-/* With the applier's place held. */
-static int apply_to(hf_store *store, uint64_t limit, const struct next *own, uint64_t deadline)
+/* With the applier's place held it stays so: who writes another header takes that first. */
+static bool may_run_ahead(const hf_store *store)
+{
+    return __atomic_load_n(&words(store)->unsynced, __ATOMIC_SEQ_CST) == HF__UNSYNCED_YES;
+}
+
+/* With the applier's place held. ahead: also what isn't durable, if the header says so. */
+static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct next *own,
+                    uint64_t deadline)
 {
     struct hf__log_front front;
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
-    if (tail.epoch == 0)
-        return 0;
     if (flag(&words(store)->log_failed))
         return hf__fail_path(HF_EIO, 0, store->path, "the log failed: the next transaction renews it");
+    /* A dead applier, too, may have been ahead. */
+    if (may_run_ahead(store) && (ahead || gate_closed(store)))
+        limit = tail.appended;
     if (limit > tail.appended)
         limit = tail.appended;
-    int code = hf__log_open(store, false, false);
+    /* Without a log all is applied; but who recovered it may have died before he opened the gate. */
+    if (tail.epoch == 0)
+        limit = front.applied;
+    int code = tail.epoch != 0 ? hf__log_open(store, false, false) : 0;
     while (code == 0 && (front.applied < limit || gate_closed(store))) {
         struct next next = {NULL, 0};
         if (front.applied < limit)
             code = find_next(store, &front, own, &next);
         if (code == 0)
             code = apply_some(store, &front, limit, own, next, deadline);
+        /* A reader was inside for too long: others have been let in meanwhile. */
+        if (code == HF_EBUSY && hf__os->now_ns() < deadline)
+            code = 0;
     }
     return code;
 }
@@ -265,7 +279,7 @@ int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_en
     int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, hf__durable(store), &mine, deadline);
+    code = apply_to(store, hf__durable(store), false, &mine, deadline);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
@@ -277,7 +291,7 @@ int hf__log_apply_unsynced(hf_store *store, const struct hf__record *own, uint64
     int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, UINT64_MAX, &mine, deadline);
+    code = apply_to(store, hf__durable(store), true, &mine, deadline);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
@@ -317,7 +331,7 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, tail->appended, &(struct next){NULL, 0}, deadline);
+    code = apply_to(store, tail->appended, false, &(struct next){NULL, 0}, deadline);
     hf__front_read(store, &front);
     if (code == 0 && front.applied != tail->appended)
         code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");
@@ -413,11 +427,39 @@ static int write_state(hf_store *store, uint32_t state, uint64_t generation)
 
 int hf__log_mark_unsynced(hf_store *store)
 {
-    if (flag(&words(store)->unsynced))
+    if (may_run_ahead(store))
         return 0;
+    set_flag(&words(store)->unsynced, HF__UNSYNCED_MAYBE);
     int code = write_state(store, HF__STATE_UNSYNCED, words(store)->generation);
     if (code == 0)
-        set_flag(&words(store)->unsynced, 1);
+        set_flag(&words(store)->unsynced, HF__UNSYNCED_YES);
+    return code;
+}
+
+/* With both places held, and nothing applied that isn't durable. */
+static int mark_logged(hf_store *store)
+{
+    set_flag(&words(store)->unsynced, HF__UNSYNCED_MAYBE);
+    int code = write_state(store, HF__STATE_LOGGED, words(store)->generation);
+    if (code == 0)
+        set_flag(&words(store)->unsynced, HF__UNSYNCED_NO);
+    return code;
+}
+
+int hf__log_mark_synced(hf_store *store, uint64_t deadline)
+{
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == 0 || !flag(&words(store)->unsynced))
+        return 0;
+    __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
+    int code = hf__log_sync_to(store, tail.appended);
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    if (code != 0)
+        return code;
+    code = mark_logged(store);
+    hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
 
@@ -529,11 +571,8 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
     if (code != 0)
         return code;
     code = switch_log(store, &tail, size_bytes < LOG_BYTES_FIRST ? LOG_BYTES_FIRST : size_bytes);
-    if (code == 0 && flag(&words(store)->unsynced)) {
-        code = write_state(store, HF__STATE_LOGGED, words(store)->generation);
-        if (code == 0)
-            set_flag(&words(store)->unsynced, 0);
-    }
+    if (code == 0 && flag(&words(store)->unsynced))
+        code = mark_logged(store);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
@@ -564,7 +603,7 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     struct hf__log_tail tail;
     if (flag(&words(store)->log_failed) || flag(&words(store)->switching)) {
-        int code = hf__log_checkpoint(store, 0, soon(store->log.gate_wait_ns));
+        int code = hf__log_checkpoint(store, 0, hf__deadline_in_ms(store->lock_timeout_ms));
         if (code != 0)
             return code;
     }
@@ -647,7 +686,7 @@ int hf__log_start(hf_store *store)
     __atomic_store_n(&w->sealed, header.base, __ATOMIC_SEQ_CST);
     set_flag(&w->log_failed, 0);
     set_flag(&w->switching, 0);
-    set_flag(&w->unsynced, 0);
+    set_flag(&w->unsynced, HF__UNSYNCED_NO);
     set_flag(&store->locks.table->header.header_marked, 1);
     struct hf__log_front front = {.epoch = epoch,
                                   .applied = header.base,
@@ -694,7 +733,7 @@ int hf__log_finish(hf_store *store, uint64_t deadline)
     if (code == 0 && header.state != HF__STATE_CLEAN)
         code = write_state(store, HF__STATE_CLEAN, header.generation);
     if (code == 0) {
-        set_flag(&words(store)->unsynced, 0);
+        set_flag(&words(store)->unsynced, HF__UNSYNCED_NO);
         set_flag(&store->locks.table->header.header_marked, 0);
     }
     return code;

@@ -171,6 +171,9 @@ int hf__log_finish(hf_store *store, uint64_t deadline);
 int hf__log_adopt(hf_store *store);
 /* The header says that commits may be applied before they are durable. */
 int hf__log_mark_unsynced(hf_store *store);
+/* The header says that they may not: everything appended is made durable for it. The writer's place is
+ * held. */
+int hf__log_mark_synced(hf_store *store, uint64_t deadline);
 /* Writes the ranges of a record into the data file. */
 int hf__record_write(hf_store *store, const struct hf__record *record);
 

@@ -206,8 +206,8 @@ static int prepare_record(hf_store *store, uint64_t *length)
         return code;
     if (code == 0 && store->durability == HF_NOSYNC)
         code = hf__log_mark_unsynced(store);
-    else if (code == 0 && store->durability == HF_SYNC && flag(&words(store)->unsynced))
-        code = hf__log_checkpoint(store, 0, hf__deadline_in_ms(store->lock_timeout_ms));
+    else if (code == 0 && store->durability == HF_SYNC)
+        code = hf__log_mark_synced(store, hf__deadline_in_ms(store->lock_timeout_ms));
     if (code == 0)
         code = hf__log_make_room(store, *length);
     if (code == 0 && store->log.window_start != UINT64_MAX &&
@@ -318,17 +318,15 @@ static int log_sync(hf_store *store, uint64_t deadline)
         log_end(store);
         return 0;
     }
-    if (flag(&words(store)->unsynced)) {
-        code = hf__log_checkpoint(store, 0, deadline);
-        log_end(store);
-        return code;
-    }
-    __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
     code = hf__log_open(store, false, false);
+    if (code == 0)
+        code = hf__log_mark_synced(store, deadline);
+    __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
     log_end(store);
     if (code == 0)
         code = hf__log_sync_to(store, tail.appended);
-    return code == 0 ? hf__log_apply(store, NULL, 0, deadline) : code;
+    /* A reader inside isn't waited for long: durable it is. */
+    return code == 0 ? hf__log_apply(store, NULL, 0, soon(store)) : code;
 }
 
 static int log_clean(hf_store *store, uint64_t deadline)

@@ -100,7 +100,7 @@ struct hf__log_words {
     uint32_t log_failed;     /* 36  a write or sync of the active log failed                     */
     uint32_t data_failed;    /* 40  a sync of the data file failed                               */
     uint32_t switching;      /* 44  the other log's header may be on the disk already            */
-    uint32_t unsynced;       /* 48  the file's header says so: applied may be ahead of durable   */
+    uint32_t unsynced;       /* 48  HF__UNSYNCED_...: what the file's header says of `applied`   */
     uint32_t adopt;          /* 52  a dead writer's record may stand behind the tail             */
     uint64_t generation;     /* 56  of the file's header while a log is in use                   */
     struct hf__log_tail tails[2];   /* 64                                                        */
@@ -174,6 +174,12 @@ _Static_assert(offsetof(struct hf__lock_header, reserved4) == 576, "reserved4");
 
 /* Stands in `gate` when the sidecar was made while an undo list waited: closed by somebody dead. */
 #define HF__NOBODY UINT32_C(0x3ff)
+
+/* In `unsynced`. Who dies while he changes the header leaves MAYBE: neither is anything applied before it
+ * is durable, nor a SYNC commit acknowledged, until it has been written again. */
+#define HF__UNSYNCED_NO 0u    /* no record is in the data file before it is durable               */
+#define HF__UNSYNCED_MAYBE 1u
+#define HF__UNSYNCED_YES 2u   /* it says "unsynced": `applied` may be ahead of `durable`          */
 
 /* In `sealed`: a record that shares a block is being written. */
 #define HF__SHARING (UINT64_C(1) << 63)
