@@ -28,7 +28,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_BYTES_FIRST (UINT64_C(256) << 10)
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
 
 static struct hf__log_words *words(const hf_store *store)
@@ -570,7 +569,7 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
         code = settle(store, &tail, deadline);
     if (code != 0)
         return code;
-    code = switch_log(store, &tail, size_bytes < LOG_BYTES_FIRST ? LOG_BYTES_FIRST : size_bytes);
+    code = switch_log(store, &tail, size_bytes < store->log.first_bytes ? store->log.first_bytes : size_bytes);
     if (code == 0 && flag(&words(store)->unsynced))
         code = mark_logged(store);
     hf__place_unlock(&store->locks, &store->locks.applying);
@@ -664,7 +663,7 @@ int hf__log_start(hf_store *store)
     const uint64_t generation = file_header.generation + 1, epoch = generation << EPOCHS_BITS;
     hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
                         &header);
-    code = hf__log_write_header(store, &header, LOG_BYTES_FIRST);
+    code = hf__log_write_header(store, &header, store->log.first_bytes);
     if (code == 0 && hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
         code = hf__fail_os(errno, store->log.paths[1], "write");
     for (int file = 0; code == 0 && file < 2; file++)

@@ -24,6 +24,7 @@
 
 #define LOG_MAX_DEFAULT (UINT64_C(1) << 30)
 #define PRIVATE_MAX_DEFAULT (UINT64_C(64) << 20)
+#define FIRST_BYTES (UINT64_C(256) << 10)
 #define SWITCH_BYTES (UINT64_C(32) << 20)
 #define GATE_WAIT_NS ((int64_t)1000 * 1000)
 #define LAZY_INTERVAL_NS ((int64_t)10 * 1000 * 1000)
@@ -39,6 +40,7 @@ void hf__log_init(struct hf__log *log)
                             .gate_wait_ns = GATE_WAIT_NS,
                             .pid = getpid(),
                             .lazy_interval_ns = LAZY_INTERVAL_NS,
+                            .first_bytes = FIRST_BYTES,
                             .switch_bytes = SWITCH_BYTES};
     for (int file = 0; file < 2; file++)
         for (int i = 0; i < HF__LOG_SYNC_FDS; i++)

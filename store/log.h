@@ -67,6 +67,7 @@ struct hf__log {
     bool through_refused;
     uint64_t log_max_bytes, private_max_bytes;
     int64_t gate_wait_ns;
+    uint64_t first_bytes;         /* a log file's least size                                     */
     uint64_t switch_bytes;        /* a log file larger than this isn't doubled at a switch       */
 };
 

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cut_recorder.c - the recording table of system calls
+ *
+ * One recording at a time. For each file there is a shadow: the content that its page cache has, as
+ * far as it is known. A descriptor is known by its number from open to close.
+ */
+#include "cut_recorder.h"
+
+#include "tests/support/campaign.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+enum { FDS = 4096, DIRECTORY_FD = -2 };
+#define SHADOW_BYTES ((size_t)40 << 20)
+
+struct shadow {
+    unsigned char *bytes; /* SHADOW_BYTES, zero behind the end */
+    uint64_t size_bytes;
+};
+
+static struct cut_trace *to;
+static struct hf__os table;
+static struct shadow shadows[CUT_FILES];
+static int names[CUT_NAMES];
+static int fd_file[FDS];
+static int window_file = -1;     /* mapped shared and writable */
+static char data_path[1024];
+static uint64_t window_from;
+
+enum cut_name cut_name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    if (strcmp(name, "s.hf") == 0)
+        return CUT_DATA;
+    if (strcmp(name, "s.hf-log0") == 0)
+        return CUT_LOG0;
+    if (strcmp(name, "s.hf-log1") == 0)
+        return CUT_LOG1;
+    return strncmp(name, "s.hf.new-", 9) == 0 ? CUT_SPARE : CUT_NAMES;
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static struct cut_event *push(enum cut_kind kind, int file)
+{
+    if (to->count == to->room) {
+        to->room = to->room == 0 ? 256 : 2 * to->room;
+        to->events = realloc(to->events, to->room * sizeof *to->events);
+        if (to->events == NULL)
+            exit(2);
+    }
+    to->events[to->count] = (struct cut_event){.kind = kind, .file = file};
+    return &to->events[to->count++];
+}
+
+static void note_write(int file, const void *bytes, uint64_t size_bytes, uint64_t offset)
+{
+    struct shadow *shadow = &shadows[file];
+    if (offset + size_bytes > SHADOW_BYTES) {
+        fprintf(stderr, "a file longer than the test is made for\n");
+        exit(2);
+    }
+    struct cut_event *event = push(CUT_WRITE, file);
+    event->offset = offset;
+    event->size_bytes = size_bytes;
+    event->bytes = must_alloc(size_bytes);
+    memcpy(event->bytes, bytes, size_bytes);
+    memcpy(shadow->bytes + offset, bytes, size_bytes);
+    if (offset + size_bytes > shadow->size_bytes)
+        shadow->size_bytes = offset + size_bytes;
+}
+
+/* What was stored through the mapping since the last look, as writes of runs of sectors. */
+static void look_at_window(void)
+{
+    static unsigned char page[1 << 16];
+    if (window_file < 0)
+        return;
+    struct shadow *shadow = &shadows[window_file];
+    const size_t before = to->count;
+    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
+    for (uint64_t at = window_from; fd >= 0 && at < shadow->size_bytes; at += sizeof page) {
+        ssize_t n = pread(fd, page, sizeof page, (off_t)at);
+        if (n <= 0 || memcmp(page, shadow->bytes + at, (size_t)n) == 0)
+            continue;
+        for (ssize_t i = 0; i < n; i += 4096) {
+            ssize_t run = n - i < 4096 ? n - i : 4096;
+            if (memcmp(page + i, shadow->bytes + at + i, (size_t)run) != 0)
+                note_write(window_file, page + i, (uint64_t)run, at + (uint64_t)i);
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    for (size_t i = before; i + 1 < to->count; i++)
+        to->events[i].joined = true;
+}
+
+static int file_of(int fd)
+{
+    return fd >= 0 && fd < FDS ? fd_file[fd] : -1;
+}
+
+static void note_size(int file)
+{
+    struct shadow *shadow = &shadows[file];
+    struct cut_event *event = push(CUT_SIZE, file);
+    event->size_bytes = shadow->size_bytes;
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+static int record_open(const char *path, int flags, mode_t mode)
+{
+    const enum cut_name name = cut_name_of(path);
+    int fd = hf__os_system.open(path, flags, mode);
+    if (fd < 0)
+        return fd;
+    if (fd >= FDS)
+        exit(2);
+    fd_file[fd] = (flags & O_DIRECTORY) != 0 ? DIRECTORY_FD : -1;
+    if (name == CUT_NAMES)
+        return fd;
+    if ((flags & O_CREAT) != 0) {
+        look_at_window();
+        if (to->files == CUT_FILES) {
+            fprintf(stderr, "more files than the test is made for\n");
+            exit(2);
+        }
+        names[name] = to->files++;
+        shadows[names[name]] = (struct shadow){calloc(1, SHADOW_BYTES), 0};
+        push(CUT_CREATE, names[name])->name = name;
+    }
+    fd_file[fd] = names[name];
+    return fd;
+}
+
+static int record_close(int fd)
+{
+    if (fd >= 0 && fd < FDS)
+        fd_file[fd] = -1;
+    return hf__os_system.close(fd);
+}
+
+static ssize_t record_pwrite(int fd, const void *bytes, size_t size_bytes, off_t offset)
+{
+    const int file = file_of(fd);
+    if (file >= 0)
+        look_at_window();
+    ssize_t n = hf__os_system.pwrite(fd, bytes, size_bytes, offset);
+    if (file >= 0 && n > 0)
+        note_write(file, bytes, (uint64_t)n, (uint64_t)offset);
+    return n;
+}
+
+static int record_sync(int fd)
+{
+    const int file = file_of(fd);
+    if (file == DIRECTORY_FD) {
+        push(CUT_DIRECTORY, -1);
+    } else if (file >= 0) {
+        look_at_window();
+        push(CUT_SYNC, file);
+    }
+    return 0; /* in the recording's world nothing else needs to be stable */
+}
+
+static int record_ftruncate(int fd, off_t size_bytes)
+{
+    const int file = file_of(fd);
+    int result = hf__os_system.ftruncate(fd, size_bytes);
+    if (result != 0 || file < 0)
+        return result;
+    struct shadow *shadow = &shadows[file];
+    look_at_window();
+    if ((uint64_t)size_bytes < shadow->size_bytes) {
+        uint64_t cut = shadow->size_bytes - (uint64_t)size_bytes;
+        unsigned char *zeros = calloc(1, cut);
+        if (zeros == NULL)
+            exit(2);
+        note_write(file, zeros, cut, (uint64_t)size_bytes);
+        free(zeros);
+    }
+    shadow->size_bytes = (uint64_t)size_bytes;
+    note_size(file);
+    return 0;
+}
+
+static int record_fallocate(int fd, int mode, off_t offset, off_t size_bytes)
+{
+    const int file = file_of(fd);
+    int result = hf__os_system.fallocate(fd, mode, offset, size_bytes);
+    if (result != 0 || file < 0)
+        return result;
+    look_at_window();
+    if ((uint64_t)(offset + size_bytes) > shadows[file].size_bytes) {
+        shadows[file].size_bytes = (uint64_t)(offset + size_bytes);
+        if (shadows[file].size_bytes > SHADOW_BYTES)
+            exit(2);
+        note_size(file);
+    }
+    return 0;
+}
+
+static int record_rename_new(const char *from, const char *target)
+{
+    const enum cut_name name = cut_name_of(target);
+    int result = hf__os_system.rename_new(from, target);
+    if (result == 0 && name != CUT_NAMES) {
+        names[name] = names[CUT_SPARE];
+        push(CUT_RENAME, names[name])->name = name;
+    }
+    return result;
+}
+
+static int record_unlink(const char *path)
+{
+    const enum cut_name name = cut_name_of(path);
+    int result = hf__os_system.unlink(path);
+    if (result == 0 && name != CUT_NAMES) {
+        look_at_window();
+        push(CUT_UNLINK, names[name])->name = name;
+    }
+    return result;
+}
+
+static void *record_mmap(void *address, size_t size_bytes, int protection, int flags, int fd,
+                         off_t offset)
+{
+    const int file = file_of(fd);
+    const bool window = (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0;
+    if (file >= 0)
+        look_at_window(); /* a window's end is a mapping over it */
+    void *at = hf__os_system.mmap(address, size_bytes, protection, flags, fd, offset);
+    if (file >= 0 && at != MAP_FAILED) {
+        window_file = window ? file : -1;
+        window_from = (uint64_t)offset;
+    }
+    return at;
+}
+
+static int record_munmap(void *address, size_t size_bytes)
+{
+    look_at_window();
+    return hf__os_system.munmap(address, size_bytes);
+}
+
+/* ---- a recording ----------------------------------------------------------------------------- */
+
+static void read_start(enum cut_name name, const char *path)
+{
+    struct cut_start *start = &to->starts[name];
+    struct stat st;
+    *start = (struct cut_start){.file = -1};
+    names[name] = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    start->file = names[name] = to->files++;
+    struct shadow *shadow = &shadows[start->file];
+    *shadow = (struct shadow){calloc(1, SHADOW_BYTES), 0};
+    if (shadow->bytes == NULL || fstat(fd, &st) != 0 ||
+        pread(fd, shadow->bytes, SHADOW_BYTES, 0) != st.st_size)
+        exit(2);
+    shadow->size_bytes = start->size_bytes = (uint64_t)st.st_size;
+    start->bytes = must_alloc(start->size_bytes);
+    memcpy(start->bytes, shadow->bytes, start->size_bytes);
+    close(fd);
+}
+
+void cut_record_start(struct cut_trace *trace, const char *directory, struct cut_mark mark)
+{
+    static const char *const suffixes[] = {"", "-log0", "-log1"};
+    to = trace;
+    *trace = (struct cut_trace){.mark = mark, .first_commit = mark.acknowledged};
+    snprintf(data_path, sizeof data_path, "%s/s.hf", directory);
+    for (int name = CUT_DATA; name <= CUT_LOG1; name++) {
+        char path[1100];
+        snprintf(path, sizeof path, "%s%s", data_path, suffixes[name]);
+        read_start((enum cut_name)name, path);
+    }
+    trace->starts[CUT_SPARE].file = names[CUT_SPARE] = -1;
+    for (int fd = 0; fd < FDS; fd++)
+        fd_file[fd] = -1;
+    window_file = -1;
+    table = hf__os_system;
+    table.open = record_open;
+    table.close = record_close;
+    table.pwrite = record_pwrite;
+    table.fdatasync = table.fsync = record_sync;
+    table.ftruncate = record_ftruncate;
+    table.fallocate = record_fallocate;
+    table.rename_new = record_rename_new;
+    table.unlink = record_unlink;
+    table.mmap = record_mmap;
+    table.munmap = record_munmap;
+    hf__os = &table;
+}
+
+void cut_record_mark(struct cut_mark mark)
+{
+    look_at_window();
+    push(CUT_MARK, -1)->mark = mark;
+}
+
+void cut_record_end(void)
+{
+    hf__os = &hf__os_system;
+    for (int file = 0; file < CUT_FILES; file++) {
+        free(shadows[file].bytes);
+        shadows[file].bytes = NULL;
+    }
+    window_file = -1;
+}
+
+void cut_trace_free(struct cut_trace *trace)
+{
+    for (size_t i = 0; i < trace->count; i++)
+        free(trace->events[i].bytes);
+    free(trace->events);
+    for (int name = 0; name < CUT_NAMES; name++)
+        free(trace->starts[name].bytes);
+    *trace = (struct cut_trace){.count = 0};
+}
