@@ -46,6 +46,8 @@ bool cut_state_of(hf_store *store, uint64_t *out_commit, uint64_t *out_hash)
 {
     const struct hf__segment_header *header = hf__segment_header(&store->seg);
     struct hf__block_info block;
+    if (hf__txn_refresh_size(store) != 0) /* recovery may have made it longer */
+        return false;
     uint64_t position = 0, hash = hf__hash(header, sizeof *header, 1);
     int found;
     while ((found = hf__heap_next(&store->heap, &position, &block)) == 1) {
