@@ -204,12 +204,13 @@ static int prepare_record(hf_store *store, uint64_t *length)
     int code = hf__private_encode(store, length);
     if (code != 0 || *length == 0)
         return code;
-    if (code == 0 && store->durability == HF_NOSYNC)
-        code = hf__log_mark_unsynced(store);
-    else if (code == 0 && store->durability == HF_SYNC)
+    if (store->durability == HF_SYNC)
         code = hf__log_mark_synced(store, hf__deadline_in_ms(store->lock_timeout_ms));
     if (code == 0)
         code = hf__log_make_room(store, *length);
+    /* Only now: making room may have been a checkpoint, after which the header doesn't say so. */
+    if (code == 0 && store->durability == HF_NOSYNC)
+        code = hf__log_mark_unsynced(store);
     if (code == 0 && store->log.window_start != UINT64_MAX &&
         hf__os->fdatasync(store->fd) != 0) {
         code = hf__fail_os(errno, store->path, "fdatasync");
