@@ -156,7 +156,7 @@ int hf__log_sync_to(hf_store *store, uint64_t commit);
  * record that this thread has just appended and still has in memory, or NULL. */
 int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end,
                   uint64_t deadline);
-/* NOSYNC: applies what is appended, whether durable or not; the header says so. */
+/* NOSYNC: applies what is appended up to `own`, whether durable or not; the header says so. */
 int hf__log_apply_unsynced(hf_store *store, const struct hf__record *own, uint64_t own_end,
                            uint64_t deadline);
 /* C1 to C6, with the writer's place held: afterwards the active log is empty and at least
