@@ -29,6 +29,8 @@ static int fd_file[FDS];
 static int window_file = -1;     /* mapped shared and writable */
 static char data_path[1024];
 static uint64_t window_from;
+static unsigned char *through;   /* the library's own shared, writable mapping, and whose it is */
+static int through_file;
 
 enum cut_name cut_name_of(const char *path)
 {
@@ -230,15 +232,27 @@ static void *record_mmap(void *address, size_t size_bytes, int protection, int f
                          off_t offset)
 {
     const int file = file_of(fd);
-    const bool window = (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0;
+    const bool writes = (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0;
     if (file >= 0)
         look_at_window(); /* a window's end is a mapping over it */
     void *at = hf__os_system.mmap(address, size_bytes, protection, flags, fd, offset);
-    if (file >= 0 && at != MAP_FAILED) {
-        window_file = window ? file : -1;
+    if (file < 0 || at == MAP_FAILED)
+        return at;
+    if (writes && (flags & MAP_FIXED) == 0) {
+        through = at;
+        through_file = file;
+    } else {
+        window_file = writes ? file : -1;
         window_from = (uint64_t)offset;
     }
     return at;
+}
+
+static void record_store(void *target, const void *from, size_t size_bytes)
+{
+    look_at_window();
+    hf__os_system.store(target, from, size_bytes);
+    note_write(through_file, from, size_bytes, (uint64_t)((unsigned char *)target - through));
 }
 
 static int record_munmap(void *address, size_t size_bytes)
@@ -296,6 +310,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     table.unlink = record_unlink;
     table.mmap = record_mmap;
     table.munmap = record_munmap;
+    table.store = record_store;
     hf__os = &table;
 }
 

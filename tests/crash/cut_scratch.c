@@ -20,6 +20,7 @@ static struct cut_scratch *in_use;
 static struct hf__os table;
 static int fd_place[FDS]; /* place + 1 */
 static char boot_path[700];
+static unsigned char *through; /* the library's shared, writable mapping of the data file */
 
 static void touch_all(int place, uint64_t from, uint64_t size_bytes)
 {
@@ -96,10 +97,21 @@ static int scratch_sync(int fd)
 static void *scratch_mmap(void *address, size_t size_bytes, int protection, int flags, int fd,
                           off_t offset)
 {
-    if (fd >= 0 && fd < FDS && fd_place[fd] != 0 && (flags & MAP_SHARED) != 0 &&
-        (protection & PROT_WRITE) != 0)
+    void *at = hf__os_system.mmap(address, size_bytes, protection, flags, fd, offset);
+    if (fd < 0 || fd >= FDS || fd_place[fd] == 0 || at == MAP_FAILED ||
+        (flags & MAP_SHARED) == 0 || (protection & PROT_WRITE) == 0)
+        return at;
+    if ((flags & MAP_FIXED) == 0)
+        through = at;
+    else
         in_use->file[fd_place[fd] - 1] = -1; /* what is stored through it isn't seen */
-    return hf__os_system.mmap(address, size_bytes, protection, flags, fd, offset);
+    return at;
+}
+
+static void scratch_store(void *to, const void *from, size_t size_bytes)
+{
+    touch_all(CUT_DATA, (uint64_t)((unsigned char *)to - through), size_bytes);
+    hf__os_system.store(to, from, size_bytes);
 }
 
 void cut_scratch_start(struct cut_scratch *scratch, const char *directory)
@@ -146,6 +158,7 @@ void cut_scratch_use(struct cut_scratch *scratch)
     table.unlink = scratch_unlink;
     table.fdatasync = table.fsync = scratch_sync;
     table.mmap = scratch_mmap;
+    table.store = scratch_store;
     hf__os = &table;
 }
 
