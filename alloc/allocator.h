@@ -67,6 +67,9 @@ struct hf__alloc_request {
     uint32_t kind;                     /* not HF__BLOCK_FREE                                     */
 };
 
+/* Somebody wants to know what zero_free wrote. */
+typedef void hf__zeroed_fn(void *user, uint64_t offset, uint64_t size_bytes);
+
 struct hf__allocator {
     uint32_t kind;                     /* HF_ALLOC_..., recorded in the file                     */
     const char *name;                  /* "best_fit"                                             */
@@ -100,8 +103,9 @@ struct hf__allocator {
     /* Largest payload allocate would find without growing the segment (the tail included). */
     uint64_t (*largest_free)(const struct hf__heap *heap);
     /* Overwrites all free payload (and the tail up to seg->size_bytes) with zeros, keeping the free
-     * set's own nodes. Not announced: the payload of free blocks is nobody's. */
-    void (*zero_free)(struct hf__heap *heap);
+     * set's own nodes. Not announced: the payload of free blocks is nobody's; but zeroed (may be
+     * NULL) is told what was written. */
+    void (*zero_free)(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user);
     /* Makes a free set anew from the walk (fsck): merges neighbouring free blocks, lowers used_end,
      * corrects counters. The walk must be sound (H1, H2). 0, HF_ECORRUPT, HF_ENOSPC. */
     int (*rebuild)(struct hf__heap *heap);

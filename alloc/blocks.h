@@ -184,7 +184,7 @@ int hf__heap_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_
 int hf__heap_expand(struct hf__heap *heap, hf_ref block, unsigned flags, uint64_t limit_bytes,
                     uint64_t preferred_bytes, hf_ref *out, uint64_t *received);
 int hf__heap_split(struct hf__heap *heap, hf_ref block, uint64_t keep_bytes, hf_ref *rest);
-void hf__heap_zero_free(struct hf__heap *heap);
+void hf__heap_zero_free(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user);
 int hf__heap_rebuild(struct hf__heap *heap);
 void hf__heap_check(const struct hf__heap *heap, struct hf__check *check);
 

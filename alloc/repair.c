@@ -257,20 +257,24 @@ int hf__heap_rebuild(struct hf__heap *heap)
 /* ---- zero_free ------------------------------------------------------------------------------- */
 
 /* Only what isn't zero is written, so that a sparse tail stays sparse. */
-static void zero(struct hf__segment *seg, uint64_t offset, uint64_t end)
+static void zero(struct hf__segment *seg, uint64_t offset, uint64_t end, hf__zeroed_fn *zeroed,
+                 void *user)
 {
     static const unsigned char zeros[4096];
     while (offset < end) {
         size_t size = sizeof zeros - offset % sizeof zeros;
         if (size > end - offset)
             size = end - offset;
-        if (memcmp(seg->base + offset, zeros, size) != 0)
+        if (memcmp(seg->base + offset, zeros, size) != 0) {
             memset(seg->base + offset, 0, size);
+            if (zeroed != NULL)
+                zeroed(user, offset, size);
+        }
         offset += size;
     }
 }
 
-void hf__heap_zero_free(struct hf__heap *heap)
+void hf__heap_zero_free(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user)
 {
     if (hf__heap_sound(heap) != 0)
         return;
@@ -281,7 +285,7 @@ void hf__heap_zero_free(struct hf__heap *heap)
             return;
         if (block.kind == HF__BLOCK_FREE)
             zero(heap->seg, offset + HF__BLOCK_HEADER_BYTES + heap->algorithm->free_set->node_bytes,
-                 hf__block_end(&block));
+                 hf__block_end(&block), zeroed, user);
     }
-    zero(heap->seg, root->used_end, heap->seg->size_bytes);
+    zero(heap->seg, root->used_end, heap->seg->size_bytes, zeroed, user);
 }

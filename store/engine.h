@@ -32,6 +32,9 @@ struct hf__engine {
     /* The transaction has space that was free: it need not be kept, but is changed. NULL: nothing
      * to note. */
     void (*fresh)(hf_store *store, uint64_t offset, uint64_t size_bytes);
+    /* In a transaction: what lies above the used end is overwritten where the file is, too. NULL: the
+     * writable segment is the file. */
+    int (*zero_tail)(hf_store *store);
     int (*sync)(hf_store *store, uint64_t deadline);
     /* The file is to say "clean": its last writer leaves. */
     int (*clean)(hf_store *store, uint64_t deadline);

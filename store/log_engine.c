@@ -306,6 +306,35 @@ static int log_commit(hf_store *store)
     return code;
 }
 
+/* ---- zeros above the used end ----------------------------------------------------------------- */
+
+/* Records end at the used end, so what lies above is zeroed in the file itself. Up to fresh_end it
+ * may belong to a state that a reader or a recovery still needs: a checkpoint comes first. */
+static int log_zero_tail(hf_store *store)
+{
+    static const unsigned char zeros[65536];
+    struct hf__log_tail tail;
+    const uint64_t used_end = hf__used_end(&store->seg);
+    const unsigned char *shared = store->log.shared + HF__SEGMENT_OFFSET;
+    hf__tail_read(store, &tail);
+    if (tail.fresh_end > used_end) {
+        int code = hf__log_checkpoint(store, 0, soon(store));
+        if (code != 0)
+            return code;
+        hf__tail_read(store, &tail);
+    }
+    uint64_t at = tail.fresh_end > used_end ? tail.fresh_end : used_end;
+    while (at < store->seg.size_bytes) {
+        uint64_t part = sizeof zeros - at % sizeof zeros;
+        part = part < store->seg.size_bytes - at ? part : store->seg.size_bytes - at;
+        if (memcmp(shared + at, zeros, (size_t)part) != 0 &&
+            hf__write_at(store->fd, zeros, (size_t)part, HF__SEGMENT_OFFSET + at) != 0)
+            return hf__fail_os(errno, store->path, "write");
+        at += part;
+    }
+    return 0;
+}
+
 /* ---- syncing and leaving --------------------------------------------------------------------- */
 
 static int log_sync(hf_store *store, uint64_t deadline)
@@ -359,6 +388,7 @@ const struct hf__engine hf__engine_log = {
     .rollback = log_rollback,
     .abandon = log_abandon,
     .fresh = log_fresh,
+    .zero_tail = log_zero_tail,
     .sync = log_sync,
     .clean = log_clean,
     .unstick = log_unstick,

@@ -5,6 +5,7 @@
  * The segment header counts raw blocks, so that all_memory_deallocated and hf_info need no walk.
  * Every function reserves room in the undo list for all it will do before it changes anything.
  */
+#include "engine.h"
 #include "store.h"
 
 #include <stdlib.h>
@@ -248,12 +249,21 @@ void *hf_resize(hf_txn *txn, unsigned command, const void *p, size_t limit_bytes
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
+static void note_zeroed(void *user, uint64_t offset, uint64_t size_bytes)
+{
+    hf_store *store = user;
+    if (store->engine->fresh != NULL)
+        store->engine->fresh(store, offset, size_bytes);
+}
+
 int hf_zero_free_memory(hf_txn *txn)
 {
     int code = hf__txn_usable(txn);
-    if (code == 0)
-        txn->store->heap.algorithm->zero_free(&txn->store->heap);
-    return code;
+    if (code != 0)
+        return code;
+    hf_store *store = txn->store;
+    store->heap.algorithm->zero_free(&store->heap, note_zeroed, store);
+    return store->engine->zero_tail != NULL ? store->engine->zero_tail(store) : 0;
 }
 
 int hf_all_memory_deallocated(hf_view *view)

@@ -80,7 +80,9 @@ HF_API void *hf_resize(hf_txn *txn, unsigned command, const void *p, size_t limi
                        size_t preferred_bytes, size_t *received_bytes);
 
 /* hf_zero_free_memory - overwrites free memory with zeros, so that nothing deleted can be read from
- * the file. Not undone by an abort. Errors: HF_EINVAL, HF_EFORKED. */
+ * the file, once the transaction is committed and the store closed (until then the log engine's log
+ * may hold it). Not undone by an abort. Errors: HF_EINVAL, HF_EFORKED; log engine: HF_EBUSY (a view
+ * still needs what was above the used end; the rest is done), HF_EIO, HF_ECOMMIT_UNKNOWN. */
 HF_API int hf_zero_free_memory(hf_txn *txn);
 
 /* hf_all_memory_deallocated - 1 if no object and no raw block is left, 0 if there is. */

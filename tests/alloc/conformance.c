@@ -618,7 +618,7 @@ static void test_zero_free_leaves_nothing_of_what_was_freed(void **state)
     for (unsigned i = 0; i < 40; i++)
         if (i % 3 != 0 || i > 30)
             fixture_free(&f, refs[i]);
-    f.heap.algorithm->zero_free(&f.heap);
+    f.heap.algorithm->zero_free(&f.heap, NULL, NULL);
     clean();
     uint64_t kept = 0;
     for (uint64_t i = 0; i < SIZE; i++)

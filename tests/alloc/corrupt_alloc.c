@@ -166,7 +166,7 @@ static bool repair(void)
                hf__heap_root_of(&f.heap)->first < FIXTURE_ROOT + sizeof(struct hf__heap_root);
     if (f.heap.algorithm->rebuild(&f.heap) != 0 || fixture_check(&f) != 0)
         return false;
-    f.heap.algorithm->zero_free(&f.heap);
+    f.heap.algorithm->zero_free(&f.heap, NULL, NULL);
     return fixture_check(&f) == 0;
 }
 
@@ -185,7 +185,7 @@ static void damage_at_random(struct campaign *c)
         fixture_check(&f);
         walk();
         if (rng_percent(&rng, 20))
-            f.heap.algorithm->zero_free(&f.heap);
+            f.heap.algorithm->zero_free(&f.heap, NULL, NULL);
         campaign_expect(c, repair(), "%s: not sound after the repair, round %llu",
                         f.heap.algorithm->name, (unsigned long long)round);
     }
