@@ -150,7 +150,9 @@ static void test_store_grows_while_open_and_pointers_stay(struct fixture *f)
     assert_ok(hf_commit(txn));
     assert_true(fixture_info(f).size_bytes > 8u << 20);
     hf_view *view = fixture_view(f);
-    assert_ptr_equal(hf_at(view, ref), first); /* the direct engine has one mapping */
+    assert_true(filled_with(hf_at(view, ref), 'f', 100));
+    if (f->engine == HF_ENGINE_DIRECT) /* which has one mapping */
+        assert_ptr_equal(hf_at(view, ref), first);
     hf_view_end(view);
 }
 
@@ -672,10 +674,10 @@ static void test_info_adds_up(struct fixture *f)
     assert_true(info.size_bytes <= info.size_max_bytes);
     assert_int_equal(info.allocator, f->allocator);
     assert_int_equal(info.index, f->index);
-    assert_int_equal(info.engine, HF_ENGINE_DIRECT);
+    assert_int_equal(info.engine, f->engine);
     assert_string_equal(info.layout, "conformance");
     assert_int_equal(info.layout_version, 7);
-    assert_int_equal(info.is_file, f->backing == BACKING_FILE || f->backing == BACKING_SHM);
+    assert_int_equal(info.is_file, f->has_file);
     hf_check_report report;
     assert_ok(hf_check_sanity(f->store, NULL, &report));
     assert_int_equal(report.raw, info.raw_count);

@@ -6,6 +6,8 @@
 #include "store_fixture.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <unistd.h>
 
 /* ---- abort ----------------------------------------------------------------------------------- */
 
@@ -347,8 +349,7 @@ static void test_nested_begin_and_view_in_one_thread_are_refused(struct fixture 
     hf_view *view = (hf_view *)(void *)f;
     assert_code(hf_begin(f->store, &second), HF_ENESTED);
     assert_code(hf_view_begin(f->store, &view), HF_ENESTED);
-    bool has_file = f->backing == BACKING_FILE || f->backing == BACKING_SHM;
-    assert_code(hf_sync(f->store), has_file ? HF_ENESTED : 0); /* no effect without a file */
+    assert_code(hf_sync(f->store), f->has_file ? HF_ENESTED : 0); /* no effect without a file */
     assert_ptr_equal(second, f); /* out-parameters only on success */
     assert_ptr_equal(view, f);
     assert_got(hf_alloc(txn, 10));
@@ -418,16 +419,122 @@ static void test_other_threads_are_excluded_as_promised(struct fixture *f)
     hf_txn *txn = fixture_begin(f);
     struct thread_result result = in_another_thread(f);
     assert_int_equal(result.begin_code, HF_EBUSY);
-    assert_int_equal(result.view_code, HF_EBUSY);
+    assert_int_equal(result.view_code, f->engine == HF_ENGINE_LOG ? 0 : HF_EBUSY);
     assert_ok(hf_commit(txn));
     hf_view *view = fixture_view(f);
     result = in_another_thread(f);
-    assert_int_equal(result.begin_code, HF_EBUSY);
+    assert_int_equal(result.begin_code, f->engine == HF_ENGINE_LOG ? 0 : HF_EBUSY);
     assert_int_equal(result.view_code, 0); /* readers don't exclude each other */
     hf_view_end(view);
     result = in_another_thread(f);
     assert_int_equal(result.begin_code, 0);
     assert_int_equal(result.view_code, 0);
+}
+
+struct seen_by_other {
+    hf_store *store;
+    int64_t value;
+};
+
+static void *see_v(void *argument)
+{
+    struct seen_by_other *other = argument;
+    hf_view *view = NULL;
+    if (hf_view_begin(other->store, &view) != 0)
+        return NULL;
+    const int64_t *v = hf_find(view, "v", &value_type, NULL);
+    other->value = v != NULL ? *v : INT64_MIN;
+    hf_view_end(view);
+    return NULL;
+}
+
+/* A view of another thread, held until told. */
+struct held_view {
+    hf_store *store;
+    sem_t begun, end;
+    int code;
+};
+
+static void *hold_view(void *argument)
+{
+    struct held_view *held = argument;
+    hf_view *view = NULL;
+    held->code = hf_view_begin(held->store, &view);
+    sem_post(&held->begun);
+    while (sem_wait(&held->end) != 0)
+        ;
+    hf_view_end(view);
+    return NULL;
+}
+
+static void test_sync_within_a_view_is_edeadlock(struct fixture *f)
+{
+    hf_view *view = fixture_view(f);
+    assert_code(hf_sync(f->store), f->has_file ? HF_EDEADLOCK : 0);
+    hf_view_end(view);
+    assert_ok(hf_sync(f->store));
+}
+
+/* On the log engine a commit doesn't wait for a view: it is durable, and seen when that has ended. */
+static void test_a_view_does_not_change_though_a_commit_returns(struct fixture *f)
+{
+    if (f->engine != HF_ENGINE_LOG)
+        return;
+    fixture_set(f->store, "v", 1);
+    struct held_view held = {.store = f->store};
+    pthread_t thread;
+    sem_init(&held.begun, 0, 0);
+    sem_init(&held.end, 0, 0);
+    assert_int_equal(pthread_create(&thread, NULL, hold_view, &held), 0);
+    while (sem_wait(&held.begun) != 0)
+        ;
+    assert_ok(held.code);
+    fixture_set(f->store, "v", 2);
+    assert_int_equal(fixture_get(f->store, "v"), 1);
+    hf_txn *txn = fixture_begin(f); /* the next transaction goes on from the commit all the same */
+    const int64_t *seen = hf_find(hf_txn_view(txn), "v", &value_type, NULL);
+    assert_got(seen);
+    assert_int_equal(*seen, 2);
+    int64_t *p = hf_edit(txn, seen, sizeof *seen);
+    assert_got(p);
+    *p = 3;
+    assert_ok(hf_commit(txn));
+    assert_code(hf_sync(f->store), HF_EBUSY); /* durable, not yet visible */
+    assert_int_equal(hf_last_error()->pid, getpid());
+    assert_int_equal(fixture_get(f->store, "v"), 1);
+    sem_post(&held.end);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_ok(hf_sync(f->store));
+    assert_int_equal(fixture_get(f->store, "v"), 3);
+    sem_destroy(&held.begun);
+    sem_destroy(&held.end);
+}
+
+/* On the log engine a transaction works on pages of its own. */
+static void test_a_view_sees_the_last_commit_beside_a_transaction(struct fixture *f)
+{
+    if (f->engine != HF_ENGINE_LOG)
+        return;
+    struct seen_by_other other = {f->store, 0};
+    pthread_t thread;
+    fixture_set(f->store, "v", 1);
+    hf_txn *txn = fixture_begin(f);
+    const int64_t *seen = hf_find(hf_txn_view(txn), "v", &value_type, NULL);
+    int64_t *p = hf_edit(txn, seen, sizeof *seen);
+    assert_got(p);
+    *p = 2;
+    hf_ref ref = hf_ref_of(hf_txn_view(txn), p);
+    assert_int_equal(pthread_create(&thread, NULL, see_v, &other), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(other.value, 1);
+    assert_ok(hf_commit(txn));
+    hf_view *view = fixture_view(f);
+    const int64_t *read = hf_find(view, "v", &value_type, NULL);
+    assert_got(read);
+    assert_int_equal(*read, 2);
+    assert_int_equal(hf_ref_of(view, read), ref); /* the same object at another address */
+    assert_ptr_not_equal(read, p);
+    hf_view_end(view);
 }
 
 /* ---- the store as a whole -------------------------------------------------------------------- */
@@ -595,6 +702,9 @@ int main(void)
         CASE_ALL(test_info_inside_a_transaction_counts_its_changes),
         CASE_ALL(test_views_of_one_thread_are_joined),
         CASE_ALL(test_other_threads_are_excluded_as_promised),
+        CASE_ALL(test_sync_within_a_view_is_edeadlock),
+        CASE(test_a_view_does_not_change_though_a_commit_returns),
+        CASE(test_a_view_sees_the_last_commit_beside_a_transaction),
         CASE(test_save_as_gives_a_store_of_its_own),
         CASE(test_sync_and_recovery_info_answer),
         CASE_ALL(test_null_handles_are_harmless),

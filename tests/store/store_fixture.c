@@ -105,11 +105,14 @@ const char *fixture_shm_directory(void)
     return access("/dev/shm", W_OK) == 0 ? directory_in(1, "/dev/shm") : NULL;
 }
 
+enum { SIDECARS = 4 };
+static const char *const sidecars[SIDECARS] = {"-lock", "-undo", "-log0", "-log1"};
+
 const char *fixture_path(char out[PATH_BYTES], const char *directory, const char *name)
 {
-    static const char *const suffixes[] = {"", "-lock", "-undo"};
-    for (size_t i = 3; i-- > 0;) {
-        int n = snprintf(out, PATH_BYTES, "%s/%s%s", directory, name, suffixes[i]);
+    for (size_t i = SIDECARS + 1; i-- > 0;) {
+        int n = snprintf(out, PATH_BYTES, "%s/%s%s", directory, name,
+                         i == 0 ? "" : sidecars[i - 1]);
         assert_true(n > 0 && n < PATH_BYTES);
         unlink(out);
     }
@@ -127,6 +130,15 @@ bool fixture_sidecar_exists(const char *path, const char *suffix)
     char name[PATH_BYTES + 8];
     snprintf(name, sizeof name, "%s%s", path, suffix);
     return fixture_exists(name);
+}
+
+bool fixture_any_sidecar_exists(const char *path)
+{
+    for (size_t i = 0; i < SIDECARS; i++) {
+        if (fixture_sidecar_exists(path, sidecars[i]))
+            return true;
+    }
+    return false;
 }
 
 uint64_t fixture_file_bytes(const char *path)
@@ -178,10 +190,18 @@ void fixture_patch(const char *path, uint64_t offset, const void *bytes, size_t 
 
 /* ---- small stores ---------------------------------------------------------------------------- */
 
+uint32_t fixture_engine = HF_ENGINE_LOG;
+
+const char *fixture_journal(void)
+{
+    return fixture_engine == HF_ENGINE_LOG ? "-log0" : "-undo";
+}
+
 static int open_now(const char *path, uint32_t mode, hf_store **out)
 {
     hf_options options = HF_OPTIONS_INIT;
     options.mode = mode;
+    options.engine = mode == HF_OPEN_OR_CREATE || mode == HF_CREATE_NEW ? fixture_engine : 0;
     options.lock_timeout_ms = -1;
     options.size_initial_bytes = 256 << 10;
     options.size_max_bytes = (uint64_t)64 << 20;
@@ -338,7 +358,7 @@ bool child_become_nobody(void)
 
 /* ---- the matrix ------------------------------------------------------------------------------ */
 
-static const char *const backing_names[] = {"file", "shm", "heap", "buffer"};
+static const char *const backing_names[] = {"file", "file-direct", "shm", "heap", "buffer"};
 static const char *const allocator_names[] = {"default", "best_fit", "seq_fit"};
 static const char *const index_names[] = {"set", "hash", "flat", "null"};
 
@@ -350,6 +370,7 @@ struct planned {
 hf_options fixture_options(const struct fixture *f)
 {
     hf_options options = HF_OPTIONS_INIT;
+    options.engine = f->backing == BACKING_FILE_DIRECT ? HF_ENGINE_DIRECT : HF_ENGINE_LOG;
     options.allocator = f->allocator;
     options.index = f->index;
     options.size_initial_bytes = FIXTURE_SIZE_INITIAL;
@@ -388,6 +409,8 @@ static void run_planned(void **state)
     struct fixture *f = &plan->fixture;
     if (f->backing == BACKING_SHM && fixture_shm_directory() == NULL)
         skip();
+    f->has_file = f->backing != BACKING_HEAP && f->backing != BACKING_BUFFER;
+    f->engine = f->has_file && f->backing != BACKING_FILE_DIRECT ? HF_ENGINE_LOG : HF_ENGINE_DIRECT;
     f->ordered = f->index == HF_INDEX_SET || f->index == HF_INDEX_FLAT;
     if (f->backing == BACKING_BUFFER) {
         f->buffer_bytes = FIXTURE_BUFFER_BYTES;

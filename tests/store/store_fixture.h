@@ -47,8 +47,9 @@ const char *fixture_shm_directory(void);
 /* directory/name, where nothing of that name or its sidecars exists any more. */
 const char *fixture_path(char out[PATH_BYTES], const char *directory, const char *name);
 bool fixture_exists(const char *path);
-/* NAME-lock or NAME-undo. */
+/* NAME-lock, NAME-undo, NAME-log0 or NAME-log1. */
 bool fixture_sidecar_exists(const char *path, const char *suffix);
+bool fixture_any_sidecar_exists(const char *path);
 uint64_t fixture_file_bytes(const char *path);
 /* Does the file hold these bytes anywhere? */
 bool fixture_file_contains(const char *path, const void *needle, size_t size_bytes);
@@ -59,6 +60,11 @@ void fixture_patch(const char *path, uint64_t offset, const void *bytes, size_t 
 
 /* A type of 8 bytes that most tests use. */
 extern const hf_type value_type;
+
+/* The engine of the stores that fixture_open makes: HF_ENGINE_LOG unless a test says otherwise. */
+extern uint32_t fixture_engine;
+/* Its sidecar, once a transaction has begun: "-log0" or "-undo". */
+const char *fixture_journal(void);
 
 /* An open that doesn't wait; asserts success. */
 hf_store *fixture_open(const char *path, uint32_t mode);
@@ -98,14 +104,16 @@ bool child_become_nobody(void);
 
 /* ---- the matrix ------------------------------------------------------------------------------ */
 
-enum { BACKING_FILE, BACKING_SHM, BACKING_HEAP, BACKING_BUFFER, BACKING_COUNT };
+enum { BACKING_FILE, BACKING_FILE_DIRECT, BACKING_SHM, BACKING_HEAP, BACKING_BUFFER, BACKING_COUNT };
 
 struct fixture {
     uint32_t backing, allocator, index;
+    uint32_t engine;       /* as hf_info must tell it                                           */
     hf_store *store;
     char path[PATH_BYTES]; /* file and shm */
     unsigned char *buffer; /* buffer */
     size_t buffer_bytes;
+    bool has_file;         /* file and shm */
     bool ordered;          /* names come in order */
 };
 
