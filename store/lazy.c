@@ -54,7 +54,7 @@ static bool tidy(hf_store *store)
 static void *keep_house(void *argument)
 {
     hf_store *store = argument;
-    uint32_t nothing = 0, failures = 0;
+    uint32_t failures = 0;
     for (;;) {
         uint32_t word = word_of(store);
         if (word == END)
@@ -63,7 +63,8 @@ static void *keep_house(void *argument)
             hf__os->futex_wait(&store->log.lazy_word, IDLE, INT64_C(1000000000));
             continue;
         }
-        hf__os->futex_wait(&nothing, 0, store->log.lazy_interval_ns << failures);
+        /* So long, unless the handle is being closed. */
+        hf__os->futex_wait(&store->log.lazy_word, WORK, store->log.lazy_interval_ns << failures);
         uint32_t work = WORK;
         if (!__atomic_compare_exchange_n(&store->log.lazy_word, &work, IDLE, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST))
