@@ -498,7 +498,8 @@ static int copy_records(hf_store *store, struct renewal *r)
 }
 
 /* With the writer's place held. Both logs lead to the same commits until the new one is published:
- * the old one's records and no more (A2). */
+ * the old one's records and no more (A2). Its header comes last: it would be the one that counts from
+ * the moment it is there, and its base is the old one's. */
 static int renew(hf_store *store, uint64_t deadline)
 {
     struct hf__log_tail old;
@@ -530,7 +531,7 @@ static int renew(hf_store *store, uint64_t deadline)
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
         hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, old.salt,
                        HF__LOG_FIRST);
-        code = hf__log_write_header(store, &header, 2 * old.file_bytes);
+        code = hf__log_reach(store, (int)(header.epoch % 2), 2 * old.file_bytes);
     }
     if (code == 0)
         code = copy_records(store, &r);
@@ -538,6 +539,8 @@ static int renew(hf_store *store, uint64_t deadline)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
     if (code == 0)
         code = sync_file(store, (int)(r.tail.epoch % 2));
+    if (code == 0)
+        code = write_and_sync(store, &header, 0);
     if (code == 0) {
         r.tail.file_bytes = file_bytes_of(store, (int)(r.tail.epoch % 2));
         publish_log(store, &r.tail, &r.front);

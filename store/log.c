@@ -217,19 +217,23 @@ int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_b
     return code;
 }
 
-int hf__log_write_header(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes)
+int hf__log_reach(hf_store *store, int file, uint64_t size_bytes)
 {
-    const int file = (int)(header->epoch % 2), fd = store->log.fds[file];
-    unsigned char block[HF__LOG_BLOCK];
+    const int fd = store->log.fds[file];
     struct stat st;
     if (hf__os->fstat(fd, &st) != 0)
         return hf__fail_os(errno, store->log.paths[file], "fstat");
     uint64_t have = (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    if (have < size_bytes) {
-        int code = write_zeros(fd, store->log.paths[file], have, size_bytes);
-        if (code != 0)
-            return code;
-    }
+    return have < size_bytes ? write_zeros(fd, store->log.paths[file], have, size_bytes) : 0;
+}
+
+int hf__log_write_header(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes)
+{
+    const int file = (int)(header->epoch % 2), fd = store->log.fds[file];
+    unsigned char block[HF__LOG_BLOCK];
+    int code = hf__log_reach(store, file, size_bytes);
+    if (code != 0)
+        return code;
     memset(block, 0, sizeof block);
     memcpy(block, header, sizeof *header);
     if (hf__write_at(fd, block, sizeof block, 0) != 0)
