@@ -240,7 +240,9 @@ int hf__log_replay_stuck(hf_store *store, void **out)
     } else if (tail.epoch != 0) {
         struct hf__log_cursor cursor = {.bytes = NULL};
         uint64_t last = hf__durable(store);
-        if (header.state == HF__STATE_UNSYNCED || last > tail.appended)
+        if (__atomic_load_n(&store->locks.table->header.log.unsynced, __ATOMIC_SEQ_CST) ==
+                HF__UNSYNCED_YES ||
+            last > tail.appended)
             last = tail.appended;
         /* The dead one may have been in the midst of one record. Whoever opens the gate applies that at
          * least, and perhaps no more: to show more would be to go back afterwards. */
