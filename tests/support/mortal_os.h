@@ -46,13 +46,16 @@ struct mortal_plan {
     int64_t left;          /* the one that counts is the left-th from now; 0 = none is */
     enum mortal_when when;
     int fail_errno;        /* not 0: that call fails instead */
+    void (*last_words)(void); /* done before it dies, for what no call stands between */
 };
 
 static struct mortal_plan mortal;
 static struct hf__os mortal_table;
 
-__attribute__((noreturn)) static inline void mortal_die(void)
+_Noreturn static inline void mortal_die(void)
 {
+    if (mortal.last_words != NULL)
+        mortal.last_words();
     for (;;)
         kill(getpid(), SIGKILL);
 }
