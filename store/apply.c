@@ -18,6 +18,7 @@
  *   A4  records are applied in order by who has the applier's place, with the gate closed; a gate
  *       that a dead applier closed is opened by who has applied from `applied` on again
  */
+#include "base/bug.h"
 #include "base/hash.h"
 #include "base/os.h"
 #include "store.h"
@@ -102,7 +103,7 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
 {
     struct hf__log_tail before, after;
     for (;;) {
-        if (hf__durable(store) >= commit)
+        if (hf__durable(store) + (HF__BUG(DURABLE_TOO_EARLY) ? 1 : 0) >= commit)
             return 0;
         hf__tail_read(store, &before);
         if (before.epoch == 0)
@@ -115,7 +116,7 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
             return hf__fail_path(HF_ECOMMIT_UNKNOWN, 0, store->path, "an earlier sync failed");
         if (sealed < commit)
             return hf__fail_path(HF_EBUSY, 0, store->path, "the log is being written");
-        int code = sync_file(store, (int)(before.epoch % 2));
+        int code = HF__BUG(COMMIT_NOT_SYNCED) ? 0 : sync_file(store, (int)(before.epoch % 2));
         if (code == 0) {
             hf__durable_raise(store, sealed);
             continue;
@@ -330,13 +331,15 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, tail->appended, false, &(struct next){NULL, 0}, deadline);
+    if (!HF__BUG(CHECKPOINT_NOT_APPLIED))
+        code = apply_to(store, tail->appended, false, &(struct next){NULL, 0}, deadline);
     hf__front_read(store, &front);
-    if (code == 0 && front.applied != tail->appended)
+    if (code == 0 && front.applied != tail->appended && !HF__BUG(CHECKPOINT_NOT_APPLIED))
         code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");
     if (code == 0 && flag(&words(store)->data_failed))
         code = apply_again(store, tail, deadline);
-    if (code == 0 && hf__os->fdatasync(store->fd) != 0) {
+    if (code == 0 && !HF__BUG(CHECKPOINT_DATA_NOT_SYNCED) && !HF__BUG(SWITCH_BEFORE_DATA) &&
+        hf__os->fdatasync(store->fd) != 0) {
         code = hf__fail_os(errno, store->path, "fdatasync");
         set_flag(&words(store)->data_failed, 1);
     }
@@ -368,7 +371,9 @@ static void publish_log(hf_store *store, const struct hf__log_tail *tail,
 static int write_and_sync(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes)
 {
     int code = hf__log_write_header(store, header, size_bytes);
-    return code == 0 ? sync_file(store, (int)(header->epoch % 2)) : code;
+    if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
+        code = sync_file(store, (int)(header->epoch % 2));
+    return code;
 }
 
 static uint64_t file_bytes_of(hf_store *store, int file)
@@ -429,7 +434,9 @@ int hf__log_mark_unsynced(hf_store *store)
     if (may_run_ahead(store))
         return 0;
     set_flag(&words(store)->unsynced, HF__UNSYNCED_MAYBE);
-    int code = write_state(store, HF__STATE_UNSYNCED, words(store)->generation);
+    int code = HF__BUG(UNSYNCED_NOT_MARKED)
+                   ? 0
+                   : write_state(store, HF__STATE_UNSYNCED, words(store)->generation);
     if (code == 0)
         set_flag(&words(store)->unsynced, HF__UNSYNCED_YES);
     return code;
@@ -568,11 +575,16 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
         if (code != 0 || tail.file_bytes - tail.end >= size_bytes)
             return code;
     }
+    if (code == 0 && HF__BUG(UNSYNCED_ENDS_EARLY) && flag(&words(store)->unsynced))
+        code = write_state(store, HF__STATE_LOGGED, words(store)->generation);
     if (code == 0)
         code = settle(store, &tail, deadline);
     if (code != 0)
         return code;
-    code = switch_log(store, &tail, size_bytes < store->log.first_bytes ? store->log.first_bytes : size_bytes);
+    code = switch_log(store, &tail,
+                      size_bytes < store->log.first_bytes ? store->log.first_bytes : size_bytes);
+    if (code == 0 && HF__BUG(SWITCH_BEFORE_DATA))
+        code = hf__os->fdatasync(store->fd);
     if (code == 0 && flag(&words(store)->unsynced))
         code = mark_logged(store);
     hf__place_unlock(&store->locks, &store->locks.applying);
@@ -663,15 +675,22 @@ int hf__log_start(hf_store *store)
         code = hf__log_open(store, true, false);
     if (code != 0)
         return code;
-    const uint64_t generation = file_header.generation + 1, epoch = generation << EPOCHS_BITS;
+    const uint64_t generation = file_header.generation + (HF__BUG(START_SAME_GENERATION) ? 0 : 1);
+    const uint64_t epoch = generation << EPOCHS_BITS;
     hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
                         &header);
     code = hf__log_write_header(store, &header, store->log.first_bytes);
-    if (code == 0 && hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
+    if (code == 0 && !HF__BUG(START_SAME_GENERATION) &&
+        hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
         code = hf__fail_os(errno, store->log.paths[1], "write");
-    for (int file = 0; code == 0 && file < 2; file++)
+    if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
+        code = write_state(store, HF__STATE_LOGGED, generation);
+    for (int file = 0; code == 0 && file < 2 && !HF__BUG(START_LOGS_NOT_SYNCED); file++)
         code = sync_file(store, file);
-    if (code == 0 && hf__sync_directory_of(store->path) != 0)
+    if (code == 0 && HF__BUG(START_DIRECTORY_LATE))
+        code = write_state(store, HF__STATE_LOGGED, generation);
+    if (code == 0 && !HF__BUG(START_DIRECTORY_NOT_SYNCED) &&
+        hf__sync_directory_of(store->path) != 0)
         code = hf__fail_os(errno, store->path, "syncing the directory");
     /* Both mappings are looked at before and after. */
     (void)slot_seen(store->reserved, generation);
@@ -719,6 +738,8 @@ int hf__log_finish(hf_store *store, uint64_t deadline)
         int code = hf__log_open(store, false, false);
         if (code == 0 && flag(&words(store)->log_failed))
             code = renew(store, deadline);
+        if (code == 0 && HF__BUG(END_HEADER_BEFORE_DATA))
+            code = write_state(store, HF__STATE_CLEAN, words(store)->generation);
         if (code == 0)
             code = settle(store, &tail, deadline);
         if (code != 0)

@@ -24,6 +24,7 @@
 #include "engine.h"
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 #include "sync/range_lock.h"
 
@@ -506,8 +507,11 @@ static int last_out(hf_store *store)
     if (store->role != HF__ROLE_READER)
         code = hf__header_read(store->fd, store->path, true, &header);
     if (store->role != HF__ROLE_READER && code == 0 &&
-        (store->locks.table->header.header_marked || header.state != HF__STATE_CLEAN))
+        (store->locks.table->header.header_marked || header.state != HF__STATE_CLEAN)) {
+        if (HF__BUG(END_LOGS_GO_FIRST))
+            unlink_leftovers(store);
         code = store->engine->clean(store, HF__NO_DEADLINE);
+    }
     /* At rest both slots say the same, so that losing either loses nothing. */
     if (store->role != HF__ROLE_READER && code == 0)
         code = hf__header_settle(store->fd, store->path);

@@ -9,6 +9,7 @@
  */
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/hash.h"
 #include "base/os.h"
 
@@ -137,11 +138,11 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
 
 static int publish(int fd, const char *temporary, const char *path)
 {
-    if (hf__os->fsync(fd) != 0)
+    if (!HF__BUG(CREATE_NOT_SYNCED) && hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
     if (hf__os->rename_new(temporary, path) != 0)
         return hf__fail_os(errno, path, "naming the new store");
-    if (hf__sync_directory_of(path) != 0)
+    if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)
         return hf__fail_os(errno, path, "syncing the directory");
     return 0;
 }

@@ -16,6 +16,7 @@
  *
  * docs/recovery.md has the argument.
  */
+#include "base/bug.h"
 #include "base/os.h"
 #include "engine.h"
 #include "store.h"
@@ -173,7 +174,9 @@ static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
 
 static int log_rollback(hf_store *store, uint64_t to)
 {
-    int code = hf__undo_apply(&store->undo, store->seg.base, store->seg.size_bytes, to, false, NULL);
+    int code = HF__BUG(UNDO_SKIPPED) ? 0
+                                     : hf__undo_apply(&store->undo, store->seg.base,
+                                                      store->seg.size_bytes, to, false, NULL);
     return code == 0 ? hf__txn_refresh_size(store) : code;
 }
 
@@ -204,14 +207,16 @@ static int prepare_record(hf_store *store, uint64_t *length)
     int code = hf__private_encode(store, length);
     if (code != 0 || *length == 0)
         return code;
+    if (HF__BUG(UNSYNCED_BEFORE_ROOM) && store->durability == HF_NOSYNC)
+        code = hf__log_mark_unsynced(store);
     if (store->durability == HF_SYNC)
         code = hf__log_mark_synced(store, hf__deadline_in_ms(store->lock_timeout_ms));
     if (code == 0)
         code = hf__log_make_room(store, *length);
     /* Only now: making room may have been a checkpoint, after which the header doesn't say so. */
-    if (code == 0 && store->durability == HF_NOSYNC)
+    if (code == 0 && store->durability == HF_NOSYNC && !HF__BUG(UNSYNCED_BEFORE_ROOM))
         code = hf__log_mark_unsynced(store);
-    if (code == 0 && store->log.window_start != UINT64_MAX &&
+    if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED) &&
         hf__os->fdatasync(store->fd) != 0) {
         code = hf__fail_os(errno, store->path, "fdatasync");
         __atomic_store_n(&words(store)->data_failed, 1, __ATOMIC_SEQ_CST);
@@ -228,7 +233,7 @@ static uint64_t place_record(hf_store *store, const struct hf__log_tail *tail)
         if (__atomic_compare_exchange_n(&words(store)->sealed, &sealed, sealed | HF__SHARING, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return tail->end;
-    return block;
+    return HF__BUG(BLOCK_SHARED_WITH_DURABLE) ? tail->end : block;
 }
 
 static int append(hf_store *store, uint64_t length)
@@ -241,7 +246,7 @@ static int append(hf_store *store, uint64_t length)
     const uint64_t at = place_record(store, &tail);
     record->commit = tail.appended + 1;
     record->chain = tail.chain;
-    record->synced_through = hf__durable(store);
+    record->synced_through = HF__BUG(CLAIMS_TOO_MUCH) ? tail.appended : hf__durable(store);
     record->time_ns = hf__os->wall_ns();
     record->pid = log->pid;
     hf__record_seal(record, tail.salt);
@@ -256,7 +261,7 @@ static int append(hf_store *store, uint64_t length)
     tail.appended = record->commit;
     tail.end = at + length;
     tail.chain = record->check;
-    if (record->used_end > tail.fresh_end)
+    if (record->used_end > tail.fresh_end || HF__BUG(FRESH_END_FALLS))
         tail.fresh_end = record->used_end;
     hf__tail_publish(store, &tail);
     if (store->durability == HF_SYNC)
@@ -274,6 +279,8 @@ static int settle(hf_store *store, const struct hf__record *own, uint64_t own_en
 {
     int code = 0, later = HF_EBUSY;
     if (store->durability == HF_SYNC) {
+        if (HF__BUG(APPLIED_BEFORE_DURABLE))
+            (void)hf__log_apply_unsynced(store, own, own_end, soon(store));
         code = hf__log_sync_to(store, own->commit);
         later = code == 0 ? hf__log_apply(store, own, own_end, soon(store)) : 0;
     } else if (store->durability == HF_NOSYNC) {
@@ -353,7 +360,7 @@ static int log_sync(hf_store *store, uint64_t deadline)
         code = hf__log_mark_synced(store, deadline);
     __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
     log_end(store);
-    if (code == 0)
+    if (code == 0 && !HF__BUG(LAZY_NOT_SYNCED))
         code = hf__log_sync_to(store, tail.appended);
     /* A reader inside isn't waited for long: durable it is. */
     return code == 0 ? hf__log_apply(store, NULL, 0, soon(store)) : code;

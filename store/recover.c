@@ -6,6 +6,7 @@
  * the data file, syncs it, and then lets the header say "clean"; killed anywhere, the next one does
  * the same from the same log. Who may not write lays the records over private memory instead.
  */
+#include "base/bug.h"
 #include "base/os.h"
 #include "store.h"
 
@@ -119,7 +120,17 @@ static int write_all(hf_store *store, const struct left *left)
 static int replay(hf_store *store, struct hf__file_header *header, const struct left *left)
 {
     struct hf__segment_header segment;
-    int code = write_all(store, left);
+    int code = 0;
+    if (HF__BUG(RECOVERY_CLEAN_FIRST)) {
+        header->state = HF__STATE_CLEAN;
+        code = hf__header_write(store->fd, store->path, header);
+    }
+    if (HF__BUG(RECOVERY_UNLINKS_FIRST)) {
+        hf__os->unlink(store->log.paths[0]);
+        hf__os->unlink(store->log.paths[1]);
+    }
+    if (code == 0)
+        code = write_all(store, left);
     if (code == 0 &&
         hf__read_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET) != sizeof segment)
         code = hf__fail_os(errno, store->path, "read");
@@ -128,7 +139,7 @@ static int replay(hf_store *store, struct hf__file_header *header, const struct 
         code = hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
     if (code == 0)
         code = reach(store, segment.size_bytes);
-    if (code == 0 && hf__os->fdatasync(store->fd) != 0)
+    if (code == 0 && !HF__BUG(RECOVERY_DATA_NOT_SYNCED) && hf__os->fdatasync(store->fd) != 0)
         code = hf__fail_os(errno, store->path, "fdatasync");
     if (code != 0)
         return code;

@@ -14,6 +14,7 @@
  * HF_CUT_PROGRAM=NAME runs one program, HF_CUT_TRACE=1 prints what was recorded.
  */
 #include "cut_programs.h"
+#include "base/bug.h"
 #include "cut_states.h"
 #include "holdfast.h"
 
@@ -27,6 +28,10 @@ static struct tally {
     uint64_t states, points, points_all, failed, looked_deep;
     uint64_t rare[RARES];
 } *tally;
+
+#ifdef HF_TEST_BUGS
+int hf__bug = -1;
+#endif
 
 static struct campaign campaign;
 static struct cut_scratch scratches[DEPTHS];
@@ -193,17 +198,21 @@ static void nest(struct cut_disk *disk, const char *name, int depth, uint64_t k,
 
 static bool enough(void)
 {
-    return __atomic_load_n(&tally->failed, __ATOMIC_RELAXED) >= CAMPAIGN_MESSAGES_MAX;
+    uint64_t limit = CAMPAIGN_MESSAGES_MAX;
+#ifdef HF_TEST_BUGS
+    limit = hf__bug >= 0 ? 1 : limit;
+#endif
+    return __atomic_load_n(&tally->failed, __ATOMIC_RELAXED) >= limit;
 }
 
 static void one(struct cut_disk *disk, const char *name, int depth, struct rng *rng)
 {
     uint64_t k;
     add(&tally->states, 1);
-    if (cut_later_record_alone(disk))
-        add(&tally->rare[RARE_LATER_ALONE], 1);
+    const bool rare = cut_later_record_alone(disk);
+    add(&tally->rare[RARE_LATER_ALONE], rare);
     const bool good = look(disk, name, depth, depth == 0 && rng_below(rng, 50) == 0, &k);
-    const uint64_t every = depth == 0 ? nested_every : 300;
+    const uint64_t every = depth > 0 ? 300 : rare ? nested_every / 400 : nested_every;
     if (good && k != UINT64_MAX && depth + 1 < DEPTHS && rng_below(rng, every) == 0)
         nest(disk, name, depth, k, rng);
 }
@@ -315,9 +324,37 @@ static void run_program(const struct cut_program *program)
     cut_trace_free(&trace);
 }
 
+/* One of the mistakes of base/bug.h, where the library has them. */
+static bool choose_bug(void)
+{
+#ifdef HF_TEST_BUGS
+#define TEXTS(name, text) {#name, text},
+    static const struct {
+        const char *name, *text;
+    } bugs[] = {HF__BUGS(TEXTS)};
+    const char *wanted = getenv("HF_TEST_BUG");
+    if (wanted == NULL)
+        return true;
+    for (int i = 0; i < HF__BUG_COUNT; i++) {
+        if (strcmp(wanted, "?") == 0)
+            printf("%s\n", bugs[i].name);
+        if (strcmp(wanted, bugs[i].name) != 0)
+            continue;
+        printf("planted: %s\n", bugs[i].text);
+        hf__bug = i;
+        return true;
+    }
+    return false;
+#else
+    return true;
+#endif
+}
+
 int main(void)
 {
     const char *only = getenv("HF_CUT_PROGRAM");
+    if (!choose_bug())
+        return 2;
     campaign_start(&campaign, "power cut");
     const char *parent =
         getenv("HF_TEST_DIR") == NULL && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NULL;

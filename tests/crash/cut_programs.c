@@ -329,43 +329,68 @@ static hf_ref bulk(struct cut_player *p, uint64_t bytes, bool keep)
     return ref;
 }
 
+static void checkpoint(struct cut_player *p)
+{
+    const struct hf__engine *engine = p->store->engine;
+    const uint64_t deadline = hf__deadline_in_ms(1000);
+    if (p->trouble != NULL)
+        return;
+    if (engine->begin(p->store, false, deadline) != 0) {
+        failed(p, "a checkpoint's beginning");
+        return;
+    }
+    if (hf__log_checkpoint(p->store, 0, deadline) != 0)
+        failed(p, "a checkpoint");
+    engine->end(p->store);
+}
+
 static void run_window(struct cut_player *p)
 {
     if (!open_store(p, HF_OPEN_EXISTING))
         return;
     change(p, 1);
-    hf_ref block = bulk(p, 1200 * KiB, true);
+    hf_ref block = bulk(p, 1100 * KiB, true);
     change(p, 1);
-    bulk(p, 1300 * KiB, false);
+    bulk(p, 1100 * KiB, false);
     change(p, 1);
     if (block != 0)
         free_at(p, block);
-    /* Once before the mark of fresh space has come down, then after: the switch lowers it. */
-    block = bulk(p, 1500 * KiB, true);
-    if (block != 0)
-        free_at(p, block);
-    for (int i = 0; i < 4; i++)
-        change(p, 1);
-    bulk(p, 1100 * KiB, true);
+    checkpoint(p); /* the mark of fresh space comes down: that space is fresh again */
+    bulk(p, 1200 * KiB, true);
     change(p, 1);
     close_store(p);
 }
 
-/* A window over space that was used at the base, was freed, and is lower than what a later commit
- * of the same log used. */
-static void run_window_log(struct cut_player *p)
+/* Records of the same log hold lines above the used end that a window begins at later, and they are
+ * replayed after the window was written. */
+static void run_window_over(struct cut_player *p)
 {
     if (!open_store(p, HF_OPEN_EXISTING))
         return;
-    p->store->log.first_bytes = p->store->log.switch_bytes = 64 * KiB;
-    hf_ref low = bulk(p, 1200 * KiB, true);
-    for (int i = 0; i < 16; i++)
-        change(p, 1); /* a switch: the block is part of the base */
-    if (low != 0)
-        free_at(p, low);
+    hf_ref block = bulk(p, 200 * KiB, true);
+    change(p, 1);
+    if (block != 0)
+        free_at(p, block);
     change(p, 1);
     bulk(p, 1300 * KiB, true);
     change(p, 1);
+    close_store(p);
+}
+
+/* The same with lines that no commit ever had: their savepoint was rolled back to. */
+static void run_window_rollback(struct cut_player *p)
+{
+    hf_mark savepoint;
+    if (!open_store(p, HF_OPEN_EXISTING))
+        return;
+    hf_txn *txn = begin(p);
+    if (txn == NULL || hf_savepoint(txn, &savepoint) != 0)
+        return;
+    fill_block(p, txn, 200 * KiB);
+    hf_rollback_to(txn, savepoint);
+    set_random(p, txn);
+    commit(p, txn);
+    bulk(p, 1300 * KiB, true);
     close_store(p);
 }
 
@@ -497,7 +522,7 @@ static void run_nosync(struct cut_player *p)
     sync_store(p);
     change(p, 1);
     durability(p, HF_SYNC);
-    change(p, 1); /* ends it: a checkpoint first */
+    bulk(p, 20 * KiB, true); /* ends it: a checkpoint first, and another one to make room */
     p->mark.may_be_torn = false;
     mark(p);
     change(p, 1);
@@ -535,7 +560,8 @@ const struct cut_program cut_programs[] = {
     {"mix", false, run_mix},
     {"growth", false, run_growth},
     {"window", false, run_window},
-    {"window-log", false, run_window_log},
+    {"window-over", false, run_window_over},
+    {"window-back", false, run_window_rollback},
     {"reader", false, run_reader},
     {"lazy", false, run_lazy},
     {"lazy-and-sync", false, run_lazy_and_sync},

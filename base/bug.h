@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bug.h - deliberate mistakes, for a test of the tests
+ *
+ * tests/crash/ has a second build of the library in which HF__BUG(NAME) is true if the environment
+ * says HF_TEST_BUG=NAME: one rule of the log's protocol is then broken, and the power-cut test must
+ * notice. Everywhere else HF__BUG is a constant 0 and the compiler drops what stands behind it.
+ */
+#ifndef HF_BASE_BUG_H
+#define HF_BASE_BUG_H
+
+#define HF__BUGS(X)                                                                                \
+    X(COMMIT_NOT_SYNCED, "the log isn't synced at a commit")                                       \
+    X(DURABLE_TOO_EARLY, "a commit is acknowledged by the sync of the one before")                 \
+    X(APPLIED_BEFORE_DURABLE, "a commit is applied, then synced")                                  \
+    X(LAZY_NOT_SYNCED, "hf_sync doesn't sync the log")                                             \
+    X(WINDOW_NOT_SYNCED, "fresh space isn't synced before the record")                             \
+    X(WINDOW_FROM_USED_END, "fresh space begins at the used end of the last commit")               \
+    X(FRESH_END_FALLS, "fresh_end follows the used end down at each commit")                       \
+    X(LINES_ABOVE_USED_END, "a record holds changed lines above the used end")                     \
+    X(UNDO_SKIPPED, "an abort leaves P as it is")                                                  \
+    X(BLOCK_SHARED_WITH_DURABLE, "a record begins in the block of a durable one")                  \
+    X(CLAIMS_TOO_MUCH, "synced_through names commits that aren't durable")                         \
+    X(SWITCH_NOT_SYNCED, "the new log isn't synced at a switch")                                   \
+    X(SWITCH_BEFORE_DATA, "the new log is synced before the data")                                 \
+    X(CHECKPOINT_DATA_NOT_SYNCED, "a checkpoint doesn't sync the data")                            \
+    X(CHECKPOINT_NOT_APPLIED, "a checkpoint leaves commits unapplied")                             \
+    X(START_LOGS_NOT_SYNCED, "new log files aren't synced")                                        \
+    X(START_HEADER_BEFORE_LOGS, "the header says logged before the logs are synced")               \
+    X(START_DIRECTORY_NOT_SYNCED, "the directory isn't synced when logs were made")                \
+    X(START_DIRECTORY_LATE, "the directory is synced after the header says logged")                \
+    X(START_HEADER_NOT_SYNCED, "the header isn't synced when it is written")                       \
+    X(START_SAME_GENERATION, "the generation isn't counted, the other log's header stays")         \
+    X(END_HEADER_BEFORE_DATA, "the header says clean, then the data is synced")                    \
+    X(END_LOGS_GO_FIRST, "the logs are unlinked, then the header says clean")                      \
+    X(UNSYNCED_BEFORE_ROOM, "NOSYNC marks the header, then makes room")                            \
+    X(UNSYNCED_NOT_MARKED, "NOSYNC doesn't mark the header")                                       \
+    X(UNSYNCED_ENDS_EARLY, "the header says logged again before the checkpoint")                   \
+    X(RECORD_NOT_CHECKED, "a record's checks aren't looked at")                                    \
+    X(BODY_NOT_CHECKED, "the check of a record's content isn't looked at")                         \
+    X(SALT_AND_CHAIN_UNUSED, "one salt for ever, and no chain")                                    \
+    X(TORN_RECORD_SKIPPED, "a record behind a torn one is replayed")                               \
+    X(OLDER_LOG_CHOSEN, "of two logs the older counts")                                            \
+    X(RECOVERY_DATA_NOT_SYNCED, "recovery doesn't sync the data")                                  \
+    X(RECOVERY_CLEAN_FIRST, "recovery says clean, then replays")                                   \
+    X(RECOVERY_UNLINKS_FIRST, "recovery unlinks the logs, then says clean")                        \
+    X(CREATE_NOT_SYNCED, "a new store gets its name before it is synced")                          \
+    X(CREATE_DIRECTORY_NOT_SYNCED, "the directory isn't synced when a store was made")
+
+#ifdef HF_TEST_BUGS
+#define HF__BUG_NUMBER(name, text) HF__BUG_##name,
+enum hf__bug { HF__BUGS(HF__BUG_NUMBER) HF__BUG_COUNT };
+#undef HF__BUG_NUMBER
+extern int hf__bug; /* set by the test before any call; -1: none */
+#define HF__BUG(name) (hf__bug == HF__BUG_##name)
+#else
+#define HF__BUG(name) 0
+#endif
+
+#endif
