@@ -29,6 +29,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LOG_BYTES_LEAST (UINT64_C(16) << 10) /* where the disk has no more room                    */
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
 
 static struct hf__log_words *words(const hf_store *store)
@@ -384,15 +385,21 @@ static uint64_t file_bytes_of(hf_store *store, int file)
     return (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
 }
 
-/* C4 to C6, with both places held. */
+/* C4 to C6, with both places held. Room comes first: on a full disk the old log is gone on with. */
 static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t size_bytes)
 {
     struct hf__log_header header;
     const uint64_t epoch = old->epoch + 1, used_end = shared_header(store)->heap.used_end;
     const int file = (int)(epoch % 2);
+    const uint64_t least = size_bytes < LOG_BYTES_LEAST ? LOG_BYTES_LEAST : size_bytes;
+    int code = hf__log_reach(store, file, least < store->log.first_bytes ? store->log.first_bytes : least);
+    if (code == HF_ENOSPC && least < store->log.first_bytes)
+        code = hf__log_reach(store, file, least);
+    if (code != 0)
+        return code;
     set_flag(&words(store)->switching, 1);
     hf__log_make_header(store, words(store)->generation, epoch, old->appended, used_end, &header);
-    int code = write_and_sync(store, &header, size_bytes);
+    code = write_and_sync(store, &header, least);
     if (code != 0)
         return code;
     struct hf__log_tail tail = {.epoch = epoch,
@@ -581,8 +588,7 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
         code = settle(store, &tail, deadline);
     if (code != 0)
         return code;
-    code = switch_log(store, &tail,
-                      size_bytes < store->log.first_bytes ? store->log.first_bytes : size_bytes);
+    code = switch_log(store, &tail, size_bytes);
     if (code == 0 && HF__BUG(SWITCH_BEFORE_DATA))
         code = hf__os->fdatasync(store->fd);
     if (code == 0 && flag(&words(store)->unsynced))
@@ -630,6 +636,8 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     if (size < HF__LOG_FIRST + 2 * length)
         size = HF__LOG_FIRST + 2 * length;
     int code = hf__log_checkpoint(store, size, soon(store->log.gate_wait_ns));
+    if (code == HF_ENOSPC && size > HF__LOG_FIRST + length)
+        code = hf__log_checkpoint(store, HF__LOG_FIRST + length, soon(store->log.gate_wait_ns));
     if (code != HF_EBUSY)
         return code;
     /* A reader keeps commits from being applied: the log goes on, as long as it may. */
@@ -661,12 +669,29 @@ static int test_following(hf_store *store, uint64_t generation)
                          "private mappings don't follow the file on this file system");
 }
 
+/* On a full disk a smaller log will do: what frees something needs little. The other file's room is
+ * taken now, too: a switch comes when the disk may be fuller still. */
+static int write_first(hf_store *store, const struct hf__log_header *header)
+{
+    static const unsigned char zeros[LOG_BYTES_LEAST];
+    uint64_t size_bytes = store->log.first_bytes;
+    int code = 0;
+    if (!HF__BUG(START_SAME_GENERATION) &&
+        hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
+        return hf__fail_os(errno, store->log.paths[1], "write");
+    /* If that isn't had, the first switch makes do with less. */
+    (void)hf__os->fallocate(store->log.fds[1], FALLOC_FL_KEEP_SIZE, 0, (off_t)store->log.first_bytes);
+    while ((code = hf__log_write_header(store, header, size_bytes)) == HF_ENOSPC &&
+           size_bytes > LOG_BYTES_LEAST)
+        size_bytes /= 2;
+    return code;
+}
+
 int hf__log_start(hf_store *store)
 {
     struct hf__file_header file_header;
     struct hf__log_header header;
     const struct hf__segment_header *segment = shared_header(store);
-    static const unsigned char zeros[HF__LOG_BLOCK];
     int code = hf__header_read(store->fd, store->path, false, &file_header);
     /* Somebody died between making the file clean and saying so. */
     if (code == 0 && file_header.state != HF__STATE_CLEAN)
@@ -679,10 +704,7 @@ int hf__log_start(hf_store *store)
     const uint64_t epoch = generation << EPOCHS_BITS;
     hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
                         &header);
-    code = hf__log_write_header(store, &header, store->log.first_bytes);
-    if (code == 0 && !HF__BUG(START_SAME_GENERATION) &&
-        hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
-        code = hf__fail_os(errno, store->log.paths[1], "write");
+    code = write_first(store, &header);
     if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
         code = write_state(store, HF__STATE_LOGGED, generation);
     for (int file = 0; code == 0 && file < 2 && !HF__BUG(START_LOGS_NOT_SYNCED); file++)

@@ -84,7 +84,7 @@ int hf__log_headers(hf_store *store, uint64_t generation, struct hf__log_header 
                     unsigned *valid);
 /* Which file counts and its header. HF_ELOGMISSING, HF_ELOGFOREIGN. */
 int hf__log_choose(hf_store *store, uint64_t generation, struct hf__log_header *out);
-/* At least that long, what is added written as zeros; not synced. */
+/* The file is at least that long. HF_ENOSPC, HF_EIO: it may be longer than it was. */
 int hf__log_reach(hf_store *store, int file, uint64_t size_bytes);
 /* Writes file number epoch % 2 as an empty log of at least size_bytes; not synced. */
 int hf__log_write_header(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes);

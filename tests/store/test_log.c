@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_log.c - the log files beside a store: missing, another store's, of another time, cut short;
+ * and openers that may not write
+ *
+ * A child leaves a store that was not closed; the tests then do to its files what people do.
+ */
+#include "store_fixture.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char path[PATH_BYTES], other[PATH_BYTES], kept[PATH_BYTES];
+
+static int fresh(void **state)
+{
+    (void)state;
+    fixture_path(path, fixture_disk_directory(), "log.hf");
+    fixture_path(other, fixture_disk_directory(), "other.hf");
+    fixture_path(kept, fixture_disk_directory(), "kept.hf");
+    return 0;
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    static char *const paths[] = {path, other, kept};
+    int code = 0;
+    for (size_t i = 0; i < 3; i++) {
+        if (fixture_exists(paths[i]) && hf_remove(paths[i]) != 0)
+            code = -1;
+    }
+    return code;
+}
+
+static const char *with_suffix(char out[PATH_BYTES + 8], const char *name, const char *suffix)
+{
+    snprintf(out, PATH_BYTES + 8, "%s%s", name, suffix);
+    return out;
+}
+
+static void unlink_logs(const char *name)
+{
+    char file[PATH_BYTES + 8];
+    unlink(with_suffix(file, name, "-log0"));
+    unlink(with_suffix(file, name, "-log1"));
+}
+
+static void copy_logs(const char *from, const char *to)
+{
+    char a[PATH_BYTES + 8], b[PATH_BYTES + 8];
+    fixture_copy_file(with_suffix(a, from, "-log0"), with_suffix(b, to, "-log0"));
+    fixture_copy_file(with_suffix(a, from, "-log1"), with_suffix(b, to, "-log1"));
+}
+
+/* Commits 1 to 3 as "v" and dies. */
+static void dies(struct child *self, void *argument)
+{
+    (void)self;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    options.size_initial_bytes = 256 << 10;
+    options.size_max_bytes = (uint64_t)64 << 20;
+    child_expect(hf_open(argument, &options, &store) == 0);
+    for (int64_t i = 1; i <= 3; i++) {
+        child_expect(hf_begin(store, &txn) == 0);
+        int64_t *p = hf_find_or_construct(txn, "v", &value_type, 1, NULL);
+        child_expect(p != NULL);
+        *p = i;
+        child_expect(hf_commit(txn) == 0);
+    }
+    raise(SIGKILL);
+}
+
+static void leave_unclosed(char *name)
+{
+    struct child child = child_start(dies, name);
+    child_join_killed(&child, SIGKILL);
+    assert_true(fixture_sidecar_exists(name, "-log0"));
+}
+
+/* A read-only handle may find out at its first view. */
+static int look_code(const char *name, uint32_t mode)
+{
+    if (mode != HF_READ_ONLY)
+        return fixture_open_code(name, mode);
+    hf_store *store = fixture_open(name, mode);
+    hf_view *view = NULL;
+    int code = hf_view_begin(store, &view);
+    if (code == 0)
+        hf_view_end(view);
+    hf_close(store);
+    return code;
+}
+
+static void expect_refused(const char *name, int code)
+{
+    static const uint32_t modes[] = {HF_OPEN_OR_CREATE, HF_OPEN_EXISTING, HF_READ_ONLY,
+                                     HF_COPY_ON_WRITE};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        assert_code(look_code(name, modes[i]), code);
+    assert_code(hf_grow(name, 4096), code);
+    assert_code(hf_shrink_to_fit(name), code);
+}
+
+static void expect_recovered(const char *name)
+{
+    hf_store *store = fixture_open(name, HF_OPEN_EXISTING);
+    hf_recovery recovery;
+    assert_ok(hf_recovery_info(store, &recovery));
+    assert_int_equal(recovery.replayed_commits, 3);
+    assert_int_equal(fixture_get(store, "v"), 3);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+    assert_false(fixture_any_sidecar_exists(name));
+}
+
+static void test_missing_log_is_elogmissing(void **state)
+{
+    (void)state;
+    leave_unclosed(path);
+    fixture_copy_file(path, kept);
+    copy_logs(path, kept);
+    unlink_logs(path);
+    expect_refused(path, HF_ELOGMISSING);
+    copy_logs(kept, path); /* found again: all is well */
+    expect_recovered(path);
+}
+
+static void test_store_copied_without_its_log_is_refused(void **state)
+{
+    (void)state;
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    fixture_set(store, "v", 1);
+    fixture_copy_file(path, kept); /* while it is open */
+    assert_ok(hf_close(store));
+    expect_refused(kept, HF_ELOGMISSING);
+    fixture_copy_file(path, kept); /* and closed */
+    store = fixture_open(kept, HF_OPEN_EXISTING);
+    assert_int_equal(fixture_get(store, "v"), 1);
+    assert_ok(hf_close(store));
+}
+
+static void test_log_of_another_store_is_elogforeign(void **state)
+{
+    (void)state;
+    leave_unclosed(path);
+    leave_unclosed(other);
+    copy_logs(path, kept);
+    copy_logs(other, path);
+    expect_refused(path, HF_ELOGFOREIGN);
+    copy_logs(kept, path);
+    expect_recovered(path);
+    unlink_logs(kept);
+}
+
+/* The same store, opened and left twice: the first log is not the second's. */
+static void test_log_of_an_earlier_use_is_elogforeign(void **state)
+{
+    (void)state;
+    leave_unclosed(path);
+    copy_logs(path, kept);
+    expect_recovered(path);
+    leave_unclosed(path);
+    copy_logs(kept, path);
+    expect_refused(path, HF_ELOGFOREIGN);
+    unlink_logs(kept);
+}
+
+/* Logs beside a store that says it is closed are leftovers. */
+static void test_log_beside_a_closed_store_is_not_looked_at(void **state)
+{
+    (void)state;
+    leave_unclosed(path);
+    copy_logs(path, kept);
+    expect_recovered(path);
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    fixture_set(store, "v", 9);
+    assert_ok(hf_close(store));
+    copy_logs(kept, path);
+    store = fixture_open(path, HF_READ_ONLY);
+    assert_int_equal(fixture_get(store, "v"), 9);
+    assert_ok(hf_close(store));
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    assert_int_equal(fixture_get(store, "v"), 9);
+    assert_ok(hf_close(store));
+    assert_false(fixture_any_sidecar_exists(path));
+    unlink_logs(kept);
+}
+
+static unsigned char *bytes_of(const char *name, size_t *size_bytes)
+{
+    *size_bytes = (size_t)fixture_file_bytes(name);
+    unsigned char *bytes = malloc(*size_bytes + 1);
+    FILE *file = fopen(name, "rb");
+    assert_non_null(bytes);
+    assert_non_null(file);
+    assert_int_equal(fread(bytes, 1, *size_bytes, file), *size_bytes);
+    fclose(file);
+    return bytes;
+}
+
+static void expect_same_file(const char *name, const char *suffix)
+{
+    char a[PATH_BYTES + 8], b[PATH_BYTES + 8];
+    size_t size_a, size_b;
+    unsigned char *bytes_a = bytes_of(with_suffix(a, name, suffix), &size_a);
+    unsigned char *bytes_b = bytes_of(with_suffix(b, kept, suffix), &size_b);
+    assert_int_equal(size_a, size_b);
+    assert_memory_equal(bytes_a, bytes_b, size_a);
+    free(bytes_a);
+    free(bytes_b);
+}
+
+static void test_openers_that_dont_write_show_the_last_commit_and_change_no_byte(void **state)
+{
+    (void)state;
+    static const uint32_t modes[] = {HF_READ_ONLY, HF_COPY_ON_WRITE};
+    leave_unclosed(path);
+    fixture_copy_file(path, kept);
+    copy_logs(path, kept);
+    for (size_t i = 0; i < 2; i++) {
+        hf_store *store = fixture_open(path, modes[i]);
+        hf_recovery recovery;
+        assert_int_equal(fixture_get(store, "v"), 3);
+        assert_ok(hf_recovery_info(store, &recovery));
+        assert_true(recovery.replayed_commits >= 3);
+        fixture_assert_sound(store);
+        if (modes[i] == HF_COPY_ON_WRITE) {
+            fixture_set(store, "v", 50);
+            assert_int_equal(fixture_get(store, "v"), 50);
+        }
+        assert_ok(hf_close(store));
+        expect_same_file(path, "");
+        expect_same_file(path, "-log0");
+        expect_same_file(path, "-log1");
+    }
+    hf_check_report report;
+    assert_ok(hf_check_file(path, NULL, &report));
+    assert_int_equal(report.replayed_commits, 3);
+    expect_same_file(path, "");
+    expect_recovered(path);
+    unlink_logs(kept);
+}
+
+/* A record that was acknowledged can't be read any more: nobody pretends otherwise. */
+static void test_damage_before_an_acknowledged_record_is_ecorrupt(void **state)
+{
+    (void)state;
+    char name[PATH_BYTES + 8];
+    leave_unclosed(path);
+    with_suffix(name, path, "-log0");
+    if (fixture_file_bytes(name) < 5 * 4096) /* the active one is that of epoch % 2 == 0 */
+        with_suffix(name, path, "-log1");
+    fixture_patch(name, 2 * 4096 + 200, "damage", 6); /* in the second record */
+    assert_code(fixture_open_code(path, HF_OPEN_EXISTING), HF_ECORRUPT);
+    assert_code(look_code(path, HF_READ_ONLY), HF_ECORRUPT);
+}
+
+/* The last record's death is that of a commit nobody was told of, as far as the log knows. */
+static void test_log_ends_before_a_torn_last_record(void **state)
+{
+    (void)state;
+    char name[PATH_BYTES + 8];
+    leave_unclosed(path);
+    fixture_patch(with_suffix(name, path, "-log0"), 3 * 4096 + 200, "damage", 6);
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    assert_int_equal(fixture_get(store, "v"), 2);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, clean)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_missing_log_is_elogmissing),
+        TEST(test_store_copied_without_its_log_is_refused),
+        TEST(test_log_of_another_store_is_elogforeign),
+        TEST(test_log_of_an_earlier_use_is_elogforeign),
+        TEST(test_log_beside_a_closed_store_is_not_looked_at),
+        TEST(test_openers_that_dont_write_show_the_last_commit_and_change_no_byte),
+        TEST(test_damage_before_an_acknowledged_record_is_ecorrupt),
+        TEST(test_log_ends_before_a_torn_last_record),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
