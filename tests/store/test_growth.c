@@ -103,8 +103,10 @@ static void test_file_grows_in_steps_and_pointers_stay(void **state)
     assert_true(size >= COUNT * 10000);
     hf_view *view = NULL;
     assert_ok(hf_view_begin(store, &view));
-    assert_ptr_equal(hf_at(view, first_ref), first);
-    assert_int_equal(first[63], 'f');
+    const char *first_seen = hf_at(view, first_ref);
+    assert_int_equal(first_seen[63], 'f');
+    if (fixture_engine == HF_ENGINE_DIRECT) /* which has one mapping */
+        assert_ptr_equal(first_seen, first);
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(*(const int *)hf_at(view, refs[i]), i);
     hf_view_end(view);
@@ -200,6 +202,7 @@ static void test_maximum_size_is_an_error_and_all_of_it_is_usable(void **state)
     (void)state;
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
+    options.engine = fixture_engine;
     options.size_initial_bytes = 64 << 10;
     options.size_max_bytes = 4 * MIB;
     assert_ok(hf_open(path, &options, &store));
@@ -246,8 +249,10 @@ static void limited_creator(struct child *self, void *argument)
     hf_store *store = NULL;
     hf_store_info info;
     hf_txn *txn = NULL;
+    hf_options options = HF_OPTIONS_INIT;
+    options.engine = fixture_engine;
     limit_address_space(1024 * MIB);
-    child_expect(hf_open(path, NULL, &store) == 0); /* 1 TiB can't be had */
+    child_expect(hf_open(path, &options, &store) == 0); /* 1 TiB can't be had */
     child_expect(hf_info(store, &info) == 0);
     child_expect(info.mapped_bytes <= 1024 * MIB);
     child_expect(info.size_max_bytes >= 64 * MIB); /* but something useful */
@@ -307,7 +312,8 @@ static void test_store_that_outgrows_a_process_is_an_error_there(void **state)
 #else
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
-    assert_ok(hf_open(path, NULL, &store)); /* 1 TiB */
+    options.engine = fixture_engine;
+    assert_ok(hf_open(path, &options, &store)); /* 1 TiB */
     make_large(store, "small", 100000);
     assert_ok(hf_close(store)); /* so that the child doesn't inherit our mapping */
     struct child child = child_start(limited_opener, &options);
@@ -456,5 +462,8 @@ int main(void)
         TEST(test_shrink_to_fit_cuts_at_the_used_end),
         TEST(test_empty_store_shrinks_and_lives_on),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    fixture_engine = HF_ENGINE_LOG;
+    int failed = cmocka_run_group_tests_name("growth, log engine", tests, NULL, NULL);
+    fixture_engine = HF_ENGINE_DIRECT;
+    return failed + cmocka_run_group_tests_name("growth, direct engine", tests, NULL, NULL);
 }

@@ -139,8 +139,7 @@ static void test_relative_names_work_and_survive_chdir(void **state)
     assert_ok(hf_close(store));
     assert_int_equal(chdir(old), 0);
     assert_true(fixture_exists(path));
-    assert_false(fixture_sidecar_exists(path, "-lock"));
-    assert_false(fixture_sidecar_exists(path, "-undo"));
+    assert_false(fixture_any_sidecar_exists(path));
     assert_ok(hf_remove(path));
 }
 
@@ -176,25 +175,36 @@ static void test_permissions_are_0644_less_umask_or_exact(void **state)
     assert_int_equal(mode_of_new_store(0660, 022), 0660);
 }
 
-static void test_sidecars_are_no_more_open_than_the_store(void **state)
+static void sidecars_are_private(uint32_t engine)
 {
-    (void)state;
     char path[PATH_BYTES], name[PATH_BYTES + 8];
     struct stat st;
     disk_path(path, "private.hf");
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
     options.permissions = 0600;
+    options.engine = engine;
     assert_ok(hf_open(path, &options, &store));
     fixture_set(store, "v", 1);
-    static const char *const suffixes[] = {"-lock", "-undo"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const suffixes[] = {"-lock", "-undo", "-log0", "-log1"};
+    unsigned found = 0;
+    for (size_t i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
-        assert_int_equal(stat(name, &st), 0);
-        assert_int_equal(st.st_mode & 0177, 0); /* old content may be in it */
+        if (stat(name, &st) != 0)
+            continue;
+        found++;
+        assert_int_equal(st.st_mode & 0177, 0); /* content may be in it */
     }
+    assert_int_equal(found, engine == HF_ENGINE_LOG ? 3 : 2);
     assert_ok(hf_close(store));
     assert_ok(hf_remove(path));
+}
+
+static void test_sidecars_are_no_more_open_than_the_store(void **state)
+{
+    (void)state;
+    sidecars_are_private(HF_ENGINE_LOG);
+    sidecars_are_private(HF_ENGINE_DIRECT);
 }
 
 static void as_nobody(struct child *self, void *argument)
@@ -228,14 +238,15 @@ static void test_recorded_choices_are_kept_and_others_refused(void **state)
 {
     (void)state;
     char path[PATH_BYTES];
-    for (uint32_t allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SEQ_FIT; allocator++) {
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t allocator = HF_ALLOC_BEST_FIT + i % 2, engine = i / 2;
         for (uint32_t index = HF_INDEX_SET; index <= HF_INDEX_NULL; index++) {
             disk_path(path, "choices.hf");
             hf_options options = HF_OPTIONS_INIT;
             hf_store *store = NULL;
             options.allocator = allocator;
             options.index = index;
-            options.engine = HF_ENGINE_DIRECT;
+            options.engine = engine;
             assert_ok(hf_open(path, &options, &store));
             assert_ok(hf_close(store));
             assert_ok(hf_open(path, &options, &store)); /* the same again */
@@ -245,9 +256,13 @@ static void test_recorded_choices_are_kept_and_others_refused(void **state)
             assert_ok(hf_info(store, &info));
             assert_int_equal(info.allocator, allocator);
             assert_int_equal(info.index, index);
-            assert_int_equal(info.engine, HF_ENGINE_DIRECT);
+            assert_int_equal(info.engine, engine);
             assert_ok(hf_close(store));
             hf_options other = HF_OPTIONS_INIT;
+            other.engine = HF_ENGINE_DIRECT; /* 0, the log engine, means as recorded */
+            if (engine == HF_ENGINE_LOG)
+                assert_code(hf_open(path, &other, &store), HF_EMISMATCH);
+            other.engine = 0;
             other.allocator = allocator == HF_ALLOC_BEST_FIT ? HF_ALLOC_SEQ_FIT : HF_ALLOC_BEST_FIT;
             assert_code(hf_open(path, &other, &store), HF_EMISMATCH);
             other.allocator = 0;
@@ -311,8 +326,7 @@ static void test_read_only_open_changes_no_byte(void **state)
     assert_null(txn);
     fixture_assert_sound(store);
     assert_ok(hf_close(store));
-    assert_false(fixture_sidecar_exists(path, "-lock"));
-    assert_false(fixture_sidecar_exists(path, "-undo"));
+    assert_false(fixture_any_sidecar_exists(path));
     uint64_t size = fixture_file_bytes(copy);
     assert_int_equal(fixture_file_bytes(path), size);
     unsigned char *bytes = malloc(size);
@@ -373,20 +387,31 @@ static void test_copy_on_write_keeps_changes_private(void **state)
 
 /* ---- sidecars and removal -------------------------------------------------------------------- */
 
+static void sidecars_come_and_go(uint32_t engine)
+{
+    char path[PATH_BYTES];
+    const bool log = engine == HF_ENGINE_LOG;
+    fixture_engine = engine;
+    disk_path(path, "sidecars.hf");
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    fixture_engine = HF_ENGINE_LOG;
+    assert_true(fixture_sidecar_exists(path, "-lock"));
+    assert_false(fixture_sidecar_exists(path, "-log0"));
+    fixture_set(store, "v", 1);
+    assert_int_equal(fixture_sidecar_exists(path, "-undo"), !log);
+    assert_int_equal(fixture_sidecar_exists(path, "-log0"), log);
+    assert_int_equal(fixture_sidecar_exists(path, "-log1"), log);
+    assert_ok(hf_close(store));
+    assert_false(fixture_any_sidecar_exists(path));
+    assert_ok(hf_remove(path));
+    assert_false(fixture_exists(path));
+}
+
 static void test_sidecars_stand_while_open_and_are_gone_after(void **state)
 {
     (void)state;
-    char path[PATH_BYTES];
-    disk_path(path, "sidecars.hf");
-    hf_store *store = fixture_open(path, HF_CREATE_NEW);
-    assert_true(fixture_sidecar_exists(path, "-lock"));
-    fixture_set(store, "v", 1);
-    assert_true(fixture_sidecar_exists(path, "-undo"));
-    assert_ok(hf_close(store));
-    assert_false(fixture_sidecar_exists(path, "-lock"));
-    assert_false(fixture_sidecar_exists(path, "-undo"));
-    assert_ok(hf_remove(path));
-    assert_false(fixture_exists(path));
+    sidecars_come_and_go(HF_ENGINE_LOG);
+    sidecars_come_and_go(HF_ENGINE_DIRECT);
 }
 
 static void write_garbage(const char *path, const char *suffix, size_t size_bytes)
@@ -400,33 +425,37 @@ static void write_garbage(const char *path, const char *suffix, size_t size_byte
     assert_int_equal(fclose(file), 0);
 }
 
+static void write_all_garbage(const char *path, size_t size_bytes)
+{
+    static const char *const suffixes[] = {"-lock", "-undo", "-log0", "-log1"};
+    for (size_t i = 0; i < 4; i++)
+        write_garbage(path, suffixes[i], size_bytes);
+}
+
 static void test_orphan_sidecars_harm_neither_creation_nor_open(void **state)
 {
     (void)state;
     char path[PATH_BYTES];
     static const size_t sizes[] = {0, 1, 64, 100000};
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 8; i++) {
+        fixture_engine = i < 4 ? HF_ENGINE_LOG : HF_ENGINE_DIRECT;
         disk_path(path, "orphans.hf");
-        write_garbage(path, "-lock", sizes[i]);
-        write_garbage(path, "-undo", sizes[i]);
+        write_all_garbage(path, sizes[i % 4]);
         hf_store *store = fixture_open(path, HF_CREATE_NEW);
         fixture_set(store, "v", 1);
         assert_ok(hf_close(store));
-        write_garbage(path, "-lock", sizes[i]);
-        write_garbage(path, "-undo", sizes[i]);
+        write_all_garbage(path, sizes[i % 4]);
         store = fixture_open(path, HF_OPEN_EXISTING);
         assert_int_equal(fixture_get(store, "v"), 1);
         fixture_set(store, "v", 2);
         fixture_assert_sound(store);
         assert_ok(hf_close(store));
-        assert_false(fixture_sidecar_exists(path, "-lock"));
-        assert_false(fixture_sidecar_exists(path, "-undo"));
-        write_garbage(path, "-lock", sizes[i]);
-        write_garbage(path, "-undo", sizes[i]);
+        assert_false(fixture_any_sidecar_exists(path));
+        write_all_garbage(path, sizes[i % 4]);
         assert_ok(hf_remove(path)); /* and removal takes them along */
-        assert_false(fixture_sidecar_exists(path, "-lock"));
-        assert_false(fixture_sidecar_exists(path, "-undo"));
+        assert_false(fixture_any_sidecar_exists(path));
     }
+    fixture_engine = HF_ENGINE_LOG;
 }
 
 /* The undo list of another store, true in itself, must not be applied to this one. */
@@ -434,12 +463,14 @@ static void test_undo_list_of_another_store_is_not_ours(void **state)
 {
     (void)state;
     char path[PATH_BYTES], other[PATH_BYTES], from[PATH_BYTES + 8], to[PATH_BYTES + 8];
+    fixture_engine = HF_ENGINE_DIRECT;
     disk_path(path, "mine.hf");
     disk_path(other, "other.hf");
     hf_store *store = fixture_open(path, HF_CREATE_NEW);
     fixture_set(store, "v", 1);
     assert_ok(hf_close(store));
     hf_store *second = fixture_open(other, HF_CREATE_NEW);
+    fixture_engine = HF_ENGINE_LOG;
     fixture_set(second, "v", 10);
     hf_txn *txn = NULL;
     assert_ok(hf_begin(second, &txn));
