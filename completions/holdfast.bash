@@ -12,12 +12,13 @@ _holdfast() {
         return
     fi
     case $previous in
+    --engine) COMPREPLY=($(compgen -W "log direct" -- "$current")); return ;;
     --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit" -- "$current")); return ;;
     --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
     --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
     esac
     case $command in
-    create) options="--size --max-size --allocator --index --layout --layout-version --mode --json --quiet --help" ;;
+    create) options="--size --max-size --engine --allocator --index --layout --layout-version --mode --json --quiet --help" ;;
     put) options="--value --program --no-replace --force --create --wait --json --quiet --help" ;;
     get) options="--output --wait --json --quiet --help" ;;
     ls) options="--long --unique --null --wait --json --quiet --help" ;;

@@ -300,6 +300,7 @@ void hf__check_segment(const hf_store *store, struct hf__segment *seg, struct hf
     struct walk walk = {.store = store, .seg = seg, .check = check,
                         .in_transaction = store->txn.active && seg == &store->seg};
     check_everything(&walk);
+    check->report.engine = store->constants.engine;
     check->report.named = walk.named;
     check->report.unique = walk.unique;
     check->report.anonymous = walk.anonymous;

@@ -47,6 +47,7 @@ typedef struct hf_check_report {
     uint64_t lost_bytes;                      /* hf_repair_file: set aside as unreadable          */
     uint64_t undone_bytes;                    /* restored first from a dead process's undo list   */
     uint64_t replayed_commits;                /* of a log, laid over private memory first         */
+    uint32_t engine, reserved32;              /* as recorded; meaningless where no header is read */
 } hf_check_report;
 
 /*

@@ -199,6 +199,7 @@ static hf_store *child_open(const struct setting *s)
 {
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store;
+    options.engine = HF_ENGINE_DIRECT;
     options.allocator = s->allocator;
     options.index = s->index;
     options.size_initial_bytes = 64 << 10;

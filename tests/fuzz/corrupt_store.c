@@ -2,7 +2,7 @@
 /*
  * corrupt_store.c - small stores damaged in every byte of their metadata, and at random
  *
- * A small store of each allocator x index is made. Then each case damages a copy: first every byte
+ * A small store of each allocator x index is made, half of them on each engine. Then each case damages a copy: first every byte
  * of metadata alone (and a sample of all other bytes), then random damage: scattered bytes, words
  * set to telling values, copies of other parts, zeroed ranges, swapped pages, cut and lengthened
  * files, and headers changed but given right checksums. Each case calls hf_check_file, opens the
@@ -702,7 +702,8 @@ static bool setup_make(struct setup *setup)
     snprintf(path, sizeof path, "%s/small.hf", setup->directory);
     for (unsigned i = 0; i < STORES; i++) {
         uint32_t allocator = i % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-        if (!small_store_make(&setup->stores[i], path, allocator, i / 2, rng_next(&rng))) {
+        uint32_t engine = (i ^ i >> 1 ^ i >> 2) & 1; /* each allocator and index meets both */
+        if (!small_store_make(&setup->stores[i], path, engine, allocator, i / 2, rng_next(&rng))) {
             printf("making a small store: %s\n", hf_last_error()->message);
             return false;
         }
@@ -736,9 +737,10 @@ static void print_tables(const struct setup *setup)
 
 static void remove_files(const struct setup *setup)
 {
-    static const char *const names[] = {"damaged.hf", "damaged.hf-lock", "damaged.hf-undo"};
+    static const char *const names[] = {"damaged.hf", "damaged.hf-lock", "damaged.hf-undo",
+                                        "damaged.hf-log0", "damaged.hf-log1"};
     char path[480];
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", setup->directory, names[i]);
         unlink(path);
     }

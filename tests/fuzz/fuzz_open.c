@@ -39,7 +39,7 @@ static bool prepare(void)
     snprintf(path, sizeof path, "%s/fuzz.hf", directory);
     for (unsigned i = 0; i < STORES; i++) {
         uint32_t allocator = i % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-        if (!small_store_make(&stores[i], path, allocator, i / 2, i))
+        if (!small_store_make(&stores[i], path, (i ^ i >> 1 ^ i >> 2) & 1, allocator, i / 2, i))
             return false;
     }
     bytes = must_alloc(FILE_BYTES_MAX);

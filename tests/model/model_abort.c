@@ -66,7 +66,7 @@ struct episode {
     struct campaign *campaign;
     struct rng rng;
     enum backing backing;
-    uint32_t allocator, index;
+    uint32_t engine, allocator, index; /* engine: of the files */
     char path[512], tag[160];
     unsigned char *buffer;
     hf_store *store;
@@ -915,6 +915,7 @@ static int open_store(struct episode *e, uint32_t mode)
 {
     hf_options options = HF_OPTIONS_INIT;
     options.mode = mode;
+    options.engine = e->engine;
     options.allocator = e->allocator;
     options.index = e->index;
     options.size_initial_bytes = 64 << 10;
@@ -1068,9 +1069,10 @@ int main(void)
         e.backing = (enum backing)(episode % BACKING_COUNT);
         e.index = (uint32_t)(episode / BACKING_COUNT % 4);
         e.allocator = episode / BACKING_COUNT / 4 % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
+        e.engine = (uint32_t)(episode / 4 ^ episode / 8 ^ episode / 16) & 1; /* with each of both */
         memset(e.buffer, 0xA5, BUFFER_BYTES);
-        snprintf(e.tag, sizeof e.tag, "episode %llu (%s, %s, %s)", (unsigned long long)episode,
-                 backing_names[e.backing], allocator_names[e.allocator], index_names[e.index]);
+        snprintf(e.tag, sizeof e.tag, "episode %llu (%s, %s, %s, %s)", (unsigned long long)episode,
+                 backing_names[e.backing], e.engine == HF_ENGINE_LOG ? "log" : "direct", allocator_names[e.allocator], index_names[e.index]);
         run_episode(&e, 100);
         episode++;
     }

@@ -310,13 +310,14 @@ static bool run_threads(const char *path, uint32_t count, uint64_t seed, uint64_
     return holds(hf_close(store) == 0, "hf_close");
 }
 
-static bool create(const char *path, uint32_t index, uint32_t allocator)
+static bool create(const char *path, uint32_t engine, uint32_t index, uint32_t allocator)
 {
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store;
     hf_txn *txn;
     options.mode = HF_CREATE_NEW;
     options.size_initial_bytes = 64 << 10;
+    options.engine = engine;
     options.index = index;
     options.allocator = allocator;
     if (hf_open(path, &options, &store) != 0 || hf_begin(store, &txn) != 0)
@@ -350,12 +351,12 @@ static void verify_end(const char *path, uint64_t commits)
     holds(hf_close(store) == 0, "hf_close at the end");
 }
 
-static void run_round(struct campaign *c, const char *path, uint32_t index, uint32_t allocator,
-                      uint64_t turns)
+static void run_round(struct campaign *c, const char *path, uint32_t engine, uint32_t index,
+                      uint32_t allocator, uint64_t turns)
 {
     uint64_t commits = atomic_load(&shared->commits), begun = clock_ns();
     uint64_t seed = mix64(c->seed + index);
-    if (!holds(create(path, index, allocator), "creating"))
+    if (!holds(create(path, engine, index, allocator), "creating"))
         return;
     fflush(stdout);
     pid_t pid = fork();
@@ -370,8 +371,8 @@ static void run_round(struct campaign *c, const char *path, uint32_t index, uint
     commits = atomic_load(&shared->commits) - commits;
     verify_end(path, commits);
     holds(hf_remove(path) == 0, "hf_remove");
-    printf("  index %u, allocator %u: %llu commits, %.0f turns/s over all threads\n", index,
-           allocator, (unsigned long long)commits,
+    printf("  engine %u, index %u, allocator %u: %llu commits, %.0f turns/s over all threads\n",
+           engine, index, allocator, (unsigned long long)commits,
            (double)(turns * (THREADS + THREADS_OTHER)) * 1e9 / (double)(clock_ns() - begun));
 }
 
@@ -387,9 +388,11 @@ int main(void)
     }
     snprintf(path, sizeof path, "%s/stress.hf", directory);
     uint64_t turns = campaign_count(&c, 12000);
-    run_round(&c, path, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns);
-    run_round(&c, path, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, turns);
-    run_round(&c, path, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, turns);
+    run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns);
+    run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, turns);
+    run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, turns);
+    /* Each commit syncs: fewer turns. */
+    run_round(&c, path, HF_ENGINE_LOG, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns / 20 + 1);
     printf(
         "%llu commits, %llu aborts, %llu partial rollbacks, %llu views (%llu nested), %llu names "
         "iterated over\n",

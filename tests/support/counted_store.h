@@ -60,10 +60,13 @@ static inline void remove_directory(void)
         printf("%s stays\n", directory);
 }
 
+static uint32_t counted_engine = HF_ENGINE_DIRECT;
+
 static inline hf_options counted_options(uint32_t mode, int64_t timeout_ms)
 {
     hf_options options = HF_OPTIONS_INIT;
     options.mode = mode;
+    options.engine = counted_engine;
     options.size_initial_bytes = 64 << 10;
     options.size_max_bytes = 64 << 20;
     options.lock_timeout_ms = timeout_ms;
@@ -153,11 +156,12 @@ static inline bool look(hf_store *store, const char *who)
 /* ---- files --------------------------------------------------------------------------------- */
 
 /* The files a scenario begins with, in memory. */
+enum { IMAGE_FILES = 5 };
 struct image {
-    unsigned char *bytes[3]; /* NAME, NAME-lock, NAME-undo; NULL = not there */
-    size_t sizes[3];
+    unsigned char *bytes[IMAGE_FILES]; /* NULL = not there */
+    size_t sizes[IMAGE_FILES];
 };
-static const char *const suffixes[3] = {"", "-lock", "-undo"};
+static const char *const suffixes[IMAGE_FILES] = {"", "-lock", "-undo", "-log0", "-log1"};
 
 static inline bool copy_in(const char *name, unsigned char **bytes, size_t *size)
 {
@@ -180,7 +184,7 @@ static inline bool image_take(struct image *image)
 {
     char name[3 * PATH_BYTES];
     bool ok = true;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < IMAGE_FILES; i++) {
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
         ok = copy_in(name, &image->bytes[i], &image->sizes[i]) && ok;
     }
@@ -189,7 +193,7 @@ static inline bool image_take(struct image *image)
 
 static inline void image_free(struct image *image)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < IMAGE_FILES; i++)
         free(image->bytes[i]);
     *image = (struct image){{NULL}, {0}};
 }
@@ -218,7 +222,7 @@ static inline bool image_put(const struct image *image)
     char name[3 * PATH_BYTES];
     bool ok = true;
     files_left(true, true);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < IMAGE_FILES; i++) {
         if (image->bytes[i] == NULL)
             continue;
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);

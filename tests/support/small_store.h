@@ -235,13 +235,14 @@ static inline void small_store_free(struct small_store *s)
 }
 
 /* Builds the store at path, keeps all there is to know of it, and removes the file. */
-static inline bool small_store_make(struct small_store *s, const char *path, uint32_t allocator,
-                                    uint32_t index, uint64_t seed)
+static inline bool small_store_make(struct small_store *s, const char *path, uint32_t engine,
+                                    uint32_t allocator, uint32_t index, uint64_t seed)
 {
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store;
     *s = (struct small_store){.allocator = allocator, .index = index};
     options.mode = HF_CREATE_NEW;
+    options.engine = engine;
     options.allocator = allocator;
     options.index = index;
     options.size_initial_bytes = 40 << 10;

@@ -13,6 +13,15 @@ static void note_recovery(const struct tool *tool, const char *path, uint32_t mo
 
     if (hf_recovery_info(store, &recovery) != 0 || recovery.recoveries == 0)
         return;
+    if (recovery.replayed_commits > 0) {
+        tool_note(tool, path,
+                  "not closed by process %" PRId64 ": %" PRIu64 " commits replayed from its log%s "
+                  "(%s in %" PRIu64 " places)",
+                  recovery.last_pid, recovery.replayed_commits,
+                  mode == HF_READ_ONLY ? " for this reading" : "",
+                  size_format(recovery.replayed_bytes).text, recovery.replayed_ranges);
+        return;
+    }
     tool_note(tool, path,
               "process %" PRId64 " died inside a transaction, which was rolled back%s (%s in "
               "%" PRIu64 " places)",
@@ -20,7 +29,7 @@ static void note_recovery(const struct tool *tool, const char *path, uint32_t mo
               size_format(recovery.undone_bytes).text, recovery.undone_ranges);
 }
 
-int tool_open(struct tool *tool, const char *path, uint32_t mode, hf_store **out)
+static int open_untold(struct tool *tool, const char *path, uint32_t mode, hf_store **out)
 {
     hf_options options = HF_OPTIONS_INIT;
     int code;
@@ -29,21 +38,28 @@ int tool_open(struct tool *tool, const char *path, uint32_t mode, hf_store **out
     options.mode = mode;
     options.lock_timeout_ms = tool->wait_ms;
     code = hf_open(path, &options, out);
-    if (code != 0)
-        return tool_fail_store(tool, path, code);
-    note_recovery(tool, path, mode, *out);
-    return TOOL_OK;
+    return code != 0 ? tool_fail_store(tool, path, code) : TOOL_OK;
+}
+
+int tool_open(struct tool *tool, const char *path, uint32_t mode, hf_store **out)
+{
+    int code = open_untold(tool, path, mode, out);
+
+    if (code == TOOL_OK)
+        note_recovery(tool, path, mode, *out);
+    return code;
 }
 
 int tool_open_view(struct tool *tool, const char *path, hf_store **out, hf_view **out_view)
 {
-    int code = tool_open(tool, path, HF_READ_ONLY, out);
+    int code = open_untold(tool, path, HF_READ_ONLY, out);
 
     if (code != TOOL_OK)
         return code;
     code = hf_view_begin(*out, out_view);
     if (code != 0)
         return tool_close(tool, path, *out, tool_fail_store(tool, path, code));
+    note_recovery(tool, path, HF_READ_ONLY, *out); /* who may not write recovers in its first view */
     return TOOL_OK;
 }
 

@@ -8,11 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_MAX_SIZE = TOOL_OPTION_LONG, OPTION_LAYOUT_VERSION };
+enum { OPTION_MAX_SIZE = TOOL_OPTION_LONG, OPTION_LAYOUT_VERSION, OPTION_ENGINE };
 
 static const struct tool_option options[] = {
     {'s', "size", "SIZE", "of the new store, which grows by itself; 1M unless given"},
     {OPTION_MAX_SIZE, "max-size", "SIZE", "the largest it may ever become; 1T unless given"},
+    {OPTION_ENGINE, "engine", "NAME", "log (safe against power loss) or direct (against kills)"},
     {'a', "allocator", "NAME", "default, best_fit or seq_fit"},
     {'i', "index", "NAME", "set (ordered by name), hash, flat or null"},
     {'l', "layout", "NAME", "the application's layout, up to 63 bytes"},
@@ -24,6 +25,11 @@ static const struct tool_option options[] = {
 struct choice {
     const char *name;
     uint32_t value;
+};
+static const struct choice engines[] = {
+    {"log", HF_ENGINE_LOG},
+    {"direct", HF_ENGINE_DIRECT},
+    {NULL, 0},
 };
 static const struct choice allocators[] = {
     {"default", HF_ALLOC_DEFAULT},
@@ -77,6 +83,8 @@ static bool set_option(hf_options *open, int id, const char *value)
         return size_parse(value, &open->size_initial_bytes) && open->size_initial_bytes > 0;
     case OPTION_MAX_SIZE:
         return size_parse(value, &open->size_max_bytes) && open->size_max_bytes > 0;
+    case OPTION_ENGINE:
+        return choose(engines, value, &open->engine);
     case 'a':
         return choose(allocators, value, &open->allocator);
     case 'i':
@@ -146,8 +154,8 @@ const struct tool_command command_create = {
     .name = "create",
     .synopsis = "[OPTION...] FILE",
     .summary = "Make a new, empty store",
-    .details = "FILE must not exist. What --allocator, --index, --layout and --max-size say is\n"
-               "recorded in the store for ever.",
+    .details = "FILE must not exist. What --engine, --allocator, --index, --layout and --max-size\n"
+               "say is recorded in the store for ever.",
     .example = "  holdfast create --size 64M --max-size 10G photos.hf",
     .options = options,
     .operands_min = 1,

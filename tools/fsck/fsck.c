@@ -87,6 +87,11 @@ static struct outcome outcome_of(const struct fsck *fsck, int code, const hf_che
     }
 }
 
+static const char *engine_name(const hf_check_report *report)
+{
+    return report->engine == HF_ENGINE_DIRECT ? "direct" : "log";
+}
+
 static void print_json(struct fsck *fsck, int code, const struct outcome *outcome,
                        const hf_check_report *report)
 {
@@ -106,10 +111,12 @@ static void print_json(struct fsck *fsck, int code, const struct outcome *outcom
         {"repaired", offsetof(hf_check_report, repaired)},
         {"lost_bytes", offsetof(hf_check_report, lost_bytes)},
         {"undone_bytes", offsetof(hf_check_report, undone_bytes)},
+        {"replayed_commits", offsetof(hf_check_report, replayed_commits)},
     };
 
     json_end(&fsck->json); /* the array of findings */
     json_text(&fsck->json, "state", outcome->state);
+    json_text(&fsck->json, "engine", engine_name(report));
     json_int(&fsck->json, "exit_code", outcome->exit_code);
     json_uint(&fsck->json, "finding_count", report->findings);
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
@@ -129,6 +136,10 @@ static void print_human(const struct fsck *fsck, const struct outcome *outcome,
         printf("%s: a process died inside a transaction; %s %s\n", fsck->path,
                size_format(report->undone_bytes).text,
                fsck->repair ? "rolled back" : "will be rolled back at the next open");
+    if (report->replayed_commits > 0)
+        printf("%s: not closed; its log holds %" PRIu64 " commits, %s\n", fsck->path,
+               report->replayed_commits,
+               outcome->exit_code == FSCK_CORRECTED ? "now replayed" : "replayed at the next open");
     if (outcome->exit_code == FSCK_CORRECTED)
         printf("%s: repaired: %" PRIu64 " structures rebuilt, %s set aside\n", fsck->path,
                report->repaired, size_format(report->lost_bytes).text);
@@ -136,9 +147,9 @@ static void print_human(const struct fsck *fsck, const struct outcome *outcome,
         printf("%s: DAMAGED, %" PRIu64 " findings%s\n", fsck->path, report->findings,
                fsck->repair ? " remain" : "; holdfast fsck --repair may help");
     else
-        printf("%s: %s, %" PRIu64 " named, %" PRIu64 " unique, %" PRIu64
+        printf("%s: %s, %s engine, %" PRIu64 " named, %" PRIu64 " unique, %" PRIu64
                " anonymous objects, %" PRIu64 " blocks, %s used, %s free\n",
-               fsck->path, outcome->state, report->named, report->unique, report->anonymous,
+               fsck->path, outcome->state, engine_name(report), report->named, report->unique, report->anonymous,
                report->blocks, size_format(report->live_bytes).text,
                size_format(report->free_bytes).text);
 }

@@ -146,6 +146,11 @@ static const char *allocator_name(uint32_t value)
     return value == HF_ALLOC_BEST_FIT ? "best_fit" : value == HF_ALLOC_SEQ_FIT ? "seq_fit" : "?";
 }
 
+static const char *engine_name(uint32_t value)
+{
+    return value == HF_ENGINE_LOG ? "log" : value == HF_ENGINE_DIRECT ? "direct" : "?";
+}
+
 static const char *index_name(uint32_t value)
 {
     static const char *const names[] = {"set", "hash", "flat", "null"};
@@ -242,8 +247,12 @@ static void print_human(const struct stat_run *run)
            info->format_version);
     if (info->layout[0] != '\0')
         printf("  %-18s %.63s version %" PRIu32 "\n", "layout", info->layout, info->layout_version);
-    printf("  %-18s %s, index %s\n", "allocator", allocator_name(info->allocator),
-           index_name(info->index));
+    printf("  %-18s %s, allocator %s, index %s\n", "engine", engine_name(info->engine),
+           allocator_name(info->allocator), index_name(info->index));
+    if (run->recovery.replayed_commits > 0)
+        printf("  %-18s %" PRIu64 " commits, %s in %" PRIu64 " ranges: not closed\n", "from its log",
+               run->recovery.replayed_commits, size_format(run->recovery.replayed_bytes).text,
+               run->recovery.replayed_ranges);
     for (int i = 0; i < SIZE_ROW_COUNT; i++)
         printf("  %-18s %s\n", size_rows[i].label, size_format(field(info, &size_rows[i])).text);
     printf("  %-18s %" PRIu64 " named, %" PRIu64 " unique, %" PRIu64 " anonymous, %" PRIu64
@@ -298,6 +307,7 @@ static void print_json(const struct stat_run *run)
     json_uint(&json, "page_size_bytes", info->page_size_bytes);
     json_bytes(&json, "layout", info->layout, strnlen(info->layout, sizeof info->layout));
     json_uint(&json, "layout_version", info->layout_version);
+    json_text(&json, "engine", engine_name(info->engine));
     json_text(&json, "allocator", allocator_name(info->allocator));
     json_text(&json, "index", index_name(info->index));
     for (int i = 0; i < SIZE_ROW_COUNT; i++)
@@ -308,6 +318,9 @@ static void print_json(const struct stat_run *run)
     json_uint(&json, "recoveries", run->recovery.recoveries);
     json_uint(&json, "undone_ranges", run->recovery.undone_ranges);
     json_uint(&json, "undone_bytes", run->recovery.undone_bytes);
+    json_uint(&json, "replayed_commits", run->recovery.replayed_commits);
+    json_uint(&json, "replayed_ranges", run->recovery.replayed_ranges);
+    json_uint(&json, "replayed_bytes", run->recovery.replayed_bytes);
     json_int(&json, "last_pid", run->recovery.last_pid);
     json_end(&json);
     if (!run->brief)
