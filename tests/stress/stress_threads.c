@@ -391,8 +391,8 @@ int main(void)
     run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns);
     run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, turns);
     run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, turns);
-    /* Each commit syncs: fewer turns. */
-    run_round(&c, path, HF_ENGINE_LOG, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns / 20 + 1);
+    /* Each commit syncs. */
+    run_round(&c, path, HF_ENGINE_LOG, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns / 2 + 1);
     printf(
         "%llu commits, %llu aborts, %llu partial rollbacks, %llu views (%llu nested), %llu names "
         "iterated over\n",
