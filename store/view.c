@@ -111,7 +111,9 @@ int hf_view_begin(hf_store *store, hf_view **out)
             goto err_leave;
     }
     view = &store->views[slot];
-    *view = (hf_view){.store = store, .own = store->seg, .slot = slot, .depth = 1,
+    /* Its size is read below: the handle's is the writer's, who may be at work beside us. */
+    *view = (hf_view){.store = store, .slot = slot, .depth = 1,
+                      .own = {store->seg.base, 0, store->seg.salt, NULL, store->seg.owner},
                       .thread = hf__thread_id(), .replay = replay,
                       .next_on_thread = open_views};
     view->seg = &view->own;
@@ -119,7 +121,6 @@ int hf_view_begin(hf_store *store, hf_view **out)
         view->own.base = (unsigned char *)replay + HF__SEGMENT_OFFSET;
     else if (store->log.shared != NULL)
         view->own.base = store->log.shared + HF__SEGMENT_OFFSET;
-    view->own.door = NULL;
     code = view_size(store, view);
     if (code != 0)
         goto err_unmap;
