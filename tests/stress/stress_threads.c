@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stress_threads.c - eight threads, and a second process with four more, hammer one store
+ * stress_threads.c - eight threads, and a second process with four more, hammer one store, on either
+ * engine and with each durability class
  *
  * Each thread does a number of random turns: transactions that move money between accounts, make
  * and destroy pairs of objects, and push and pop a linked list; many of them with savepoints that
@@ -15,6 +16,7 @@
  * and at the end: version is the number of commits that were acknowledged, and the check is clean.
  */
 #include "holdfast.h"
+#include "store/store.h"
 #include "tests/support/campaign.h"
 
 #include <pthread.h>
@@ -288,7 +290,15 @@ static void *run_worker(void *argument)
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-static bool run_threads(const char *path, uint32_t count, uint64_t seed, uint64_t turns)
+/* What a round's store is made with. */
+struct kind {
+    const char *name;
+    uint32_t engine, durability, durability_other, index, allocator; /* other: the second process's */
+    uint64_t turns;
+};
+
+static bool run_threads(const char *path, const struct kind *kind, uint32_t durability,
+                        uint32_t count, uint64_t seed)
 {
     static struct worker workers[THREADS];
     pthread_t threads[THREADS];
@@ -296,11 +306,17 @@ static bool run_threads(const char *path, uint32_t count, uint64_t seed, uint64_
     hf_store *store;
     uint32_t started = 0;
     options.mode = HF_OPEN_EXISTING;
+    options.durability = durability;
     if (!holds(hf_open(path, &options, &store) == 0, "hf_open"))
         return false;
+    /* The log engine's rarer ways, often: switches, dropped pages, commits that wait for views. */
+    store->log.switch_bytes = 0;
+    store->log.private_max_bytes = 64 << 10;
+    store->log.gate_wait_ns = 100 * 1000;
+    store->log.lazy_interval_ns = 1000 * 1000;
     for (; started < count; started++) {
         workers[started] = (struct worker){
-            .store = store, .seed = mix64(seed + started), .turns = turns, .number = started};
+            .store = store, .seed = mix64(seed + started), .turns = kind->turns, .number = started};
         if (pthread_create(&threads[started], NULL, run_worker, &workers[started]) != 0)
             break;
     }
@@ -310,16 +326,16 @@ static bool run_threads(const char *path, uint32_t count, uint64_t seed, uint64_
     return holds(hf_close(store) == 0, "hf_close");
 }
 
-static bool create(const char *path, uint32_t engine, uint32_t index, uint32_t allocator)
+static bool create(const char *path, const struct kind *kind)
 {
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store;
     hf_txn *txn;
     options.mode = HF_CREATE_NEW;
     options.size_initial_bytes = 64 << 10;
-    options.engine = engine;
-    options.index = index;
-    options.allocator = allocator;
+    options.engine = kind->engine;
+    options.index = kind->index;
+    options.allocator = kind->allocator;
     if (hf_open(path, &options, &store) != 0 || hf_begin(store, &txn) != 0)
         return false;
     bool good = hf_construct(txn, "version", &word_type, 1) != NULL &&
@@ -351,29 +367,28 @@ static void verify_end(const char *path, uint64_t commits)
     holds(hf_close(store) == 0, "hf_close at the end");
 }
 
-static void run_round(struct campaign *c, const char *path, uint32_t engine, uint32_t index,
-                      uint32_t allocator, uint64_t turns)
+static void run_round(struct campaign *c, const char *path, const struct kind *kind)
 {
     uint64_t commits = atomic_load(&shared->commits), begun = clock_ns();
-    uint64_t seed = mix64(c->seed + index);
-    if (!holds(create(path, engine, index, allocator), "creating"))
+    uint64_t seed = mix64(c->seed + kind->index);
+    if (!holds(create(path, kind), "creating"))
         return;
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
-        run_threads(path, THREADS_OTHER, mix64(seed), turns);
+        run_threads(path, kind, kind->durability_other, THREADS_OTHER, mix64(seed));
         exit(0);
     }
-    run_threads(path, THREADS, seed, turns);
+    run_threads(path, kind, kind->durability, THREADS, seed);
     int status = -1;
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
         holds(false, "the other process ended with status %d", status);
     commits = atomic_load(&shared->commits) - commits;
     verify_end(path, commits);
     holds(hf_remove(path) == 0, "hf_remove");
-    printf("  engine %u, index %u, allocator %u: %llu commits, %.0f turns/s over all threads\n",
-           engine, index, allocator, (unsigned long long)commits,
-           (double)(turns * (THREADS + THREADS_OTHER)) * 1e9 / (double)(clock_ns() - begun));
+    printf("  %s, index %u, allocator %u: %llu commits, %.0f turns/s over all threads\n", kind->name,
+           kind->index, kind->allocator, (unsigned long long)commits,
+           (double)(kind->turns * (THREADS + THREADS_OTHER)) * 1e9 / (double)(clock_ns() - begun));
 }
 
 int main(void)
@@ -387,12 +402,23 @@ int main(void)
         return 1;
     }
     snprintf(path, sizeof path, "%s/stress.hf", directory);
-    uint64_t turns = campaign_count(&c, 12000);
-    run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns);
-    run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, turns);
-    run_round(&c, path, HF_ENGINE_DIRECT, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, turns);
-    /* Each commit syncs. */
-    run_round(&c, path, HF_ENGINE_LOG, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns / 2 + 1);
+    static const struct kind kinds[] = {
+        {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_SET, HF_ALLOC_BEST_FIT, 12000},
+        {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, 12000},
+        {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, 12000},
+        {"log, SYNC", HF_ENGINE_LOG, HF_SYNC, HF_SYNC, HF_INDEX_SET, HF_ALLOC_BEST_FIT, 4000},
+        {"log, LAZY", HF_ENGINE_LOG, HF_LAZY, HF_LAZY, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, 4000},
+        {"log, NOSYNC", HF_ENGINE_LOG, HF_NOSYNC, HF_NOSYNC, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, 4000},
+        {"log, SYNC beside LAZY", HF_ENGINE_LOG, HF_SYNC, HF_LAZY, HF_INDEX_FLAT, HF_ALLOC_SEQ_FIT,
+         2000},
+        {"log, SYNC beside NOSYNC", HF_ENGINE_LOG, HF_SYNC, HF_NOSYNC, HF_INDEX_SET,
+         HF_ALLOC_BEST_FIT, 2000},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct kind kind = kinds[i];
+        kind.turns = campaign_count(&c, kind.turns);
+        run_round(&c, path, &kind);
+    }
     printf(
         "%llu commits, %llu aborts, %llu partial rollbacks, %llu views (%llu nested), %llu names "
         "iterated over\n",
