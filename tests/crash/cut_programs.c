@@ -167,8 +167,10 @@ static void commit(struct cut_player *p, hf_txn *txn)
         !cut_state_of(p->store, &number, &p->trace->hashes[p->trace->hash_count++]) ||
         number != p->mark.attempted)
         failed(p, "looking at a commit");
-    if (p->durability == HF_SYNC)
+    if (p->durability == HF_SYNC) {
         p->mark.acknowledged = p->mark.attempted;
+        p->mark.may_be_torn = false;
+    }
     mark(p);
 }
 
@@ -523,8 +525,6 @@ static void run_nosync(struct cut_player *p)
     change(p, 1);
     durability(p, HF_SYNC);
     bulk(p, 20 * KiB, true); /* ends it: a checkpoint first, and another one to make room */
-    p->mark.may_be_torn = false;
-    mark(p);
     change(p, 1);
     durability(p, HF_NOSYNC);
     change(p, 1);
@@ -541,6 +541,57 @@ static void run_reopen(struct cut_player *p)
             change(p, 2);
         close_store(p);
     }
+}
+
+/* Whatever comes, in any order. */
+static void random_step(struct cut_player *p, struct reader *r, bool *reading, hf_ref *block)
+{
+    const uint64_t dice = rng_below(&p->rng, 100);
+    if (dice < 30) {
+        change(p, 1 + rng_below(&p->rng, 3));
+    } else if (dice < 40 && !*reading) {
+        durability(p, (uint32_t)rng_below(&p->rng, 3));
+    } else if (dice < 50) {
+        sync_store(p);
+    } else if (dice < 58 && !*reading && p->durability != HF_NOSYNC &&
+               p->store->locks.table->header.log.unsynced == 0) {
+        *reading = reader_start(p, r);
+    } else if (dice < 66 && *reading) {
+        reader_end(r);
+        *reading = false;
+    } else if (dice < 72 && !*reading) {
+        checkpoint(p);
+        p->mark.acknowledged = p->mark.attempted;
+        p->mark.may_be_torn = false;
+        mark(p);
+    } else if (dice < 80 && *block != 0) {
+        free_at(p, *block);
+        *block = 0;
+    } else if (dice < 90 && *block == 0) {
+        *block = bulk(p, rng_below(&p->rng, 4) * 9 * KiB + 100, true);
+    } else if (dice < 93) {
+        bulk(p, 1 + rng_below(&p->rng, 40) * KiB, false);
+    } else if (dice < 95 && *block == 0) {
+        *block = bulk(p, 1060 * KiB, true);
+    } else if (dice < 98 && !*reading) {
+        close_store(p);
+        open_store(p, HF_OPEN_EXISTING);
+    }
+}
+
+static void run_random(struct cut_player *p)
+{
+    struct reader r;
+    bool reading = false;
+    hf_ref block = 0;
+    if (!open_store(p, HF_OPEN_EXISTING))
+        return;
+    p->store->log.log_max_bytes = 8 * KiB * KiB;
+    for (int i = 0; i < 40 && p->trouble == NULL; i++)
+        random_step(p, &r, &reading, &block);
+    if (reading)
+        reader_end(&r);
+    close_store(p);
 }
 
 void cut_run_recovery(struct cut_player *p)
@@ -567,6 +618,7 @@ const struct cut_program cut_programs[] = {
     {"lazy-and-sync", false, run_lazy_and_sync},
     {"nosync", false, run_nosync},
     {"reopen", false, run_reopen},
+    {"random", false, run_random},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;
 
