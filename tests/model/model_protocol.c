@@ -30,9 +30,12 @@ static const struct planted {
     GATE(LOOKS_BEFORE_ITS_SLOT), GATE(LOOKS_BEFORE_CLOSING), GATE(OPENS_WITHOUT_APPLYING),
     GATE(GIVES_UP_OPENING), GATE(FAILS_OPENING), GATE(KEEPS_DEAD_READERS),
     GATE(BELIEVES_FIRST_LOOK), GATE(ID_BEFORE_SLOT),
+#define PLACE(bug) {&protocol_places, PLACE_##bug, "places: " #bug}
+    PLACE(STEALS_BY_STORE), PLACE(TELLS_NOBODY), PLACE(CLEARS_FIRST),
+    PLACE(WITHOUT_THREADS), PLACE(NEVER_STEALS), PLACE(SAME_GENERATION),
 };
 
-static const struct protocol *const protocols[] = {&protocol_gate};
+static const struct protocol *const protocols[] = {&protocol_gate, &protocol_places};
 
 static void report(const char *name, const struct explore_result *result)
 {
