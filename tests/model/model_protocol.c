@@ -33,9 +33,14 @@ static const struct planted {
 #define PLACE(bug) {&protocol_places, PLACE_##bug, "places: " #bug}
     PLACE(STEALS_BY_STORE), PLACE(TELLS_NOBODY), PLACE(CLEARS_FIRST),
     PLACE(WITHOUT_THREADS), PLACE(NEVER_STEALS), PLACE(SAME_GENERATION),
+#define LOG(bug) {&protocol_log, LOG_##bug, "log: " #bug}
+    LOG(SEALS_LATE), LOG(RAISES_TO_APPENDED), LOG(IGNORES_SEAL), LOG(SHARES_SEALED_BLOCK),
+    LOG(SEALS_WHILE_SHARING), LOG(APPLIES_APPENDED), LOG(PUBLISHES_FRONT_FIRST),
+    LOG(DOESNT_ADOPT), LOG(PUBLISHES_TAIL_FIRST), LOG(ACKNOWLEDGES_EARLY), LOG(SHARES_WHEN_SYNC),
 };
 
-static const struct protocol *const protocols[] = {&protocol_gate, &protocol_places};
+static const struct protocol *const protocols[] = {&protocol_gate, &protocol_places, &protocol_log,
+                                                   &protocol_log_three};
 
 static void report(const char *name, const struct explore_result *result)
 {

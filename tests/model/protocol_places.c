@@ -43,6 +43,7 @@ enum { AWAY, DYING, CLAIMING, THERE, LEAVING };
 struct state {
     uint8_t pc[THREADS], saw[THREADS];
     uint8_t at[PROCESSES], generation[PROCESSES], owner[PROCESSES], thread_lock[PROCESSES];
+    uint8_t stolen[PROCESSES]; /* in the handle: told to whoever has the place                     */
     uint8_t held, place, adopt, disorder, wrong;
     uint8_t kills, leaves, fails;
 };
@@ -108,6 +109,7 @@ static void try_lock(const struct state *s, int t, int bug, struct explorer *e)
     struct state n = *s;
     if (s->pc[t] == IDLE) {
         n.thread_lock[p] = 1;
+        n.stolen[p] = 0;
         if (!s->thread_lock[p] || bug == PLACE_WITHOUT_THREADS)
             to(e, &n, t, FREE, "takes the thread lock");
     } else if (s->place == 0) {
@@ -128,6 +130,7 @@ static void steal(const struct state *s, int t, int bug, struct explorer *e)
         return;
     }
     n.place = id_of(s, process_of(t));
+    n.stolen[process_of(t)] = 1;
     to(e, &n, t, bug == PLACE_TELLS_NOBODY ? ENTER : TELL, "steals the place");
 }
 
@@ -183,8 +186,8 @@ static void step(const struct state *s, int t, int bug, struct explorer *e)
         steal(s, t, bug, e);
         break;
     case TELL:
-        n.adopt = 1;
-        to(e, &n, t, ENTER, "sets `adopt`");
+        n.adopt |= s->stolen[process_of(t)];
+        to(e, &n, t, ENTER, "sets `adopt` if it was stolen");
         break;
     case ENTER:
     case ADOPT:
@@ -205,7 +208,7 @@ static void step(const struct state *s, int t, int bug, struct explorer *e)
         to(e, &n, t, THREAD_UNLOCK, "gives the place back");
         break;
     default: /* GIVE_UP, THREAD_UNLOCK */
-        n.thread_lock[process_of(t)] = 0;
+        n.thread_lock[process_of(t)] = n.stolen[process_of(t)] = 0;
         to(e, &n, t, IDLE, "gives the thread lock back");
     }
 }
@@ -256,7 +259,7 @@ static void comes_and_goes(const struct state *s, int p, int bug, struct explore
     if (s->at[p] == THERE && s->kills < KILLS) {
         n.kills++;
         n.at[p] = DYING;
-        n.thread_lock[p] = 0;
+        n.thread_lock[p] = n.stolen[p] = 0;
         set_threads(&n, p, NOT_THERE);
         explore_move(e, EXPLORE_FAULT, 10 + p, "is killed", &n);
     }

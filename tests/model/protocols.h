@@ -57,6 +57,7 @@ enum switch_bug {
     SWITCH_CLEAN_BEFORE_SYNC,       /* a recovery says "clean" before it has synced              */
 };
 
-extern const struct protocol protocol_gate, protocol_places, protocol_log, protocol_switch;
+extern const struct protocol protocol_gate, protocol_places, protocol_log, protocol_log_three,
+    protocol_switch;
 
 #endif
