@@ -56,6 +56,8 @@ struct hf__log {
     uint64_t private_room_bytes;
     uint64_t private_count, private_end;
     uint64_t seen, seen_epoch, seen_end, seen_chain; /* what P shows                             */
+    uint64_t block_first, block_last, block_chain; /* commits in the log's last block, and the
+                                   * check of the last one, if this handle wrote it              */
 
     pthread_t housekeeper;
     bool housekeeping;            /* there is one; atomic                                        */

@@ -224,16 +224,30 @@ static int prepare_record(hf_store *store, uint64_t *length)
     return code;
 }
 
-/* Where the next record goes (E3), with the share noted if it shares a block. */
+/* Where the next record goes (E3), with the share noted if it shares a block. A housekeeper that has
+ * read an older tail seals in the middle of a block, so it doesn't suffice that the last record isn't
+ * sealed: the block's first one mustn't be, and only who wrote the last one knows which that is. */
 static uint64_t place_record(hf_store *store, const struct hf__log_tail *tail)
 {
+    const struct hf__log *log = &store->log;
     uint64_t block = (tail->end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     uint64_t sealed = __atomic_load_n(&words(store)->sealed, __ATOMIC_SEQ_CST);
-    while (store->durability != HF_SYNC && sealed < tail->appended)
+    const bool known = log->block_chain == tail->chain && log->block_last == tail->appended;
+    while (store->durability != HF_SYNC && known && sealed < log->block_first)
         if (__atomic_compare_exchange_n(&words(store)->sealed, &sealed, sealed | HF__SHARING, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return tail->end;
     return HF__BUG(BLOCK_SHARED_WITH_DURABLE) ? tail->end : block;
+}
+
+/* Remembers which records the log's last block has, the one just written the last of them. */
+static void note_block(struct hf__log *log, const struct hf__record *record, uint64_t at)
+{
+    const uint64_t end = at + record->length_bytes;
+    if (at % HF__LOG_BLOCK == 0 || at / HF__LOG_BLOCK != end / HF__LOG_BLOCK)
+        log->block_first = record->commit;
+    log->block_last = record->commit;
+    log->block_chain = record->check;
 }
 
 static int append(hf_store *store, uint64_t length)
@@ -268,6 +282,7 @@ static int append(hf_store *store, uint64_t length)
         __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
     else
         __atomic_fetch_and(&words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
+    note_block(log, record, at);
     log->seen = tail.appended;
     log->seen_end = tail.end;
     log->seen_chain = tail.chain;
