@@ -47,9 +47,9 @@ static void set_flag(uint32_t *word, uint32_t value)
     __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
-static uint64_t soon(int64_t wait_ns)
+static uint64_t soon(uint64_t wait_ns)
 {
-    return hf__os->now_ns() + (uint64_t)wait_ns;
+    return hf__os->now_ns() + wait_ns;
 }
 
 /* The segment header as the data file has it. */
@@ -211,11 +211,11 @@ static int find_next(hf_store *store, const struct hf__log_front *front, const s
 static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t limit,
                       const struct next *own, struct next next, uint64_t deadline)
 {
-    const uint64_t patience = soon(store->log.gate_wait_ns);
+    const uint64_t patience = soon(hf__tuned(&store->log.gate_wait_ns));
     int code = hf__gate_close(&store->locks, patience > deadline ? deadline : patience);
     if (code != 0)
         return code;
-    const uint64_t until = soon(store->log.gate_wait_ns);
+    const uint64_t until = soon(hf__tuned(&store->log.gate_wait_ns));
     while (code == 0 && next.record != NULL) {
         code = hf__record_write(store, next.record);
         if (code != 0)
@@ -392,8 +392,9 @@ static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t 
     const uint64_t epoch = old->epoch + 1, used_end = shared_header(store)->heap.used_end;
     const int file = (int)(epoch % 2);
     const uint64_t least = size_bytes < LOG_BYTES_LEAST ? LOG_BYTES_LEAST : size_bytes;
-    int code = hf__log_reach(store, file, least < store->log.first_bytes ? store->log.first_bytes : least);
-    if (code == HF_ENOSPC && least < store->log.first_bytes)
+    const uint64_t first = hf__tuned(&store->log.first_bytes);
+    int code = hf__log_reach(store, file, least < first ? first : least);
+    if (code == HF_ENOSPC && least < first)
         code = hf__log_reach(store, file, least);
     if (code != 0)
         return code;
@@ -601,8 +602,8 @@ static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint6
 {
     struct hf__log_tail longer = *tail;
     uint64_t target = tail->file_bytes * 2 > need ? tail->file_bytes * 2 : need;
-    if (target > store->log.log_max_bytes)
-        target = store->log.log_max_bytes;
+    if (target > hf__tuned(&store->log.log_max_bytes))
+        target = hf__tuned(&store->log.log_max_bytes);
     target = target / HF__LOG_BLOCK * HF__LOG_BLOCK;
     if (need > target) {
         hf_error who = *hf_last_error();
@@ -631,13 +632,15 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     uint64_t at = (tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     if (at + length <= tail.file_bytes)
         return 0;
-    uint64_t size = tail.file_bytes * 2 <= store->log.switch_bytes ? tail.file_bytes * 2
-                                                                   : tail.file_bytes;
+    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes)
+                        ? tail.file_bytes * 2
+                        : tail.file_bytes;
     if (size < HF__LOG_FIRST + 2 * length)
         size = HF__LOG_FIRST + 2 * length;
-    int code = hf__log_checkpoint(store, size, soon(store->log.gate_wait_ns));
+    int code = hf__log_checkpoint(store, size, soon(hf__tuned(&store->log.gate_wait_ns)));
     if (code == HF_ENOSPC && size > HF__LOG_FIRST + length)
-        code = hf__log_checkpoint(store, HF__LOG_FIRST + length, soon(store->log.gate_wait_ns));
+        code = hf__log_checkpoint(store, HF__LOG_FIRST + length,
+                                  soon(hf__tuned(&store->log.gate_wait_ns)));
     if (code != HF_EBUSY)
         return code;
     /* A reader keeps commits from being applied: the log goes on, as long as it may. */
@@ -674,13 +677,13 @@ static int test_following(hf_store *store, uint64_t generation)
 static int write_first(hf_store *store, const struct hf__log_header *header)
 {
     static const unsigned char zeros[LOG_BYTES_LEAST];
-    uint64_t size_bytes = store->log.first_bytes;
+    uint64_t size_bytes = hf__tuned(&store->log.first_bytes);
     int code = 0;
     if (!HF__BUG(START_SAME_GENERATION) &&
         hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
         return hf__fail_os(errno, store->log.paths[1], "write");
     /* If that isn't had, the first switch makes do with less. */
-    (void)hf__os->fallocate(store->log.fds[1], FALLOC_FL_KEEP_SIZE, 0, (off_t)store->log.first_bytes);
+    (void)hf__os->fallocate(store->log.fds[1], FALLOC_FL_KEEP_SIZE, 0, (off_t)hf__tuned(&store->log.first_bytes));
     while ((code = hf__log_write_header(store, header, size_bytes)) == HF_ENOSPC &&
            size_bytes > LOG_BYTES_LEAST)
         size_bytes /= 2;

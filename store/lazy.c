@@ -44,7 +44,7 @@ static bool tidy(hf_store *store)
         return true;
     (void)seal(store, tail.appended);
     if (hf__log_sync_to(store, tail.appended) != 0 ||
-        hf__log_apply(store, NULL, 0, hf__os->now_ns() + (uint64_t)store->log.gate_wait_ns) != 0)
+        hf__log_apply(store, NULL, 0, hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns)) != 0)
         return false;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
@@ -64,7 +64,8 @@ static void *keep_house(void *argument)
             continue;
         }
         /* So long, unless the handle is being closed. */
-        hf__os->futex_wait(&store->log.lazy_word, WORK, store->log.lazy_interval_ns << failures);
+        hf__os->futex_wait(&store->log.lazy_word, WORK,
+                           (int64_t)hf__tuned(&store->log.lazy_interval_ns) << failures);
         uint32_t work = WORK;
         if (!__atomic_compare_exchange_n(&store->log.lazy_word, &work, IDLE, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST))

@@ -23,12 +23,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_MAX_DEFAULT (UINT64_C(1) << 30)
-#define PRIVATE_MAX_DEFAULT (UINT64_C(64) << 20)
-#define FIRST_BYTES (UINT64_C(256) << 10)
-#define SWITCH_BYTES (UINT64_C(32) << 20)
-#define GATE_WAIT_NS ((int64_t)1000 * 1000)
-#define LAZY_INTERVAL_NS ((int64_t)10 * 1000 * 1000)
 #define ZEROS ((size_t)1 << 18)
 
 void hf__log_init(struct hf__log *log)
@@ -36,13 +30,8 @@ void hf__log_init(struct hf__log *log)
     *log = (struct hf__log){.fds = {-1, -1},
                             .opening = PTHREAD_MUTEX_INITIALIZER,
                             .window_start = UINT64_MAX,
-                            .log_max_bytes = LOG_MAX_DEFAULT,
-                            .private_max_bytes = PRIVATE_MAX_DEFAULT,
-                            .gate_wait_ns = GATE_WAIT_NS,
-                            .pid = getpid(),
-                            .lazy_interval_ns = LAZY_INTERVAL_NS,
-                            .first_bytes = FIRST_BYTES,
-                            .switch_bytes = SWITCH_BYTES};
+                            .pid = getpid()};
+    hf__tune_defaults(log);
     for (int file = 0; file < 2; file++)
         for (int i = 0; i < HF__LOG_SYNC_FDS; i++)
             log->sync_fds[file][i] = -1;

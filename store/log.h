@@ -7,6 +7,9 @@
  *   apply.c        syncing the log, applying, checkpoints, start and end of a log's use
  *   recover.c      cold recovery and private replay
  *   lazy.c         the housekeeper of LAZY commits
+ *   log_info.c     what is told about it, and what can be tuned
+ *   log_scan.c     reading the files of a store that need not be open
+ *   log_check.c    debug_checks: unannounced changes, stored addresses
  *   log_engine.c   begin, commit, rollback over these
  */
 #ifndef HF_STORE_LOG_H
@@ -62,16 +65,20 @@ struct hf__log {
     pthread_t housekeeper;
     bool housekeeping;            /* there is one; atomic                                        */
     uint32_t lazy_word;           /* futex: 1 = something is to be synced, 2 = end               */
-    int64_t lazy_interval_ns;
     int64_t pid;                  /* of this process                                             */
     unsigned char *shared;        /* S: reserved_bytes from the start of the file                */
     unsigned char *through;       /* W: the file mapped writable, for applying; NULL: not yet    */
     bool through_refused;
-    uint64_t log_max_bytes, private_max_bytes;
-    int64_t gate_wait_ns;
-    uint64_t first_bytes;         /* a log file's least size                                     */
-    uint64_t switch_bytes;        /* a log file larger than this isn't doubled at a switch       */
+    uint64_t log_max_bytes, first_bytes, switch_bytes, private_max_bytes; /* hf_tuning: hf__tuned */
+    uint64_t gate_wait_ns, lazy_interval_ns, debug_checks;
+    uint64_t checking;            /* the debug_checks of this transaction                        */
+    uint64_t checks, checks_skipped;
 };
+
+static inline uint64_t hf__tuned(const uint64_t *value)
+{
+    return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
 
 /* ---- log.c: files and records ---------------------------------------------------------------- */
 
@@ -193,6 +200,12 @@ int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t genera
 /* A private mapping of the last commit that counts, for a view that found the gate closed by a dead
  * process and holds its reader slot. The caller munmaps reserved_bytes. */
 int hf__log_replay_stuck(hf_store *store, void **out);
+
+/* ---- log_info.c ------------------------------------------------------------------------------ */
+
+void hf__tune_defaults(struct hf__log *log);
+/* debug_checks as HOLDFAST_DEBUG asks for. HF_EINVAL for what it doesn't know. */
+int hf__tune_from_environment(struct hf__log *log);
 
 /* ---- lazy.c ---------------------------------------------------------------------------------- */
 

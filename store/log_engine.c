@@ -37,7 +37,7 @@ static bool flag(const uint32_t *word)
 
 static uint64_t soon(const hf_store *store)
 {
-    return hf__os->now_ns() + (uint64_t)store->log.gate_wait_ns;
+    return hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
 }
 
 /* ---- the edit door --------------------------------------------------------------------------- */

@@ -83,8 +83,12 @@ int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *op
     store->durability = options->durability;
     hf__undo_init(&store->undo, NULL);
     hf__log_init(&store->log);
-    *out = store;
-    return 0;
+    int code = hf__tune_from_environment(&store->log);
+    if (code != 0)
+        hf__store_free(store);
+    else
+        *out = store;
+    return code;
 }
 
 void hf__store_free(hf_store *store)

@@ -115,7 +115,7 @@ void hf__private_trim(hf_store *store)
     struct hf__log_tail tail;
     struct hf__log_front front;
     struct hf__log *log = &store->log;
-    if (log->private_count * HF__PAGE_BYTES <= log->private_max_bytes)
+    if (log->private_count * HF__PAGE_BYTES <= hf__tuned(&log->private_max_bytes))
         return;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);

@@ -124,6 +124,7 @@ int hf_view_begin(hf_store *store, hf_view **out)
     code = view_size(store, view);
     if (code != 0)
         goto err_unmap;
+    hf__reader_shows(&store->locks, slot, hf__segment_header(&view->own)->commit);
     open_views = view;
     *out = view;
     return 0;

@@ -89,6 +89,7 @@ static int take_slot(struct hf__locks *locks, uint32_t *out)
 void hf__reader_leave(struct hf__locks *locks, uint32_t slot)
 {
     struct hf__lock_header *header = &locks->table->header;
+    __atomic_store_n(&locks->table->readers[slot].shown, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&locks->table->readers[slot].word, 0, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&header->gate, __ATOMIC_SEQ_CST) != 0) {
         __atomic_fetch_add(&header->drain, 1, __ATOMIC_SEQ_CST);
@@ -103,6 +104,36 @@ void hf__reader_leave_all(struct hf__locks *locks)
         if ((uint32_t)__atomic_load_n(&locks->table->readers[i].word, __ATOMIC_SEQ_CST) ==
             locks->own)
             hf__reader_leave(locks, i);
+}
+
+void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit)
+{
+    struct hf__reader_slot *slot = &locks->table->readers[index];
+    __atomic_store_n(&slot->commit, commit, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->shown, __atomic_load_n(&slot->word, __ATOMIC_RELAXED),
+                     __ATOMIC_RELEASE);
+}
+
+/* A slot that is taken anew meanwhile is seen by `shown`; by the same thread, by `since_ns`. */
+bool hf__reader_look(struct hf__locks *locks, uint32_t index, struct hf__reader_slot *out)
+{
+    struct hf__reader_slot *slot = &locks->table->readers[index];
+    uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_SEQ_CST), since;
+    if (word == 0)
+        return false;
+    if (hf__locks_dead(locks, (uint32_t)word)) {
+        __atomic_compare_exchange_n(&slot->word, &word, 0, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+        return false;
+    }
+    if (__atomic_load_n(&slot->shown, __ATOMIC_ACQUIRE) != word)
+        return false; /* it hasn't begun yet */
+    do {
+        since = __atomic_load_n(&slot->since_ns, __ATOMIC_ACQUIRE);
+        *out = (struct hf__reader_slot){
+            .word = word, .since_ns = since, .commit = __atomic_load_n(&slot->commit, __ATOMIC_ACQUIRE)};
+    } while (__atomic_load_n(&slot->since_ns, __ATOMIC_ACQUIRE) != since);
+    return __atomic_load_n(&slot->shown, __ATOMIC_ACQUIRE) == word;
 }
 
 uint32_t hf__count_down(uint32_t *count)
@@ -126,7 +157,8 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
             return code;
         uint32_t closer = __atomic_load_n(&header->gate, __ATOMIC_SEQ_CST);
         if (closer == 0) {
-            locks->table->readers[slot].since_ns = hf__os->wall_ns();
+            __atomic_store_n(&locks->table->readers[slot].since_ns, hf__os->wall_ns(),
+                             __ATOMIC_RELAXED);
             if (waited && hf__count_down(&header->readers_due) == 1)
                 hf__os->futex_wake(&header->readers_due, INT_MAX);
             *out_slot = slot;
@@ -139,10 +171,13 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
                 hf__reader_leave(locks, slot);
                 continue;
             }
-            if (keep_when_stuck)
+            if (keep_when_stuck) {
+                __atomic_store_n(&locks->table->readers[slot].since_ns, hf__os->wall_ns(),
+                                 __ATOMIC_RELAXED);
                 *out_slot = slot;
-            else
+            } else {
                 hf__reader_leave(locks, slot);
+            }
             return 1;
         }
         hf__reader_leave(locks, slot);

@@ -41,13 +41,15 @@ struct hf__reader_slot {
     uint64_t word;       /* 0  owner id | thread id << 32; 0 = free                              */
     uint64_t since_ns;   /* 8  CLOCK_REALTIME of the view's begin                                */
     uint64_t commit;     /* 16 the commit it shows                                               */
-    uint64_t reserved[5];
+    uint64_t shown;      /* 24 word again, once the two above are this view's                    */
+    uint64_t reserved[4];
 };
 _Static_assert(sizeof(struct hf__reader_slot) == 64, "reader slot");
 _Static_assert(offsetof(struct hf__reader_slot, word) == 0, "word");
 _Static_assert(offsetof(struct hf__reader_slot, since_ns) == 8, "since_ns");
 _Static_assert(offsetof(struct hf__reader_slot, commit) == 16, "commit");
-_Static_assert(offsetof(struct hf__reader_slot, reserved) == 24, "reserved");
+_Static_assert(offsetof(struct hf__reader_slot, shown) == 24, "shown");
+_Static_assert(offsetof(struct hf__reader_slot, reserved) == 32, "reserved");
 
 /*
  * The log engine's side: where the log stands (docs/recovery.md). What belongs together is published

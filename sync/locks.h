@@ -101,6 +101,11 @@ void hf__gate_open(struct hf__locks *locks);
  */
 int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_stuck,
                      uint32_t *out_slot);
+/* The view in that slot shows this commit: others may look it up. */
+void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit);
+/* The view in that slot, if there is one and it has begun: word, since_ns and commit. One of a dead
+ * handle is freed. index < readers_high. */
+bool hf__reader_look(struct hf__locks *locks, uint32_t index, struct hf__reader_slot *out);
 void hf__reader_leave(struct hf__locks *locks, uint32_t slot);
 /* Leaves every slot this handle is still in: it is being closed. */
 void hf__reader_leave_all(struct hf__locks *locks);

@@ -63,7 +63,8 @@ extern "C" {
     X(HF_ELOGFULL, -38, "the log is full: a view keeps commits from being applied")                \
     X(HF_ECOMMIT_UNKNOWN, -39, "the commit may or may not be on the disk")                         \
     X(HF_ELOGMISSING, -40, "the store was not closed and its log is missing")                      \
-    X(HF_ELOGFOREIGN, -41, "the log beside the store is another store's, or of another time")
+    X(HF_ELOGFOREIGN, -41, "the log beside the store is another store's, or of another time")      \
+    X(HF_EUNANNOUNCED, -42, "bytes were changed without hf_edit")
 
 enum {
     HF_OK = 0,

@@ -13,6 +13,7 @@
  *   memory.h    raw memory: aligned, many at once, resized in place
  *   pointer.h   what may be stored inside the file instead of raw pointers
  *   check.h     check_sanity, and checking and repairing closed files
+ *   log.h       who reads, where the log stands and what is in it, tuning, debugging checks
  *
  * Example
  *
@@ -58,5 +59,6 @@
 #include "memory.h"
 #include "pointer.h"
 #include "check.h"
+#include "log.h"
 
 #endif
