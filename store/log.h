@@ -159,6 +159,16 @@ int hf__private_encode(hf_store *store, uint64_t *length);
 struct hf__record *hf__private_record_take(struct hf__log *log);
 void hf__private_record_put(struct hf__log *log, struct hf__record *record);
 
+/* Drops all of P, unannounced changes included: it shows the data file. */
+int hf__private_forget(hf_store *store);
+
+/* ---- log_check.c ----------------------------------------------------------------------------- */
+
+/* debug_checks: before P follows; of what a commit would record; after a rollback of everything. */
+void hf__log_check_begin(hf_store *store);
+int hf__log_check_commit(hf_store *store); /* HF_EUNANNOUNCED, HF_EPTR, HF_ETRUNCATED */
+void hf__log_check_abandon(hf_store *store);
+
 /* ---- apply.c --------------------------------------------------------------------------------- */
 
 /* Everything up to `commit` on stable storage. HF_ECOMMIT_UNKNOWN. */

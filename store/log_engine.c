@@ -156,6 +156,8 @@ static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
     if (code == 0)
         code = hf__private_end(store); /* one that could not be closed */
     if (code == 0)
+        hf__log_check_begin(store);
+    if (code == 0)
         code = hf__private_follow(store);
     if (code == 0)
         hf__private_trim(store);
@@ -186,6 +188,7 @@ static void log_abandon(hf_store *store, bool sound)
     (void)hf__private_end(store);
     if (!sound)
         store->log.seen_epoch = UINT64_MAX;
+    hf__log_check_abandon(store);
     hf__undo_forget(&store->undo);
     log_end(store);
 }
@@ -204,7 +207,9 @@ static int give_up(hf_store *store, int code)
 /* All that can fail without a byte logged. */
 static int prepare_record(hf_store *store, uint64_t *length)
 {
-    int code = hf__private_encode(store, length);
+    int code = hf__log_check_commit(store);
+    if (code == 0)
+        code = hf__private_encode(store, length);
     if (code != 0 || *length == 0)
         return code;
     if (HF__BUG(UNSYNCED_BEFORE_ROOM) && store->durability == HF_NOSYNC)

@@ -110,6 +110,15 @@ static int drop_private(hf_store *store, uint64_t from, uint64_t to)
     return 0;
 }
 
+int hf__private_forget(hf_store *store)
+{
+    const uint64_t bytes = hf__whole_pages(store->seg.size_bytes);
+    if (hf__os->madvise(store->seg.base, (size_t)bytes, MADV_DONTNEED) != 0)
+        return hf__fail_os(errno, store->path, "madvise");
+    clear_private(&store->log, 0, page_of(bytes));
+    return drop_private(store, page_of(bytes), store->log.private_end);
+}
+
 void hf__private_trim(hf_store *store)
 {
     struct hf__log_tail tail;
