@@ -9,7 +9,6 @@
  * other process ever sees.
  *
  * Only pages that the kernel gave this process copies of can differ; /proc/self/pagemap tells which.
- * The payload of free blocks is nobody's and may be anything, but for the free set's node in it.
  *
  * Invariants
  *   D1  a transaction is compared only if nothing was left unapplied when it began
@@ -23,7 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FREE_NODE_BYTES (HF__BLOCK_BYTES_MIN - HF__BLOCK_HEADER_BYTES)
 #define SHOWN_MAX 3
 #define ENTRIES 512u
 
@@ -148,24 +146,11 @@ struct compare {
     hf_store *store;
     struct hf__segment old;       /* the last state: S                                            */
     uint64_t limit;               /* nothing is compared from here on                             */
-    struct hf__heap heap;         /* of the new state, walked beside                              */
-    struct hf__block_info block;
-    uint64_t position;            /* behind that block                                            */
-    bool walking;
     int pagemap;                  /* -1: every page may be a copy                                 */
     uint64_t entries[ENTRIES];
     uint64_t first[SHOWN_MAX], last[SHOWN_MAX]; /* stretches of bytes                             */
     uint64_t stretches, lines;
 };
-
-/* Does a difference at the offset mean anything? Offsets come in ascending order. */
-static bool matters(struct compare *c, uint64_t offset)
-{
-    while (c->walking && offset >= c->position)
-        c->walking = hf__heap_next(&c->heap, &c->position, &c->block) == 1;
-    return !c->walking || c->block.kind != HF__BLOCK_FREE ||
-           offset < c->block.payload + FREE_NODE_BYTES;
-}
 
 static void note_difference(struct compare *c, uint64_t offset)
 {
@@ -182,15 +167,12 @@ static void note_difference(struct compare *c, uint64_t offset)
 static void compare_line(struct compare *c, uint64_t at)
 {
     const unsigned char *new = c->store->seg.base + at, *old = c->old.base + at;
-    bool found = false;
     if (memcmp(new, old, HF__LINE_BYTES) == 0)
         return;
     for (uint64_t i = 0; i < HF__LINE_BYTES; i++)
-        if (new[i] != old[i] && matters(c, at + i)) {
+        if (new[i] != old[i] && at + i < c->limit)
             note_difference(c, at + i);
-            found = true;
-        }
-    c->lines += found;
+    c->lines++;
 }
 
 static void compare_page(struct compare *c, uint64_t page)
@@ -253,11 +235,10 @@ static int refuse_unannounced(struct compare *c)
 
 static int check_announced(hf_store *store)
 {
-    struct compare c = {.store = store, .old = store->seg, .walking = true};
+    struct compare c = {.store = store, .old = store->seg};
     struct stat st;
     c.old.base = store->log.shared + HF__SEGMENT_OFFSET;
     c.old.door = NULL;
-    c.heap = hf__heap_over(store, &store->seg);
     c.limit = hf__used_end(&store->seg);
     if (c.limit > store->log.window_start)
         c.limit = store->log.window_start;

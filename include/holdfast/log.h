@@ -98,7 +98,7 @@ typedef struct hf_tuning {     /* zero means default everywhere                 
     uint64_t log_first_bytes;  /* length of a log file at first; 16 KiB to 1 TiB, 256 KiB         */
     uint64_t log_switch_bytes; /* the log doubles at each switch up to this; 16 KiB to 1 TiB,     *
                                 * 32 MiB                                                          */
-    uint64_t private_max_bytes;/* private pages kept between transactions; 4 KiB to 1 PiB, 64 MiB */
+    uint64_t private_max_bytes;/* private pages kept between transactions; up to 1 PiB, 64 MiB  */
     uint64_t gate_wait_us;     /* how long applying may hold up new readers at a time; up to      *
                                 * 10 s, 1000 us                                                   */
     uint64_t lazy_interval_ms; /* how soon LAZY commits are made durable; up to 60 s, 10 ms       */

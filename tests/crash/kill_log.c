@@ -209,12 +209,15 @@ static hf_store *child_open(uint32_t mode, uint32_t durability)
         return NULL;
     if (tolerate(code, "hf_open") != 0)
         return NULL;
-    store->log.gate_wait_ns = (int64_t)rng_below(&self.rng, 1000000);
-    store->log.lazy_interval_ns = (int64_t)rng_below(&self.rng, 2000000);
+    hf_tuning tuning = HF_TUNING_INIT;
+    tuning.gate_wait_us = 1 + rng_below(&self.rng, 1000);
+    tuning.lazy_interval_ms = 1 + rng_below(&self.rng, 2);
     if (rng_percent(&self.rng, 50))
-        store->log.private_max_bytes = rng_below(&self.rng, 100000);
+        tuning.private_max_bytes = 1 + rng_below(&self.rng, 100000);
     if (rng_percent(&self.rng, 50))
-        store->log.switch_bytes = 0; /* logs stay as short as they may */
+        tuning.log_switch_bytes = 16 << 10; /* logs stay as short as they may */
+    if (tolerate(hf_tune(store, &tuning), "hf_tune") != 0)
+        return NULL;
     atomic_fetch_add(&shared->opens, 1);
     return store;
 }
