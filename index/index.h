@@ -45,13 +45,15 @@ struct hf__index_ops {
     uint32_t kind;                   /* HF_INDEX_..., recorded in the file                       */
     const char *name;                /* "set"                                                    */
     bool ordered;                    /* next() yields names in byte order                        */
+    bool hashed;                     /* entries carry name_hash                                  */
 
     int (*init)(struct hf__index *index);                    /* the root is zeroed already       */
     /* 0 and *out, HF_ENOTFOUND, HF_ECORRUPT; null index: HF_ENOTFOUND. Records no error text for
      * HF_ENOTFOUND: it is an everyday answer. */
     int (*find)(const struct hf__index *index, const void *name, size_t size_bytes, hf_ref *out);
-    /* The node's name_bytes and name are set; its links are the index's to set. 0, HF_EEXIST,
-     * HF_ENOSPC, HF_EFULL, HF_ENOMEM, HF_ECORRUPT, null index: HF_ENOINDEX. */
+    /* The node's name_bytes and name are set; the rest is the index's to set. It need not announce
+     * a node whose links are 0 and whose name_hash is right already. 0, HF_EEXIST, HF_ENOSPC,
+     * HF_EFULL, HF_ENOMEM, HF_ECORRUPT, null index: HF_ENOINDEX. */
     int (*insert)(struct hf__index *index, hf_ref node);
     int (*erase)(struct hf__index *index, hf_ref node);      /* 0, HF_ECORRUPT (not in it)       */
     /* Room for count entries in all; giving unused memory back. Set: nothing to do. */

@@ -12,7 +12,7 @@
 
 /* In front of the name of every named or unique object, at a 16-aligned offset. */
 struct hf__index_node {
-    uint64_t link[3];    /* 0  set: struct hf__avl_node; hash: next in bucket, then 0; flat: 0    */
+    uint64_t link[3];    /* 0  set: struct hf__avl_node; hash: next in chain, then 0; flat: 0     */
     uint32_t name_hash;  /* 24 hash: low half of XXH3-64 of the name, salted; others 0           */
     uint16_t name_bytes; /* 28 length of the name, which begins at 32 and has a NUL behind it    */
     uint16_t reserved;   /* 30 zero                                                              */
@@ -49,16 +49,32 @@ _Static_assert(offsetof(struct hf__index_array, self) == 0, "self");
 _Static_assert(offsetof(struct hf__index_array, slots) == 8, "slots");
 
 /* The flat index: root.root is an array of root.capacity slots, the first root.count of them the
- * entries in the order of their names; the next one, if there is one, is 0; others mean nothing.
- *
- * The hash index: root.root is the directory, an array of HF__HASH_ARRAYS_MAX slots: arrays of 16,
- * 16, 32, 64, ... buckets up to root.capacity in all, then 0. Bucket b < 16 is slot b of array 0,
- * any other slot b - (16 << (i - 1)) of the array i for which 16 << (i - 1) <= b < 16 << i. A
- * bucket is the offset of its first entry, 0 for none; from root.buckets on it means nothing. The
- * bucket of an entry is name_hash modulo p, the least power of two >= root.buckets, and p / 2 less
- * if that bucket is not in use yet. */
-#define HF__HASH_BUCKETS_MIN UINT64_C(16)
-#define HF__HASH_ARRAYS_MAX 29u                  /* 2^32 buckets: all that a 32-bit hash can tell */
+ * entries in the order of their names; the next one, if there is one, is 0; others mean nothing. */
+
+/* The hash index: root.root is the directory, an array of HF__HASH_ARRAYS_MAX slots: arrays of 4,
+ * 4, 8, 16, ... buckets up to root.capacity in all, then 0. Bucket b < 4 is bucket b of array 0,
+ * any other bucket b - (4 << (i - 1)) of the array i for which 4 << (i - 1) <= b < 4 << i. From
+ * root.buckets on a bucket means nothing. The bucket of an entry is its hash (XXH3-64 of the name,
+ * salted) modulo p, the least power of two >= root.buckets, and p / 2 less if that bucket is not in
+ * use yet. Buckets begin at the first multiple of 64 behind the header of their array. */
+struct hf__hash_bucket {
+    uint64_t word[7]; /* 0  a node's offset and 20 bits of its hash, those from bit level / 8 * 8
+                            on (modulo 2^level is what all hashes in the bucket agree in): 4 in bits
+                            0..3, 16 in bits 48..63. 0 behind the last                           */
+    uint64_t chain;   /* 56 offset of a further entry, from which link[0] leads on; 0 = no more  */
+};
+_Static_assert(sizeof(struct hf__hash_bucket) == 64, "hash bucket");
+_Static_assert(offsetof(struct hf__hash_bucket, word) == 0, "word");
+_Static_assert(offsetof(struct hf__hash_bucket, chain) == 56, "chain");
+
+#define HF__HASH_BUCKET_WORDS 7u
+#define HF__HASH_REF_BITS UINT64_C(0x0000FFFFFFFFFFF0)
+#define HF__HASH_BUCKET_LOAD UINT64_C(4)         /* entries a bucket before one is added          */
+#define HF__HASH_PADDING_SLOTS UINT64_C(6)       /* so that buckets fit behind, aligned to 64     */
+#define HF__HASH_FIRST_BUCKET(array) \
+    (((array) + sizeof(struct hf__index_array) + 63) & ~UINT64_C(63))
+#define HF__HASH_BUCKETS_MIN UINT64_C(4)
+#define HF__HASH_ARRAYS_MAX 31u
 #define HF__HASH_BUCKETS_MAX (HF__HASH_BUCKETS_MIN << (HF__HASH_ARRAYS_MAX - 1))
 _Static_assert(HF__HASH_BUCKETS_MAX == UINT64_C(1) << 32, "hash buckets");
 

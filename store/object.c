@@ -58,6 +58,27 @@ static bool header_ok(const struct hf__segment *seg, hf_ref at)
            header->check == hf__object_check(seg, at, header);
 }
 
+/* An object as a find gives it out: its header is right, belongs to this node, and its elements lie
+ * in the segment. That takes no look at the block: what only the block tells isn't said. */
+struct found {
+    const struct hf__object_header *header;
+    hf_ref elements;
+};
+
+/* The object of a node that the index has found. 0, HF_ECORRUPT. */
+static int found_at(struct hf__segment *seg, hf_ref node, size_t name_bytes, struct found *out)
+{
+    const hf_ref at = node + sizeof(struct hf__index_node) + round16((uint64_t)name_bytes + 1);
+    const hf_ref elements = at + sizeof(struct hf__object_header);
+    const struct hf__object_header *header = hf__at(seg, at);
+    __builtin_prefetch(hf__at(seg, elements));
+    if (!header_ok(seg, at) || header->name_bytes != name_bytes ||
+        !hf__in_segment(seg, elements, header->size_bytes))
+        return hf__corrupt("object.header", at);
+    *out = (struct found){header, elements};
+    return 0;
+}
+
 /* The rest of *out from block and header; false if they don't fit each other. */
 static bool complete(const hf_store *store, struct hf__segment *seg, struct hf__object *out)
 {
@@ -132,6 +153,7 @@ struct recipe {
     uint32_t kind, type_id;
     const char *name;        /* NULL for anonymous objects                                       */
     size_t name_bytes;
+    uint32_t name_check;     /* low half of its hash; 0 for anonymous objects                    */
     const hf_type *type;     /* NULL = plain bytes                                               */
     size_t count;
     uint64_t size_bytes, align_bytes;
@@ -155,6 +177,9 @@ static int prepare(struct recipe *recipe, const hf_txn *txn, uint32_t kind, cons
         code = hf__type_descriptor_check(type);
     if (code != 0)
         return code;
+    if (kind != HF_KIND_ANONYMOUS)
+        recipe->name_check =
+            (uint32_t)hf__hash(name, recipe->name_bytes, txn->store->seg.salt);
     uint64_t size = type == NULL ? 1 : type->size_bytes;
     recipe->align_bytes = type == NULL || type->align_bytes == 0 ? 16 : type->align_bytes;
     if ((uintptr_t)txn->store->seg.base % recipe->align_bytes != 0)
@@ -172,12 +197,15 @@ static struct hf__index index_of_kind(const hf_store *store, struct hf__segment 
     return hf__index_over(store, seg, kind == HF_KIND_NAMED ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
 }
 
-static void write_node(struct hf__segment *seg, hf_ref node, const struct recipe *recipe)
+/* As the index will want it: then it has nothing to announce in it. */
+static void write_node(struct hf__segment *seg, hf_ref node, const struct recipe *recipe,
+                       bool hashed)
 {
     struct hf__index_node *at = (struct hf__index_node *)(seg->base + node);
     char *name = (char *)(at + 1);
     memset(at, 0, sizeof *at);
     at->name_bytes = (uint16_t)recipe->name_bytes;
+    at->name_hash = hashed ? recipe->name_check : 0;
     memcpy(name, recipe->name, recipe->name_bytes);
     memset(name + recipe->name_bytes, 0, round16(recipe->name_bytes + 1) - recipe->name_bytes);
 }
@@ -187,10 +215,9 @@ static void write_header(struct hf__segment *seg, hf_ref at, const struct recipe
     struct hf__object_header header = {.kind = (uint16_t)recipe->kind,
                                        .name_bytes = (uint16_t)recipe->name_bytes,
                                        .type_id = recipe->type_id,
+                                       .name_check = recipe->name_check,
                                        .count = recipe->count,
                                        .size_bytes = recipe->size_bytes};
-    if (recipe->kind != HF_KIND_ANONYMOUS)
-        header.name_check = (uint32_t)hf__hash(recipe->name, recipe->name_bytes, seg->salt);
     header.check = hf__object_check(seg, at, &header);
     memcpy(seg->base + at, &header, sizeof header);
 }
@@ -225,7 +252,7 @@ static int make(hf_txn *txn, const struct recipe *recipe, hf_ref *out)
         return code;
     hf__txn_fresh(txn, block, usable);
     if (recipe->kind != HF_KIND_ANONYMOUS)
-        write_node(seg, block, recipe);
+        write_node(seg, block, recipe, store->index_ops->hashed);
     write_header(seg, block + lead - sizeof(struct hf__object_header), recipe);
     memset(seg->base + block + lead, 0, recipe->size_bytes);
     if (recipe->kind == HF_KIND_ANONYMOUS) {
@@ -337,37 +364,57 @@ void *hf_construct_unique(hf_txn *txn, const hf_type *type, size_t count)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
+/* The node of that name. 0, HF_ENOTFOUND, HF_ENAME, HF_ECORRUPT. */
+static int find_node(const hf_store *store, struct hf__segment *seg, uint32_t kind,
+                     const char *name, size_t *name_bytes, hf_ref *out)
+{
+    int code = check_name(name, name_bytes);
+    if (code != 0)
+        return code;
+    struct hf__index index = index_of_kind(store, seg, kind);
+    code = index.ops->find(&index, name, *name_bytes, out);
+    return code == HF_ENOTFOUND ? hf__fail_missing(name) : code;
+}
+
+/* The object with its block, which is to be destroyed. */
 static int find(const hf_store *store, struct hf__segment *seg, uint32_t kind, const char *name,
                 struct hf__object *out)
 {
     size_t name_bytes = 0;
     hf_ref node;
-    int code = check_name(name, &name_bytes);
+    int code = find_node(store, seg, kind, name, &name_bytes, &node);
+    return code == 0 ? hf__object_of_node(store, seg, node, out) : code;
+}
+
+/* The object without its block, which is to be read. */
+static int look_up(const hf_store *store, struct hf__segment *seg, uint32_t kind, const char *name,
+                   const hf_type *type, struct found *out)
+{
+    size_t name_bytes = 0;
+    struct found found;
+    hf_ref node;
+    int code = find_node(store, seg, kind, name, &name_bytes, &node);
+    if (code == 0)
+        code = found_at(seg, node, name_bytes, &found);
     if (code != 0)
         return code;
-    struct hf__index index = index_of_kind(store, seg, kind);
-    code = index.ops->find(&index, name, name_bytes, &node);
-    if (code == HF_ENOTFOUND)
-        return hf__fail_missing(name);
-    return code == 0 ? hf__object_of_node(store, seg, node, out) : code;
+    if (!hf__type_matches(seg, found.header->type_id, type))
+        return hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name,
+                        type->version);
+    *out = found;
+    return 0;
 }
 
 static const void *find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type,
                               size_t *count)
 {
-    struct hf__object object;
+    struct found found;
     if (hf__view_usable(view) != 0 || (type != NULL && hf__type_descriptor_check(type) != 0) ||
-        find(view->store, view->seg, kind, name, &object) != 0)
+        look_up(view->store, view->seg, kind, name, type, &found) != 0)
         return NULL;
-    const struct hf__object_header *header = hf__object_header(view->seg, &object);
-    if (!hf__type_matches(view->seg, header->type_id, type)) {
-        hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name,
-                 type->version);
-        return NULL;
-    }
     if (count != NULL)
-        *count = header->count;
-    return hf__at(view->seg, object.elements);
+        *count = found.header->count;
+    return hf__at(view->seg, found.elements);
 }
 
 const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count)
@@ -387,22 +434,17 @@ const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
 static void *find_or_construct(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
                                size_t count, int *created)
 {
-    struct hf__object object;
+    struct found found;
     struct recipe recipe;
     if (hf__txn_usable(txn) != 0 || prepare(&recipe, txn, kind, name, type, count) != 0)
         return NULL;
     struct hf__segment *seg = &txn->store->seg;
-    int code = find(txn->store, seg, kind, name, &object);
+    int code = look_up(txn->store, seg, kind, name, type, &found);
     if (code != 0 && code != HF_ENOTFOUND)
         return NULL;
-    void *result;
-    if (code == HF_ENOTFOUND) {
-        result = construct_new(txn, kind, name, type, count, NULL, NULL);
-    } else {
-        const void *found = find_typed(&txn->view, kind, name, type, NULL);
-        uint64_t size = hf__object_header(seg, &object)->size_bytes;
-        result = found == NULL ? NULL : hf_edit(txn, found, size);
-    }
+    void *result = code == HF_ENOTFOUND
+                       ? construct_new(txn, kind, name, type, count, NULL, NULL)
+                       : hf_edit(txn, hf__at(seg, found.elements), found.header->size_bytes);
     if (result != NULL && created != NULL)
         *created = code == HF_ENOTFOUND;
     return result;

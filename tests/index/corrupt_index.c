@@ -87,11 +87,13 @@ static const char *harmless_kind(const struct ground *g, uint64_t offset)
     if (g->ops->kind == HF_INDEX_FLAT && offset > root->root + 16 + root->count * 8)
         return "a slot behind the 0 that ends the array in use: never read";
     for (size_t i = 1; g->ops->kind == HF_INDEX_HASH && i < g->owned_count; i++) {
-        uint64_t first = i == 1 ? 0 : UINT64_C(16) << (i - 2); /* owned[0] is the directory */
-        uint64_t unused = root->buckets > first ? root->buckets - first : 0;
-        if (offset >= g->owned[i] + 16 + unused * 8 &&
-            offset < g->owned[i] + array_bytes(g, g->owned[i]))
+        uint64_t first = i == 1 ? 0 : UINT64_C(4) << (i - 2); /* owned[0] is the directory */
+        uint64_t used = root->buckets > first ? root->buckets - first : 0;
+        uint64_t begin = HF__HASH_FIRST_BUCKET(g->owned[i]);
+        if (offset >= begin + used * 64 && offset < g->owned[i] + array_bytes(g, g->owned[i]))
             return "a bucket not in use: written before it is read";
+        if (offset >= g->owned[i] + 16 && offset < begin)
+            return "in front of the first bucket: never read";
     }
     if (g->ops->kind == HF_INDEX_HASH && offset >= g->fake.index.root + 24 &&
         offset < g->fake.index.root + 32)

@@ -21,6 +21,14 @@ static uint64_t *arrays_at(struct fake *fake)
                                 sizeof(struct hf__index_array));
 }
 
+/* One of the first four buckets. */
+static struct hf__hash_bucket *bucket_number(struct fake *fake, unsigned number)
+{
+    return (struct hf__hash_bucket *)(void *)(fake->seg.base +
+                                              HF__HASH_FIRST_BUCKET(arrays_at(fake)[0])) +
+           number;
+}
+
 static void open_sized(struct fake *fake, unsigned entries, uint64_t size_bytes)
 {
     char name[32];
@@ -35,9 +43,10 @@ static void test_hash_no_single_insert_announces_more_than_a_bucket_or_two(void 
 {
     (void)state;
     enum { ENTRIES = 100000 };
-    /* root twice, the entry, the bucket, an array's header and its place in the directory, and the
-     * links of one chain: chains are short, since names are spread by a salted hash */
-    enum { BOUND_BYTES = 2 * 64 + 32 + 8 + 16 + 8 + 8 * (16 + 3) };
+    /* root twice, the entry, its word, two buckets that are parted, an array's header and its place
+     * in the directory, and the links of one chain: chains are short, since names are spread by a
+     * salted hash */
+    enum { BOUND_BYTES = 2 * 64 + 32 + 8 + 2 * 64 + 16 + 8 + 8 * (16 + 3) };
     struct fake fake;
     char name[32];
     uint64_t most = 0;
@@ -53,8 +62,8 @@ static void test_hash_no_single_insert_announces_more_than_a_bucket_or_two(void 
     printf("largest announcement of one insert while growing to %d: %u bytes\n", ENTRIES,
            (unsigned)most);
     assert_true(most <= BOUND_BYTES);
-    assert_int_equal(root_at(&fake)->buckets, ENTRIES);
-    assert_int_equal(root_at(&fake)->capacity, 1 << 17);
+    assert_int_equal(root_at(&fake)->buckets, ENTRIES / 4);
+    assert_int_equal(root_at(&fake)->capacity, 1 << 15);
     uint64_t visited;
     assert_int_equal(fake_findings(&fake, true, &visited), 0);
     assert_int_equal(visited, ENTRIES);
@@ -65,10 +74,10 @@ static void test_hash_writes_no_bucket_before_its_turn(void **state)
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 513, SEGMENT_BYTES); /* the 513th brings an array of 512 */
-    assert_int_equal(root_at(&fake)->capacity, 1024);
-    const unsigned char *array = fake.seg.base + arrays_at(&fake)[6] + 16;
-    for (unsigned i = 8; i < 512 * 8; i++)
+    open_sized(&fake, 513, SEGMENT_BYTES); /* the 513th brings an array of 128 */
+    assert_int_equal(root_at(&fake)->capacity, 256);
+    const unsigned char *array = fake.seg.base + HF__HASH_FIRST_BUCKET(arrays_at(&fake)[6]);
+    for (unsigned i = 64; i < 128 * 64; i++)
         assert_int_equal(array[i], 0xA5);
     fake_close(&fake);
 }
@@ -80,17 +89,17 @@ static void test_hash_shrink_contracts_to_the_entries_and_gives_arrays_back(void
     char name[32];
     hf_ref out;
     open_sized(&fake, 3000, SEGMENT_BYTES);
-    assert_int_equal(fake_owned(&fake), 1 + 9);
+    assert_int_equal(fake_owned(&fake), 1 + 9); /* 4, 4, 8, ... 512 */
     for (unsigned i = 100; i < 3000; i++) {
         snprintf(name, sizeof name, "%u", i);
         assert_int_equal(fake_erase(&fake, name), 0);
     }
-    assert_int_equal(root_at(&fake)->buckets, 3000);
+    assert_int_equal(root_at(&fake)->buckets, 3000 / 4);
     fake_batch_begin(&fake);
     assert_int_equal(hf__index_hash.shrink(&fake.index), 0);
     fake_batch_keep(&fake);
-    assert_int_equal(root_at(&fake)->buckets, 100);
-    assert_int_equal(root_at(&fake)->capacity, 128);
+    assert_int_equal(root_at(&fake)->buckets, 100 / 4);
+    assert_int_equal(root_at(&fake)->capacity, 32);
     assert_int_equal(fake_owned(&fake), 1 + 4);
     assert_int_equal(fake.blocks_live, 100 + 5);
     assert_int_equal(fake_findings(&fake, true, NULL), 0);
@@ -125,7 +134,7 @@ static void test_hash_shrink_refused_midway_leaves_a_sound_table(void **state)
         assert_int_equal(visited, 10);
     } while (error == HF_ENOSPC);
     assert_int_equal(error, 0);
-    assert_int_equal(root_at(&fake)->buckets, 16);
+    assert_int_equal(root_at(&fake)->buckets, HF__HASH_BUCKETS_MIN);
     fake_close(&fake);
 }
 
@@ -135,7 +144,7 @@ static void test_hash_reserve_splits_beforehand(void **state)
     struct fake fake;
     open_sized(&fake, 20, SEGMENT_BYTES);
     assert_int_equal(hf__index_hash.reserve(&fake.index, 5000), 0);
-    assert_int_equal(root_at(&fake)->buckets, 5000);
+    assert_int_equal(root_at(&fake)->buckets, 5000 / 4);
     uint64_t visited;
     assert_int_equal(fake_findings(&fake, true, &visited), 0);
     assert_int_equal(visited, 20);
@@ -154,14 +163,14 @@ static void test_hash_goes_on_with_longer_chains_where_no_array_can_be_had(void 
         fake.allocate_fails_in = 1;
         fake_insert(&fake, name);
     }
-    assert_int_equal(root_at(&fake)->buckets, 64);
+    assert_int_equal(root_at(&fake)->buckets, 16);
     assert_int_equal(fake_findings(&fake, true, NULL), 0);
     fake.allocate_fails_in = 0;
     for (unsigned i = 300; i < 600; i++) {
         snprintf(name, sizeof name, "%u", i);
         fake_insert(&fake, name);
     }
-    assert_true(root_at(&fake)->buckets > 300);
+    assert_true(root_at(&fake)->buckets > 75);
     assert_int_equal(fake_findings(&fake, true, NULL), 0);
     for (unsigned i = 0; i < 600; i++) {
         snprintf(name, sizeof name, "%u", i);
@@ -175,7 +184,7 @@ static void test_hash_goes_on_with_longer_chains_where_no_array_can_be_had(void 
 static void test_hash_at_the_limit_of_the_directory_takes_names_without_splitting(void **state)
 {
     (void)state;
-    const uint64_t size_bytes = UINT64_C(33) << 30;
+    const uint64_t size_bytes = UINT64_C(257) << 30;
     void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
@@ -186,13 +195,14 @@ static void test_hash_at_the_limit_of_the_directory_takes_names_without_splittin
     uint64_t at = 4096;
     root->root = at;
     root->buckets = root->capacity = HF__HASH_BUCKETS_MAX;
-    root->count = HF__HASH_BUCKETS_MAX + 5; /* so it would split if it could */
+    const uint64_t count = 4 * HF__HASH_BUCKETS_MAX + 5; /* so it would split if it could */
+    root->count = count;
     ((uint64_t *)(void *)(seg.base + at))[0] = at;
     ((uint64_t *)(void *)(seg.base + at))[1] = HF__HASH_ARRAYS_MAX;
     uint64_t *arrays = (uint64_t *)(void *)(seg.base + at + 16);
     at += 4096;
     for (unsigned i = 0; i < HF__HASH_ARRAYS_MAX; i++) {
-        uint64_t slots = i == 0 ? 16 : UINT64_C(16) << (i - 1);
+        uint64_t slots = HF__HASH_PADDING_SLOTS + 8 * (UINT64_C(4) << (i == 0 ? 0 : i - 1));
         arrays[i] = at;
         ((uint64_t *)(void *)(seg.base + at))[0] = at;
         ((uint64_t *)(void *)(seg.base + at))[1] = slots;
@@ -211,7 +221,7 @@ static void test_hash_at_the_limit_of_the_directory_takes_names_without_splittin
             assert_int_equal(index.ops->erase(&index, at), 0);
     }
     assert_int_equal(root->buckets, HF__HASH_BUCKETS_MAX);
-    assert_int_equal(root->count, HF__HASH_BUCKETS_MAX + 5 + 500);
+    assert_int_equal(root->count, count + 500);
     assert_int_equal(index.ops->reserve(&index, UINT64_MAX), 0); /* there is nothing to add */
     root->capacity *= 2; /* more than the directory can lead to */
     root->buckets *= 2;
@@ -225,14 +235,15 @@ static void test_hash_entry_in_a_strange_bucket_is_found(void **state)
     (void)state;
     struct fake fake;
     open_sized(&fake, 10, SEGMENT_BYTES);
-    uint64_t *slots = (uint64_t *)(void *)(fake.seg.base + arrays_at(&fake)[0] + 16);
-    unsigned full = 0, empty = 0;
-    while (slots[full] == 0)
-        full++;
-    while (slots[empty] != 0)
-        empty++;
-    slots[empty] = slots[full];
-    slots[full] = 0;
+    struct hf__hash_bucket *here = bucket_number(&fake, 0), *there = bucket_number(&fake, 1);
+    unsigned used = 0, last = 0;
+    while (used < 7 && there->word[used] != 0)
+        used++;
+    while (last < 6 && here->word[last + 1] != 0)
+        last++;
+    assert_true(used < 7 && here->word[last] != 0);
+    there->word[used] = here->word[last];
+    here->word[last] = 0;
     assert_true(fake_findings(&fake, false, NULL) > 0);
     fake_close(&fake);
 }
@@ -260,7 +271,16 @@ static void test_hash_two_entries_of_one_name_are_found(void **state)
     open_sized(&fake, 3, SEGMENT_BYTES);
     hf_ref node = fake_insert(&fake, "twin"), twin = fake_entry(&fake, "twin", 4);
     memcpy(fake.seg.base + twin, fake.seg.base + node, sizeof(struct hf__index_node));
-    *(uint64_t *)(void *)(fake.seg.base + node) = twin;
+    struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
+    for (unsigned i = 0; (bucket->word[i] & HF__HASH_REF_BITS) != node;) {
+        if (++i == 7)
+            i = 0, bucket++;
+    }
+    unsigned used = 0;
+    while (bucket->word[used] != 0)
+        used++;
+    assert_true(used < 7);
+    bucket->word[used] = bucket->word[used - 1] - node + twin;
     root_at(&fake)->count++;
     assert_int_equal(fake_findings(&fake, false, NULL), 1);
     fake_close(&fake);
@@ -275,13 +295,15 @@ static void test_hash_chain_in_a_circle_ends(void **state)
         hf_ref node[40], out;
         open_sized(&fake, 0, SEGMENT_BYTES);
         assert_int_equal(hf__index_hash.reserve(&fake.index, 1), 0);
-        /* all in bucket 0 of a table that can't grow */
-        for (unsigned i = 0, tried = 0; i < length; tried++) {
+        /* all in bucket 0 of a table that can't grow: first its words, then those in question */
+        for (unsigned i = 0, tried = 0, used = 0; i < length; tried++) {
             int size = snprintf(name, sizeof name, "%u", tried);
-            if ((hf__hash(name, (size_t)size, fake.seg.salt) & 15) != 0)
+            if ((hf__hash(name, (size_t)size, fake.seg.salt) & 3) != 0)
                 continue;
             fake.allocate_fails_in = 1;
-            node[i++] = fake_insert(&fake, name);
+            hf_ref inserted = fake_insert(&fake, name);
+            if (used++ >= 7)
+                node[i++] = inserted;
         }
         for (unsigned back = 0; back < length; back++) {
             *(uint64_t *)(void *)(fake.seg.base + node[0]) = node[back]; /* the first is last */
@@ -289,7 +311,7 @@ static void test_hash_chain_in_a_circle_ends(void **state)
             hf_ref stranger = 0;
             for (unsigned tried = 100000; stranger == 0; tried++) {
                 int size = snprintf(name, sizeof name, "%u", tried);
-                if ((hf__hash(name, (size_t)size, fake.seg.salt) & 15) == 0)
+                if ((hf__hash(name, (size_t)size, fake.seg.salt) & 3) == 0)
                     stranger = fake_entry(&fake, name, (size_t)size);
             }
             assert_int_equal(fake_find(&fake, name, &out), HF_ECORRUPT);
@@ -343,15 +365,15 @@ static void test_hash_announces_a_new_bucket_even_in_zeroed_memory(void **state)
     (void)state;
     struct fake fake;
     open_sized(&fake, 513, SEGMENT_BYTES);
-    uint64_t slots = arrays_at(&fake)[6] + 16;
-    memset(fake.seg.base + slots + 8, 0, 511 * 8);
+    uint64_t buckets = HF__HASH_FIRST_BUCKET(arrays_at(&fake)[6]);
+    memset(fake.seg.base + buckets + 64, 0, 127 * 64);
     for (unsigned i = 513; i < 600; i++) {
         char name[32];
-        fake.watched = slots + (i - 512) * 8;
+        fake.watched = buckets + (i / 4 - 128) * 64;
         fake.watched_edits = 0;
         snprintf(name, sizeof name, "%u", i);
         fake_insert(&fake, name);
-        assert_true(fake.watched_edits > 0);
+        assert_true(i % 4 != 0 || fake.watched_edits > 0);
     }
     fake_close(&fake);
 }
@@ -360,12 +382,107 @@ static void test_hash_erase_does_not_link_to_a_damaged_successor(void **state)
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 10, SEGMENT_BYTES);
-    hf_ref node = fake_insert(&fake, "victim");
-    *(uint64_t *)(void *)(fake.seg.base + node) = 8;
+    char name[32];
+    open_sized(&fake, 0, SEGMENT_BYTES);
+    assert_int_equal(hf__index_hash.reserve(&fake.index, 1), 0);
+    for (unsigned i = 0; i < 60; i++) {
+        fake.allocate_fails_in = 1;
+        snprintf(name, sizeof name, "%u", i);
+        fake_insert(&fake, name);
+    }
+    const struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
+    hf_ref chained = bucket->chain, in_word = bucket->word[0] & HF__HASH_REF_BITS;
+    assert_int_not_equal(chained, 0);
+    *(uint64_t *)(void *)(fake.seg.base + chained) = 8;
     fake.edits = 0;
-    assert_int_equal(hf__index_hash.erase(&fake.index, node), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.erase(&fake.index, chained), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.erase(&fake.index, in_word), HF_ECORRUPT);
     assert_int_equal(fake.edits, 0);
+    fake_close(&fake);
+}
+
+static void test_hash_erase_fills_the_hole_from_the_chain(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    open_sized(&fake, 0, SEGMENT_BYTES);
+    assert_int_equal(hf__index_hash.reserve(&fake.index, 1), 0);
+    for (unsigned i = 0; i < 60; i++) {
+        fake.allocate_fails_in = 1;
+        snprintf(name, sizeof name, "%u", i);
+        fake_insert(&fake, name);
+    }
+    struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
+    for (unsigned i = 0; bucket->chain != 0; i++) {
+        hf_ref heir = bucket->chain, node = bucket->word[i % 7] & HF__HASH_REF_BITS;
+        assert_int_equal(hf__index_hash.erase(&fake.index, node), 0);
+        assert_int_equal(bucket->word[i % 7] & HF__HASH_REF_BITS, heir);
+        assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    }
+    for (unsigned used = 7; used > 0; used--) {
+        hf_ref node = bucket->word[0] & HF__HASH_REF_BITS;
+        assert_int_equal(hf__index_hash.erase(&fake.index, node), 0);
+        assert_int_equal(bucket->word[used - 1], 0);
+        assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    }
+    fake_close(&fake);
+}
+
+/* Tags are cut from the hash at another place on each side of 256 and 65536 buckets. */
+static void test_hash_up_and_down_where_tags_move(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    hf_ref out;
+    uint64_t visited;
+    open_sized(&fake, 3000, UINT64_C(1) << 25);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(hf__index_hash.reserve(&fake.index, 4 * 66000), 0);
+        assert_int_equal(root_at(&fake)->buckets, 66000);
+        assert_int_equal(fake_findings(&fake, true, &visited), 0);
+        assert_int_equal(visited, 3000);
+        for (unsigned i = 0; i < 3000; i++) {
+            snprintf(name, sizeof name, "%u", i);
+            assert_int_equal(fake_find(&fake, name, &out), 0);
+        }
+        assert_int_equal(hf__index_hash.shrink(&fake.index), 0);
+        assert_int_equal(root_at(&fake)->buckets, 750);
+        assert_int_equal(fake_findings(&fake, true, &visited), 0);
+        assert_int_equal(visited, 3000);
+    }
+    for (unsigned i = 10; i < 3000; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_int_equal(fake_erase(&fake, name), 0);
+    }
+    assert_int_equal(hf__index_hash.shrink(&fake.index), 0);
+    assert_int_equal(root_at(&fake)->buckets, HF__HASH_BUCKETS_MIN);
+    assert_int_equal(fake_findings(&fake, true, &visited), 0);
+    assert_int_equal(visited, 10);
+    fake_close(&fake);
+}
+
+static void test_hash_gap_in_a_bucket_and_wrong_tag_are_found(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_sized(&fake, 12, SEGMENT_BYTES);
+    struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
+    uint64_t word = bucket->word[0];
+    assert_int_not_equal(word, 0);
+    bucket->word[0] ^= UINT64_C(1) << 63;
+    assert_int_equal(fake_findings(&fake, false, NULL), 1);
+    bucket->word[0] = word ^ 1;
+    assert_int_equal(fake_findings(&fake, false, NULL), 1);
+    bucket->word[0] = word;
+    unsigned last = 0;
+    while (bucket->word[last + 1] != 0)
+        last++;
+    assert_true(last < 5);
+    bucket->word[last + 2] = bucket->word[last];
+    bucket->word[last] = 0;
+    assert_int_equal(fake_findings(&fake, false, NULL), 1);
     fake_close(&fake);
 }
 
@@ -383,22 +500,22 @@ static void test_hash_array_where_none_should_be_yet_is_not_overwritten(void **s
     fake_close(&fake);
 }
 
-/* A damaged chain may lead over the very slot that a split is about to write. */
+/* A damaged chain may lead over the very bucket that a split is about to write. */
 static void test_hash_split_ends_where_an_entry_lies_over_the_new_bucket(void **state)
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 18, SEGMENT_BYTES);
-    assert_int_equal(root_at(&fake)->buckets, 18);
-    uint64_t *first = (uint64_t *)(void *)(fake.seg.base + arrays_at(&fake)[0] + 16);
-    hf_ref over = arrays_at(&fake)[1] + 16 + 2 * 8; /* bucket 18, parted from bucket 2 */
+    open_sized(&fake, 24, SEGMENT_BYTES);
+    assert_int_equal(root_at(&fake)->buckets, 6);
+    struct hf__hash_bucket *sibling = bucket_number(&fake, 2);
+    hf_ref over = HF__HASH_FIRST_BUCKET(arrays_at(&fake)[1]) + 2 * 64; /* bucket 6 */
     struct hf__index_node *entry = (struct hf__index_node *)(void *)(fake.seg.base + over);
-    memset(entry, 0, sizeof *entry);
-    entry->name_hash = 18;
+    memset(entry, 0, 64);
     entry->name_bytes = 1;
-    first[2] = over;
+    sibling->chain = over;
     hf_ref node = fake_entry(&fake, "x", 1);
     (void)hf__index_hash.insert(&fake.index, node); /* it is enough that this ends */
+    assert_int_equal(root_at(&fake)->buckets, 7);
     assert_true(fake_findings(&fake, false, NULL) > 0);
     fake_close(&fake);
 }
@@ -419,6 +536,9 @@ int main(void)
         cmocka_unit_test(test_hash_chain_in_a_circle_ends),
         cmocka_unit_test(test_hash_announces_a_new_bucket_even_in_zeroed_memory),
         cmocka_unit_test(test_hash_erase_does_not_link_to_a_damaged_successor),
+        cmocka_unit_test(test_hash_erase_fills_the_hole_from_the_chain),
+        cmocka_unit_test(test_hash_up_and_down_where_tags_move),
+        cmocka_unit_test(test_hash_gap_in_a_bucket_and_wrong_tag_are_found),
         cmocka_unit_test(test_hash_array_where_none_should_be_yet_is_not_overwritten),
         cmocka_unit_test(test_hash_split_ends_where_an_entry_lies_over_the_new_bucket),
         cmocka_unit_test(test_hash_damaged_directory_is_refused_before_anything_is_written),
