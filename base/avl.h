@@ -2,7 +2,7 @@
 /*
  * avl.h - an intrusive balanced tree inside a segment
  *
- * The tree of both the best-fit free blocks and the name set. A node is 24 bytes at a 16-aligned
+ * The tree of the best-fit free blocks. A node is 24 bytes at a 16-aligned
  * offset; its user descends by himself (his comparison inlined) and calls the functions below to
  * link and unlink. Links are offsets from the start of the segment, 0 is none. parent carries the
  * balance in its low two bits: 0 even, 1 right side higher by one, 2 left side higher by one.

@@ -5,8 +5,8 @@
  * An index maps names (1..65535 bytes, any bytes but compared as unsigned; no NUL needed) to
  * entries. An entry is a struct hf__index_node with the name's bytes right behind it, both inside a
  * block of the entry's owner: the index is intrusive and never copies a name. Its state is a struct
- * hf__index_root in the segment plus the nodes, plus (hash, flat) arrays it takes through the edit
- * door's allocate. Nothing is kept in process memory. Not thread-safe by itself.
+ * hf__index_root in the segment plus the nodes, plus arrays (hash, flat) or pages (set) that it
+ * takes through the edit door's allocate. Nothing is kept in process memory. Not thread-safe by itself.
  *
  * Invariants, checked by check():
  *   I1  every entry is reached exactly once, and root.count is their number
@@ -56,7 +56,8 @@ struct hf__index_ops {
      * HF_EFULL, HF_ENOMEM, HF_ECORRUPT, null index: HF_ENOINDEX. */
     int (*insert)(struct hf__index *index, hf_ref node);
     int (*erase)(struct hf__index *index, hf_ref node);      /* 0, HF_ECORRUPT (not in it)       */
-    /* Room for count entries in all; giving unused memory back. Set: nothing to do. */
+    /* Room for count entries in all; giving unused memory back. Set: nothing to do, it takes and
+     * gives back pages as names come and go. */
     int (*reserve)(struct hf__index *index, uint64_t count);
     int (*shrink)(struct hf__index *index);
     /* Positions the cursor so that next() yields entries whose name begins with the prefix. An

@@ -12,7 +12,7 @@
 
 /* In front of the name of every named or unique object, at a 16-aligned offset. */
 struct hf__index_node {
-    uint64_t link[3];    /* 0  set: struct hf__avl_node; hash: next in chain, then 0; flat: 0     */
+    uint64_t link[3];    /* 0  hash: next in chain, then 0; others: 0                       */
     uint32_t name_hash;  /* 24 hash: low half of XXH3-64 of the name, salted; others 0           */
     uint16_t name_bytes; /* 28 length of the name, which begins at 32 and has a NUL behind it    */
     uint16_t reserved;   /* 30 zero                                                              */
@@ -26,7 +26,7 @@ _Static_assert(offsetof(struct hf__index_node, reserved) == 30, "reserved");
 /* Part of the segment header; one for named, one for unique objects. */
 struct hf__index_root {
     uint64_t count;       /* 0  entries                                                          */
-    uint64_t root;        /* 8  set: tree root; hash: directory block; flat: array block; 0 none */
+    uint64_t root;        /* 8  set: topmost page; hash: directory; flat: array; 0 none          */
     uint64_t capacity;    /* 16 flat: slots in the array; hash: buckets there is room for        */
     uint64_t buckets;     /* 24 hash: buckets in use (linear hashing), else 0                    */
     uint64_t reserved[4]; /* 32 zero                                                             */
@@ -47,6 +47,45 @@ struct hf__index_array {
 _Static_assert(sizeof(struct hf__index_array) == 16, "index array");
 _Static_assert(offsetof(struct hf__index_array, self) == 0, "self");
 _Static_assert(offsetof(struct hf__index_array, slots) == 8, "slots");
+
+/* The set: root.root is the topmost page of a tree. The slots of a page of level 0 lead to entries,
+ * those of another level to pages of the level below, each to names that sort after those of the
+ * slot before. All names below a page begin with its prefix. A key is the next eight bytes of a
+ * name, the first the highest, zeros behind the name's end: in a page of level 0 those of the entry;
+ * else of a name that sorts after none below this slot, and before none below the slot before, so
+ * far as eight bytes tell (0 in the first slot). */
+#define HF__SET_PAGE_CAPACITY 28u
+#define HF__SET_PREFIX_MAX 32u
+
+struct hf__set_slot {
+    uint64_t key;         /* 0                                                                   */
+    uint64_t ref;         /* 8                                                                   */
+};
+_Static_assert(sizeof(struct hf__set_slot) == 16, "set slot");
+_Static_assert(offsetof(struct hf__set_slot, key) == 0, "key");
+_Static_assert(offsetof(struct hf__set_slot, ref) == 8, "ref");
+
+struct hf__set_page {
+    struct hf__index_array array; /* 0                                                           */
+    uint64_t next;                /* 16 level 0: page of the names that follow, 0 = last; else 0 */
+    uint16_t count;               /* 24 slots in use; what is in the others means nothing        */
+    uint16_t level;               /* 26                                                          */
+    uint16_t prefix_bytes;        /* 28                                                          */
+    uint16_t reserved;            /* 30 zero                                                     */
+    uint8_t prefix[HF__SET_PREFIX_MAX]; /* 32 zeros behind its end                               */
+    struct hf__set_slot slot[HF__SET_PAGE_CAPACITY]; /* 64                                       */
+};
+_Static_assert(sizeof(struct hf__set_page) == 512, "set page");
+_Static_assert(offsetof(struct hf__set_page, array) == 0, "array");
+_Static_assert(offsetof(struct hf__set_page, next) == 16, "next");
+_Static_assert(offsetof(struct hf__set_page, count) == 24, "count");
+_Static_assert(offsetof(struct hf__set_page, level) == 26, "level");
+_Static_assert(offsetof(struct hf__set_page, prefix_bytes) == 28, "prefix_bytes");
+_Static_assert(offsetof(struct hf__set_page, reserved) == 30, "reserved");
+_Static_assert(offsetof(struct hf__set_page, prefix) == 32, "prefix");
+_Static_assert(offsetof(struct hf__set_page, slot) == 64, "slot");
+
+#define HF__SET_PAGE_SLOTS ((sizeof(struct hf__set_page) - sizeof(struct hf__index_array)) / 8)
 
 /* The flat index: root.root is an array of root.capacity slots, the first root.count of them the
  * entries in the order of their names; the next one, if there is one, is 0; others mean nothing. */

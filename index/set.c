@@ -1,121 +1,194 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * set.c - the default index: entries linked to a tree in the order of their names
+ * set.c - the default index: a tree of pages in the order of names
  *
- * The first 24 bytes of an entry are the node of the balanced tree in base/avl.c; root.root is the
- * topmost entry. The set owns no memory besides, so it never needs to allocate, a find reads
- * nothing but entries on its path, and prefix scans come out in order.
+ * A B+tree whose pages hold eight bytes of each name beside the ref: most comparisons read the page
+ * and nothing else, and a find of a million names reads one entry, the one that is found. Pages are
+ * 512 bytes and come from the edit door; those of level 0 are linked, so prefix scans just go on.
+ *
+ *   root.root -> level 2   |     k    k |                   prefix ""
+ *                            /    |    \
+ *                level 1   |  k  k | ...                    prefix "obj/"
+ *                            /
+ *                level 0   | k k k k k | -next-> | k k k |  prefix "obj/00", key = the next 8 bytes
+ *                            | | | | |
+ *                            entries
  *
  * Invariants, besides I1..I3 of index.h:
- *   S1  the tree is a sound AVL tree (A1..A3 of base/avl.h), strictly ordered by name
- *   S2  root.capacity, root.buckets, and name_hash of each entry are zero
+ *   S1  pages of one level lie equally deep; the topmost has at least 2 slots, or is of level 0 and
+ *       has 1; all others have at least 7
+ *   S2  all names below a page begin with its prefix
+ *   S3  a key of level 0 is that of its entry; one of another level (but in the first slot, where it
+ *       is 0) sorts after none of those below the slot before and before none below its own
+ *   S4  next leads to the following page of level 0
+ *   S5  root.capacity, root.buckets, and links and name_hash of each entry are zero
  *
- * On damage. The descent checks each link and its own length; base/avl.c follows no link that the
- * other side doesn't answer. An iteration on looped links ends because each name must sort after
- * the one before.
+ * A key of an inner page is nobody's name: it stays while entries come and go, so erasing an entry
+ * that is the first of its page touches no other page. Where keys are equal, the first entry below
+ * the slot decides, and it is found by going down.
+ *
+ * On damage. Every page is looked at before it is used (page_of) and levels go down one by one, so a
+ * descent ends. What an operation will change is looked at before the first edit, and once more at
+ * it: on a damaged file a page may lie over another.
  */
-#include "entry.h"
+#include "set_page.h"
 
-#include "base/avl.h"
-#include "base/error.h"
+#define SLOTS_MIN  HF__SET_SLOTS_MIN
+#define SLOTS_JOIN 21u /* two pages become one if they have no more                               */
+#define ROOT_COST  HF__EDIT_COST(sizeof(struct hf__index_root))
 
-#include <string.h>
-
-/* A node this far below the end of the segment is ok whatever its name's length: one comparison
- * decides, without reading the node. */
-#define NODE_ROOM_BYTES (sizeof(struct hf__index_node) + UINT16_MAX + 1)
-
-struct place {
-    hf_ref found;  /* the entry of that name, or 0: then it belongs ...                         */
-    hf_ref parent; /* ... below this one (0: it is the first)                                   */
-    bool as_right; /* ... on this side                                                          */
+struct step {
+    hf_ref page;
+    unsigned slot; /* level 0: where the name is or belongs; else which way we went              */
 };
 
-static uint64_t root_field(const struct hf__index *index)
+/* The way to a name. step[level]; levels is 0 for an empty tree. */
+struct path {
+    struct step step[LEVELS_MAX];
+    unsigned levels;
+    hf_ref found;    /* the entry of that name, or 0                                             */
+    unsigned shared; /* if it can't be in these pages: how many bytes it shares with all names   */
+    bool outside;    /* that are: then longer prefixes must be cut for it                        */
+};
+
+static int corrupt_page(const struct hf__index *index, hf_ref from)
 {
-    return index->root + offsetof(struct hf__index_root, root);
+    return hf__corrupt("index.links", from != 0 ? from : index->root);
 }
 
-static uint64_t word_at(const unsigned char *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return __builtin_bswap64(word); /* big-endian: words sort as their bytes do */
-}
+/* ---- going down ------------------------------------------------------------------------------ */
 
-/*
- * Compares two names that agree in their first *same bytes, and leaves in *same in how many they
- * do. Words decide faster than memcmp: the processor guesses the outcome and fetches the next entry
- * meanwhile. The last word is taken from in front of the end; what it repeats is equal.
- */
-static int compare_past(const unsigned char *a, size_t a_bytes, const unsigned char *b,
-                        size_t b_bytes, size_t *same)
+/* Compares the name with a prefix beyond the bytes it is known to share; *known is how many it does
+ * then. <0, 0, >0: all names with the prefix sort after it, may be it, sort before it. */
+static int compare_prefix(const struct hf__set_page *page, const unsigned char *name,
+                          size_t size_bytes, unsigned *known)
 {
-    const size_t both = a_bytes < b_bytes ? a_bytes : b_bytes;
-    size_t at = *same;
-    while (at < both) {
-        if (both < sizeof(uint64_t)) {
-            if (a[at] != b[at]) {
-                *same = at;
-                return a[at] < b[at] ? -1 : 1;
-            }
-            at++;
-            continue;
-        }
-        size_t from = at + sizeof(uint64_t) <= both ? at : both - sizeof(uint64_t);
-        uint64_t x = word_at(a + from), y = word_at(b + from);
-        if (x != y) {
-            *same = from + (size_t)__builtin_clzll(x ^ y) / 8;
-            return x < y ? -1 : 1;
-        }
-        at = from + sizeof(uint64_t);
+    while (*known < page->prefix_bytes) {
+        if (*known >= size_bytes)
+            return -1;
+        if (name[*known] != page->prefix[*known])
+            return name[*known] < page->prefix[*known] ? -1 : 1;
+        ++*known;
     }
-    *same = both;
-    return (a_bytes > b_bytes) - (a_bytes < b_bytes);
+    return 0;
 }
 
-/*
- * Goes down to the entry of that name or to where it is missing. 0, HF_ECORRUPT.
- *
- * Everything below here sorts between the last entry we left to the right and the last we left to
- * the left, so it shares with the name at least what both of those do: that is not compared again.
- * (In a damaged tree that may not hold; then an entry is not found, or found though it differs in
- * those bytes, so what is found is compared once more in full.)
- */
-static int descend(const struct hf__index *index, const void *name, size_t size_bytes,
-                   struct place *out)
+/* Among slots [low, high), which have the name's key: the first whose (first) entry doesn't sort
+ * before the name (after: sorts after it), in *out. 0, HF_ECORRUPT. */
+static int search_equal(const struct hf__index *index, hf_ref at, unsigned low, unsigned high,
+                        bool after, const void *name, size_t size_bytes, unsigned *out)
 {
     const struct hf__segment *seg = index->seg;
-    const uint64_t plain_end =
-        seg->size_bytes > NODE_ROOM_BYTES ? seg->size_bytes - NODE_ROOM_BYTES : 0;
-    hf_ref node = hf__index_root_of(index)->root, parent = 0;
-    bool as_right = false;
-    size_t same_below = 0, same_above = 0; /* as the entries that bound us from both sides */
-    for (unsigned depth = 0; node != 0; depth++) {
-        bool plain = node < plain_end && node % HF__INDEX_ENTRY_ALIGN == 0;
-        if ((!plain && !hf__index_node_ok(seg, node)) || depth >= HF__AVL_HEIGHT_MAX)
-            return hf__corrupt("index.links", parent != 0 ? parent : index->root);
-        const struct hf__index_node *entry = hf__index_node_at(seg, node);
-        size_t same = same_below < same_above ? same_below : same_above;
-        int order = compare_past(name, size_bytes, (const unsigned char *)(entry + 1),
-                                 entry->name_bytes, &same);
-        parent = node;
-        if (order < 0) { /* a branch, not an index: it can be guessed */
-            as_right = false;
-            same_above = same;
-            node = entry->link[0];
-        } else if (order > 0) {
-            as_right = true;
-            same_below = same;
-            node = entry->link[1];
-        } else {
-            if (memcmp(name, entry + 1, size_bytes) != 0)
-                return hf__corrupt("index.order", node);
-            *out = (struct place){.found = node};
-            return 0;
-        }
+    const struct hf__set_page *page = page_at(seg, at);
+    while (low < high) {
+        const unsigned middle = low + (high - low) / 2;
+        const hf_ref ref = page->slot[middle].ref;
+        const hf_ref node = page->level == 0 ? ref : hf__set_edge(seg, ref, page->level - 1u, false);
+        if (!hf__index_node_ok(seg, node))
+            return corrupt_page(index, at);
+        int order = hf__index_compare_name(seg, name, size_bytes, node);
+        if (order > 0 || (after && order == 0))
+            low = middle + 1;
+        else
+            high = middle;
     }
-    *out = (struct place){.parent = parent, .as_right = as_right};
+    *out = low;
+    return 0;
+}
+
+static unsigned equal_end(const struct hf__set_page *page, unsigned from, uint64_t key)
+{
+    while (from < page->count && page->slot[from].key == key)
+        from++;
+    return from;
+}
+
+/* Which slot of an inner page leads on. 0, HF_ECORRUPT. */
+static int choose(const struct hf__index *index, hf_ref at, const void *name, size_t size_bytes,
+                  unsigned *out)
+{
+    const struct hf__set_page *page = page_at(index->seg, at);
+    const uint64_t key = key_of(name, size_bytes, page->prefix_bytes);
+    unsigned first = 1 + slots_below(page, 1, key); /* not below the name, that we know */
+    const unsigned end = equal_end(page, first, key);
+    int error = 0;
+    if (first != end)
+        error = search_equal(index, at, first, end, true, name, size_bytes, &first);
+    *out = first - 1;
+    return error;
+}
+
+/* Where the name is in a page of level 0, or belongs. 0, HF_ECORRUPT. */
+static int place(const struct hf__index *index, hf_ref at, const void *name, size_t size_bytes,
+                 struct path *path)
+{
+    const struct hf__segment *seg = index->seg;
+    const struct hf__set_page *page = page_at(seg, at);
+    const uint64_t key = key_of(name, size_bytes, page->prefix_bytes);
+    unsigned *slot = &path->step[0].slot;
+    *slot = slots_below(page, 0, key);
+    const unsigned end = equal_end(page, *slot, key);
+    if (*slot == end)
+        return 0;
+    if (end - *slot > 1) {
+        int error = search_equal(index, at, *slot, end, false, name, size_bytes, slot);
+        if (error != 0 || *slot == end)
+            return error;
+    }
+    const hf_ref node = page->slot[*slot].ref;
+    __builtin_prefetch(hf__at(seg, node + HF__LINE_BYTES));
+    __builtin_prefetch(hf__at(seg, node + 2 * HF__LINE_BYTES));
+    if (!hf__index_node_ok(seg, node))
+        return corrupt_page(index, at);
+    int order = hf__index_compare_name(seg, name, size_bytes, node);
+    if (order == 0)
+        path->found = node;
+    *slot += order > 0;
+    return 0;
+}
+
+static void fetch(const struct hf__segment *seg, hf_ref page)
+{
+    for (unsigned i = 0; i <= sizeof(struct hf__set_page); i += HF__LINE_BYTES)
+        __builtin_prefetch(hf__at(seg, page + i));
+}
+
+/* Goes down to the entry of that name or to where it belongs. 0, HF_ECORRUPT. */
+static int descend(const struct hf__index *index, const void *name, size_t size_bytes,
+                   struct path *path)
+{
+    const struct hf__segment *seg = index->seg;
+    hf_ref at = hf__index_root_of(index)->root;
+    unsigned level = ANY_LEVEL;
+    int side = 0; /* <0: everything here sorts after the name, >0: before */
+    int error = 0;
+    path->levels = path->shared = 0;
+    path->found = 0;
+    path->outside = false;
+    for (hf_ref from = 0; at != 0 || from != 0; from = path->step[level].page, level--) {
+        const struct hf__set_page *page = page_of(seg, at, level);
+        if (page == NULL)
+            return corrupt_page(index, from);
+        if (level == ANY_LEVEL) {
+            level = page->level;
+            path->levels = level + 1;
+        }
+        struct step *step = &path->step[level];
+        *step = (struct step){.page = at};
+        if (side == 0 && page->prefix_bytes > path->shared)
+            side = compare_prefix(page, (const unsigned char *)name, size_bytes, &path->shared);
+        if (side != 0)
+            step->slot = side < 0 ? 0 : (unsigned)page->count - (level != 0);
+        else if (level == 0)
+            error = place(index, at, name, size_bytes, path);
+        else
+            error = choose(index, at, name, size_bytes, &step->slot);
+        path->outside = side != 0;
+        if (error != 0 || level == 0)
+            return error;
+        at = page->slot[step->slot].ref;
+        fetch(seg, at);
+    }
     return 0;
 }
 
@@ -127,55 +200,341 @@ static int set_init(struct hf__index *index)
 
 static int set_find(const struct hf__index *index, const void *name, size_t size_bytes, hf_ref *out)
 {
-    struct place place;
-    int error = descend(index, name, size_bytes, &place);
+    struct path path;
+    int error = descend(index, name, size_bytes, &path);
     if (error != 0)
         return error;
-    if (place.found == 0)
+    if (path.found == 0)
         return HF_ENOTFOUND;
-    *out = place.found;
+    *out = path.found;
     return 0;
+}
+
+/* ---- small changes --------------------------------------------------------------------------- */
+
+/* The page for writing to its slots [from, end), with `count` slots from now on. */
+static struct hf__set_page *edit_slots(struct hf__segment *seg, hf_ref at, unsigned from,
+                                       unsigned end, unsigned count)
+{
+    uint16_t *field = (uint16_t *)hf__edit(seg, at + offsetof(struct hf__set_page, count), 8);
+    *field = (uint16_t)count;
+    (void)hf__edit(seg, at + offsetof(struct hf__set_page, slot) +
+                            from * sizeof(struct hf__set_slot),
+                   (end - from) * sizeof(struct hf__set_slot));
+    return (struct hf__set_page *)(seg->base + at);
+}
+
+static void add_slot(struct hf__segment *seg, hf_ref at, unsigned slot, struct hf__set_slot to)
+{
+    const unsigned count = page_at(seg, at)->count;
+    assert(count < CAPACITY && slot <= count);
+    struct hf__set_page *page = edit_slots(seg, at, slot, count + 1, count + 1);
+    memmove(page->slot + slot + 1, page->slot + slot, (count - slot) * sizeof to);
+    page->slot[slot] = to;
+}
+
+static void remove_slot(struct hf__segment *seg, hf_ref at, unsigned slot)
+{
+    const unsigned count = page_at(seg, at)->count;
+    assert(count > 1 && slot < count);
+    struct hf__set_page *page = edit_slots(seg, at, slot, count, count - 1);
+    memmove(page->slot + slot, page->slot + slot + 1,
+            (count - slot - 1) * sizeof page->slot[0]);
+}
+
+static void set_root(struct hf__index *index, hf_ref page)
+{
+    hf__index_edit_root(index)->root = page;
+}
+
+/* ---- insert ---------------------------------------------------------------------------------- */
+
+/* Pages that an insertion will need: taken before anything changes. */
+struct taken {
+    hf_ref page[LEVELS_MAX + 1];
+    unsigned count, used;
+};
+
+static void untake(struct hf__index *index, const struct taken *taken)
+{
+    for (unsigned i = 0; i < taken->count; i++)
+        hf__index_untake(index, taken->page[i]);
+}
+
+/* One page for each that is full, from level 0 up, and one for a new root above them. */
+static int take_pages(struct hf__index *index, const struct path *path, struct taken *taken)
+{
+    unsigned full = 0;
+    while (full < path->levels && page_at(index->seg, path->step[full].page)->count == CAPACITY)
+        full++;
+    const unsigned needed = full + (full == path->levels);
+    if (needed > 0 && full == LEVELS_MAX)
+        return hf__fail(HF_EFULL, "the set index has no room for that many names");
+    for (taken->count = taken->used = 0; taken->count < needed; taken->count++) {
+        int error = hf__index_take(index, HF__SET_PAGE_SLOTS, &taken->page[taken->count]);
+        if (error != 0) {
+            untake(index, taken);
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* Where a page too many is parted: in the middle, or where names arrive in their order (at the end
+ * of the last page) so that the left one stays well filled. */
+static unsigned part_at(const struct run *run, unsigned slot, bool is_last)
+{
+    return is_last && slot + 1 == run->count ? run->count - SLOTS_MIN : run->count / 2;
+}
+
+/* Writes a page anew with one slot more (if ref is not 0) and the prefix cut; a page that has too
+ * many slots then is parted, and *ref is the new one to its right, else 0. */
+static void rewrite(struct hf__index *index, const struct path *path, unsigned level,
+                    struct taken *taken, struct hf__set_slot to, unsigned slot, hf_ref *ref)
+{
+    struct hf__segment *seg = index->seg;
+    const hf_ref at = path->step[level].page;
+    const struct hf__set_page *page = page_at(seg, at);
+    const hf_ref next = page->next;
+    struct run run;
+    hf__set_run_load(&run, page);
+    if (path->outside)
+        hf__set_run_shorten(&run, path->shared);
+    if (*ref != 0) {
+        const hf_ref first = level == 0 ? *ref : hf__set_edge(seg, *ref, level - 1, false);
+        to.key = key_of_node(seg, first, run.prefix_bytes);
+        hf__set_run_add(&run, slot, to);
+    }
+    *ref = 0;
+    if (run.count <= CAPACITY) {
+        hf__set_run_store(seg, &run, 0, run.count, at, next);
+        return;
+    }
+    if (taken->used == taken->count)
+        return; /* a damaged page has changed under our hands */
+    const unsigned middle = part_at(&run, slot, level != 0 || next == 0);
+    *ref = taken->page[taken->used++];
+    hf__set_run_store(seg, &run, middle, run.count, *ref, next);
+    hf__set_run_store(seg, &run, 0, middle, at, level == 0 ? *ref : 0);
+}
+
+/* Puts the entry in its page, and goes up as long as pages are parted or prefixes must be cut. */
+static void put(struct hf__index *index, const struct path *path, struct taken *taken, hf_ref node)
+{
+    struct hf__segment *seg = index->seg;
+    hf_ref ref = node; /* what the page of this level is to lead to: a new slot */
+    assert(path->levels <= LEVELS_MAX);
+    for (unsigned level = 0; level < path->levels && level < LEVELS_MAX; level++) {
+        const hf_ref at = path->step[level].page;
+        const struct hf__set_page *page = page_of(seg, at, level);
+        const unsigned slot = path->step[level].slot + (level != 0);
+        if (page == NULL || slot > page->count)
+            return; /* as above */
+        const bool cut = path->outside && page->prefix_bytes > path->shared;
+        struct hf__set_slot to = {.ref = ref};
+        if (ref == 0 && !cut)
+            continue;
+        if (ref != 0) {
+            const hf_ref first = level == 0 ? ref : hf__set_edge(seg, ref, level - 1, false);
+            to.key = key_of_node(seg, first, page->prefix_bytes);
+        }
+        /* Equal keys in an inner page cost every descent: then it gets a longer prefix if it can. */
+        const bool equal = level != 0 && ref != 0 &&
+                           ((slot > 1 && page->slot[slot - 1].key == to.key) ||
+                            (slot < page->count && page->slot[slot].key == to.key));
+        if (cut || equal || page->count == CAPACITY) {
+            rewrite(index, path, level, taken, to, slot, &ref);
+        } else {
+            add_slot(seg, at, slot, to);
+            ref = 0;
+        }
+    }
+    if (ref == 0 || taken->used == taken->count)
+        return;
+    struct run top = {.level = path->levels}; /* prefix "", which store makes longer */
+    const hf_ref page = taken->page[taken->used++];
+    if (path->levels != 0) {
+        const hf_ref first = hf__set_edge(seg, ref, path->levels - 1, false);
+        hf__set_run_add(&top, 0, (struct hf__set_slot){.ref = path->step[path->levels - 1].page});
+        hf__set_run_add(&top, 1, (struct hf__set_slot){key_of_node(seg, first, 0), ref});
+    } else {
+        hf__set_run_add(&top, 0, (struct hf__set_slot){key_of_node(seg, ref, 0), ref});
+    }
+    hf__set_run_store(seg, &top, 0, top.count, page, 0);
+    set_root(index, page);
+}
+
+/* Sets links and hash; an entry in which they are zero already, as in new ones, isn't announced. */
+static void clear_node(struct hf__segment *seg, hf_ref node)
+{
+    const struct hf__index_node to = {.name_bytes = hf__index_node_at(seg, node)->name_bytes};
+    if (memcmp(hf__index_node_at(seg, node), &to, sizeof to) != 0)
+        *(struct hf__index_node *)hf__edit(seg, node, sizeof to) = to;
 }
 
 static int set_insert(struct hf__index *index, hf_ref node)
 {
     struct hf__segment *seg = index->seg;
-    struct place place;
+    struct path path;
+    struct taken taken;
     assert(hf__index_node_ok(seg, node) && hf__index_name_bytes(seg, node) > 0);
     int error =
-        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &place);
+        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
     if (error != 0)
         return error;
-    if (place.found != 0)
+    if (path.found != 0)
         return hf__fail(HF_EEXIST, "the name is in the index already");
-    error = hf__reserve(seg, HF__OP_COST);
+    error = take_pages(index, &path, &taken);
     if (error != 0)
         return error;
-
-    struct hf__index_node *entry =
-        (struct hf__index_node *)hf__edit(seg, node, sizeof(struct hf__index_node));
-    entry->name_hash = 0;
-    entry->reserved = 0;
-    hf__avl_insert(seg, root_field(index), node, place.parent, place.as_right);
+    error = hf__reserve(seg, (2 * path.levels + 2) * PAGE_COST + 2 * ROOT_COST +
+                                 HF__EDIT_COST(sizeof(struct hf__index_node)));
+    if (error != 0) {
+        untake(index, &taken);
+        return error;
+    }
+    clear_node(seg, node);
+    put(index, &path, &taken, node);
     hf__index_edit_root(index)->count++;
     return 0;
+}
+
+/* ---- erase ----------------------------------------------------------------------------------- */
+
+/* A page that gets too small and its neighbour below the same page. */
+struct pair {
+    hf_ref left, right;
+    unsigned right_slot; /* which leads to the right one                                         */
+    bool is_left;        /* the small page is                                                    */
+};
+
+/* The pair of the page of `level`. False if there is none, or no page is where one should be. */
+static bool pair_of(const struct hf__segment *seg, const struct path *path, unsigned level,
+                    struct pair *out)
+{
+    const struct step *above = &path->step[level + 1];
+    const struct hf__set_page *parent = page_of(seg, above->page, level + 1);
+    if (parent == NULL || parent->count < 2 || above->slot >= parent->count)
+        return false;
+    out->is_left = above->slot == 0;
+    out->right_slot = above->slot + out->is_left;
+    out->left = parent->slot[out->right_slot - 1].ref;
+    out->right = parent->slot[out->right_slot].ref;
+    return out->left != out->right && page_of(seg, out->left, level) != NULL &&
+           page_of(seg, out->right, level) != NULL;
+}
+
+/* Does the page keep enough slots if it loses one? */
+static bool may_lose(const struct path *path, unsigned level, const struct hf__set_page *page)
+{
+    if (level + 1 == path->levels)
+        return page->count > (level == 0 ? 1 : 2);
+    return page->count > SLOTS_MIN;
+}
+
+/* Looks at all pages that the removal of an entry will change. 0, HF_ECORRUPT. */
+static int plan_removal(const struct hf__index *index, const struct path *path)
+{
+    const struct hf__segment *seg = index->seg;
+    struct pair pair;
+    for (unsigned level = 0; level + 1 < path->levels; level++) {
+        if (may_lose(path, level, page_at(seg, path->step[level].page)))
+            return 0;
+        if (!pair_of(seg, path, level, &pair))
+            return corrupt_page(index, path->step[level + 1].page);
+        if (page_at(seg, pair.left)->count + page_at(seg, pair.right)->count - 1u > SLOTS_JOIN)
+            return 0;
+    }
+    return 0;
+}
+
+/* Takes `slot` out of the page of `level` and evens it out with its neighbour. True if they became
+ * one: then the slot in *slot is to go from the page above, and *freed from the file. */
+static bool join_or_share(struct hf__index *index, const struct path *path, unsigned level,
+                          unsigned *slot, hf_ref *freed)
+{
+    struct hf__segment *seg = index->seg;
+    struct pair pair;
+    struct run run;
+    if (!pair_of(seg, path, level, &pair))
+        return false;
+    const hf_ref next = page_at(seg, pair.right)->next;
+    hf__set_run_load(&run, page_at(seg, pair.left));
+    const unsigned gone = *slot + (pair.is_left ? 0 : run.count);
+    hf__set_run_append(seg, &run, page_at(seg, pair.right));
+    if (gone >= run.count)
+        return false;
+    hf__set_run_remove(&run, gone);
+    if (run.count <= SLOTS_JOIN) {
+        hf__set_run_store(seg, &run, 0, run.count, pair.left, next);
+        *slot = pair.right_slot;
+        *freed = pair.right;
+        return true;
+    }
+    const unsigned half = run.count / 2;
+    hf__set_run_store(seg, &run, half, run.count, pair.right, next);
+    hf__set_run_store(seg, &run, 0, half, pair.left, level == 0 ? pair.right : 0);
+    const hf_ref above = path->step[level + 1].page;
+    const struct hf__set_page *parent = page_of(seg, above, level + 1);
+    if (parent == NULL || pair.right_slot >= parent->count)
+        return false;
+    const uint64_t key =
+        key_of_node(seg, hf__set_edge(seg, pair.right, level, false), parent->prefix_bytes);
+    edit_slots(seg, above, pair.right_slot, pair.right_slot + 1, parent->count)
+        ->slot[pair.right_slot]
+        .key = key;
+    return false;
+}
+
+/* Removes the entry at the end of the path; freed[] are the pages that are not used any more. */
+static unsigned take_out(struct hf__index *index, const struct path *path, hf_ref *freed)
+{
+    struct hf__segment *seg = index->seg;
+    unsigned slot = path->step[0].slot, count = 0;
+    for (unsigned level = 0; level < path->levels; level++) {
+        const hf_ref at = path->step[level].page;
+        const struct hf__set_page *page = page_of(seg, at, level);
+        if (page == NULL || slot >= page->count)
+            return count; /* a damaged page has changed under our hands */
+        if (may_lose(path, level, page)) {
+            remove_slot(seg, at, slot);
+            return count;
+        }
+        if (level + 1 == path->levels) { /* the last entry, or the last page but one */
+            set_root(index, level == 0 ? 0 : page->slot[0].ref);
+            freed[count++] = at;
+            return count;
+        }
+        if (!join_or_share(index, path, level, &slot, &freed[count]))
+            return count;
+        count++;
+    }
+    return count;
 }
 
 static int set_erase(struct hf__index *index, hf_ref node)
 {
     struct hf__segment *seg = index->seg;
-    if (!hf__index_node_ok(seg, node) || hf__index_root_of(index)->count == 0 ||
-        !hf__avl_answered(seg, root_field(index), node))
+    hf_ref freed[LEVELS_MAX];
+    struct path path;
+    if (!hf__index_node_ok(seg, node) || hf__index_root_of(index)->count == 0)
         return hf__corrupt("index.links", node);
-    int error = hf__reserve(seg, HF__OP_COST);
+    int error =
+        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
+    if (error == 0 && path.found != node)
+        error = hf__corrupt("index.links", node);
+    if (error == 0)
+        error = plan_removal(index, &path);
+    if (error == 0)
+        error = hf__reserve(seg, (3 * path.levels + 2) * PAGE_COST + 2 * ROOT_COST +
+                                 path.levels * HF__OP_COST);
     if (error != 0)
         return error;
-    hf__avl_erase(seg, root_field(index), node);
-    /* Still in its place: the links to its heir are damaged, and nothing was changed. The caller
-     * must not free an entry that the tree still leads to. */
-    if (hf__avl_answered(seg, root_field(index), node))
-        return hf__corrupt("index.links", node);
+    const unsigned count = take_out(index, &path, freed);
     hf__index_edit_root(index)->count--;
+    /* A door that refuses a page has found it damaged or has no memory; fsck picks it up. */
+    for (unsigned i = 0; i < count; i++)
+        hf__index_untake(index, freed[i]);
     return 0;
 }
 
@@ -187,33 +546,47 @@ static int set_reserve(struct hf__index *index, uint64_t count)
 
 static int set_shrink(struct hf__index *index)
 {
-    (void)index;
+    (void)index; /* pages are joined and given back as entries go */
     return 0;
 }
 
-/* The first entry whose name doesn't sort before the prefix. 0 and *out (0: none), HF_ECORRUPT. */
-static int lower_bound(const struct hf__index *index, const void *prefix, size_t prefix_bytes,
-                       hf_ref *out)
+/* ---- iteration ------------------------------------------------------------------------------- */
+
+/* Positions the cursor before the first entry whose name doesn't sort before the prefix:
+ * cursor->position is its page, cursor->started one more than its slot. 0, HF_ECORRUPT. */
+static int start(const struct hf__index *index, struct hf__index_cursor *cursor,
+                 const void *prefix, size_t prefix_bytes)
 {
-    const struct hf__segment *seg = index->seg;
-    struct place place;
-    int error = 0;
-    if (prefix_bytes == 0) {
-        hf_ref root = hf__index_root_of(index)->root;
-        *out = hf__avl_first(seg, root);
-        if (root != 0 && *out == 0)
-            error = hf__corrupt("index.links", index->root);
-        return error;
-    }
-    error = descend(index, prefix, prefix_bytes, &place);
+    struct path path;
+    int error = descend(index, prefix, prefix_bytes, &path);
     if (error != 0)
         return error;
-    if (place.found != 0)
-        *out = place.found;
-    else if (place.parent == 0 || !place.as_right)
-        *out = place.parent;
-    else
-        *out = hf__avl_next(seg, place.parent);
+    cursor->position = path.levels == 0 ? 0 : path.step[0].page;
+    cursor->started = 1 + (path.levels == 0 ? 0 : path.step[0].slot);
+    return 0;
+}
+
+/* The entry at the cursor, or 0 at the end; the cursor moves behind it. 0, HF_ECORRUPT. */
+static int step_on(const struct hf__index *index, struct hf__index_cursor *cursor, hf_ref *out)
+{
+    const struct hf__segment *seg = index->seg;
+    *out = 0;
+    if (cursor->position == 0)
+        return 0;
+    const struct hf__set_page *page = page_of(seg, cursor->position, 0);
+    if (page != NULL && cursor->started > page->count) {
+        cursor->position = page->next;
+        cursor->started = 1;
+        if (cursor->position == 0)
+            return 0;
+        page = page_of(seg, cursor->position, 0);
+    }
+    if (page == NULL)
+        return hf__corrupt("index.links", cursor->position);
+    *out = page->slot[cursor->started - 1].ref;
+    if (!hf__index_node_ok(seg, *out))
+        return hf__corrupt("index.links", cursor->position);
+    cursor->started++;
     return 0;
 }
 
@@ -223,72 +596,33 @@ static int set_next(const struct hf__index *index, struct hf__index_cursor *curs
     const struct hf__segment *seg = index->seg;
     const uint64_t count = hf__index_root_of(index)->count;
     hf_ref node = 0;
-    if (prefix == NULL)
+    int error = 0;
+    if (prefix == NULL) {
+        prefix = "";
         prefix_bytes = 0;
-    if (!cursor->started) {
-        int error = lower_bound(index, prefix, prefix_bytes, &node);
-        if (error != 0)
-            return error;
-        cursor->started = 1;
-    } else if (cursor->node != 0) {
-        node = hf__avl_next(seg, cursor->node);
     }
-    if (node == 0) {
-        /* avl.c says 0 on damage too; where all entries were wanted their number tells. */
+    if (cursor->started == 0)
+        error = start(index, cursor, prefix, prefix_bytes);
+    if (error == 0)
+        error = step_on(index, cursor, &node);
+    if (error != 0)
+        return error;
+    if (node == 0)
         return prefix_bytes == 0 && cursor->steps != count ? hf__corrupt("index.count", index->root)
                                                            : 0;
-    }
-    if (!hf__index_node_ok(seg, node))
-        return hf__corrupt("index.links", node);
-    if (cursor->node != 0 && hf__index_compare_nodes(seg, cursor->node, node) >= 0)
+    if (cursor->node != 0 && (!hf__index_node_ok(seg, cursor->node) ||
+                              hf__index_compare_nodes(seg, cursor->node, node) >= 0))
         return hf__corrupt("index.order", node);
-    if (!hf__index_has_prefix(seg, node, prefix, prefix_bytes))
+    if (!hf__index_has_prefix(seg, node, prefix, prefix_bytes)) {
+        cursor->position = 0;
         return 0;
+    }
     if (cursor->steps >= count)
         return hf__corrupt("index.count", index->root);
     cursor->node = node;
     cursor->steps++;
     *out = node;
     return 1;
-}
-
-struct checking {
-    const struct hf__index *index;
-    struct hf__check *check;
-    bool (*valid)(void *user, hf_ref node);
-    void *user;
-};
-
-static bool entry_valid(void *user, uint64_t node)
-{
-    const struct checking *c = (const struct checking *)user;
-    hf__check_step(c->check, 1);
-    return hf__index_check_entry(c->index, c->check, node, node, 3, false, c->valid, c->user);
-}
-
-static bool entries_ordered(void *user, uint64_t previous, uint64_t node)
-{
-    const struct checking *c = (const struct checking *)user;
-    return hf__index_compare_nodes(c->index->seg, previous, node) < 0;
-}
-
-static uint64_t set_check(const struct hf__index *index, uint64_t entries_max,
-                          struct hf__check *check, bool (*valid)(void *user, hf_ref node),
-                          void *user)
-{
-    static const char *const rules[4] = {"index.balance", "index.parent", "index.order",
-                                         "index.links"};
-    struct checking c = {.index = index, .check = check, .valid = valid, .user = user};
-    uint64_t visited = hf__avl_check(index->seg, hf__index_root_of(index)->root, entries_max, rules,
-                                     check, entry_valid, entries_ordered, &c);
-    hf__index_check_root(index, check, visited, false, false);
-    return visited;
-}
-
-static void set_blocks(const struct hf__index *index, void (*owned)(void *user, hf_ref block),
-                       void *user)
-{
-    (void)index, (void)owned, (void)user; /* all it needs is inside the entries */
 }
 
 const struct hf__index_ops hf__index_set = {
@@ -302,6 +636,6 @@ const struct hf__index_ops hf__index_set = {
     .reserve = set_reserve,
     .shrink = set_shrink,
     .next = set_next,
-    .check = set_check,
-    .blocks = set_blocks,
+    .check = hf__set_check,
+    .blocks = hf__set_blocks,
 };

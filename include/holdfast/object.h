@@ -155,7 +155,7 @@ HF_API uint64_t hf_count_named(hf_view *view);
 HF_API uint64_t hf_count_unique(hf_view *view);
 
 /* hf_reserve_named, hf_reserve_unique - makes room in the index for count names in all, so that
- * later inserts needn't grow it. hf_shrink_indexes gives unused index memory back.
+ * later inserts needn't grow it (the set index has nothing to reserve). hf_shrink_indexes gives unused index memory back.
  * Errors: HF_ENOSPC, HF_EFULL, HF_ENOMEM. Idea: Boost's advanced index functions. */
 HF_API int hf_reserve_named(hf_txn *txn, uint64_t count);
 HF_API int hf_reserve_unique(hf_txn *txn, uint64_t count);

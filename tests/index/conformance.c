@@ -328,10 +328,8 @@ static void test_refused_allocation_leaves_no_trace(void **state)
         hf_ref node = fake_entry(&fake, name, (size_t)size);
         failures += fail_each(&fake, op_insert, node, &fake.allocate_fails_in, HF_EFULL);
     }
-    if (ops->kind == HF_INDEX_SET)
-        assert_int_equal(failures, 0);
-    else
-        assert_true(failures > 0);
+    assert_true(failures > 0);
+    assert_int_equal(fake.blocks_live, 200 + fake_owned(&fake));
     assert_int_equal(fake_findings(&fake, true, NULL), 0);
     fake_close(&fake);
 }
@@ -350,7 +348,9 @@ static void test_reserve_leaves_nothing_to_allocate_for_that_many(void **state)
             snprintf(name, sizeof name, "more/%u", i);
             fake_insert(&fake, name);
         }
-        assert_int_equal(fake.allocations, allocations);
+        if (ops->kind != HF_INDEX_SET) /* which takes a page when it needs one */
+            assert_int_equal(fake.allocations, allocations);
+        allocations = fake.allocations;
         assert_int_equal(ops->reserve(&fake.index, 100), 0);
         assert_int_equal(fake.allocations, allocations);
         assert_int_equal(fake_findings(&fake, true, NULL), 0);
@@ -469,7 +469,7 @@ static void test_check_visits_no_more_than_it_may(void **state)
     fake_close(&fake);
 }
 
-static void test_without_a_door_only_the_set_takes_names(void **state)
+static void test_without_a_door_no_index_takes_names(void **state)
 {
     (void)state;
     struct fake fake;
@@ -477,15 +477,8 @@ static void test_without_a_door_only_the_set_takes_names(void **state)
     open_with(&fake, 0);
     fake.seg.door = NULL;
     hf_ref node = fake_entry(&fake, "a", 1);
-    int error = ops->insert(&fake.index, node);
-    if (ops->kind == HF_INDEX_SET) {
-        assert_int_equal(error, 0);
-        assert_int_equal(fake_find(&fake, "a", &out), 0);
-        assert_int_equal(ops->erase(&fake.index, node), 0);
-    } else {
-        assert_int_equal(error, HF_EFULL);
-        assert_int_equal(fake_find(&fake, "a", &out), HF_ENOTFOUND);
-    }
+    assert_int_equal(ops->insert(&fake.index, node), HF_EFULL);
+    assert_int_equal(fake_find(&fake, "a", &out), HF_ENOTFOUND);
     fake_close(&fake);
 }
 
@@ -569,7 +562,7 @@ int main(void)
         cmocka_unit_test(test_check_asks_the_caller_about_every_entry_once),
         cmocka_unit_test(test_wrong_count_is_found),
         cmocka_unit_test(test_check_visits_no_more_than_it_may),
-        cmocka_unit_test(test_without_a_door_only_the_set_takes_names),
+        cmocka_unit_test(test_without_a_door_no_index_takes_names),
     };
     const struct CMUnitTest once[] = {
         cmocka_unit_test(test_compare_puts_a_name_before_those_it_begins),

@@ -79,10 +79,24 @@ static const char *harmless_kind(const struct ground *g, uint64_t offset)
     for (unsigned i = 0; i < ENTRIES; i++) {
         uint64_t name_bytes = g->entry[i] + offsetof(struct hf__index_node, name_bytes);
         uint64_t name = g->entry[i] + sizeof(struct hf__index_node);
-        if (g->ops->ordered && ((offset >= name && offset < name + 32) ||
+        if (g->ops->kind == HF_INDEX_FLAT && ((offset >= name && offset < name + 32) ||
                                 (offset >= name_bytes && offset < name_bytes + 2)))
             return "a name that still sorts where it is: it is the owner's, who has valid() to "
                    "tell";
+    }
+    for (size_t i = 0; g->ops->kind == HF_INDEX_SET && i < g->owned_count; i++) {
+        const struct hf__set_page *page =
+            (const struct hf__set_page *)(const void *)(g->pristine + g->owned[i]);
+        uint64_t slots = g->owned[i] + offsetof(struct hf__set_page, slot);
+        if (offset >= slots + page->count * sizeof page->slot[0] &&
+            offset < g->owned[i] + sizeof *page)
+            return "a slot not in use: never read";
+        if (page->level != 0 && offset >= slots + sizeof page->slot[0] &&
+            offset < g->owned[i] + sizeof *page && (offset - slots) % sizeof page->slot[0] < 8)
+            return "a key that parts the names as well";
+        uint64_t prefix_bytes = g->owned[i] + offsetof(struct hf__set_page, prefix_bytes);
+        if (page->level != 0 && offset >= prefix_bytes && offset < prefix_bytes + 2)
+            return "a prefix with which the keys part the names as well";
     }
     if (g->ops->kind == HF_INDEX_FLAT && offset > root->root + 16 + root->count * 8)
         return "a slot behind the 0 that ends the array in use: never read";

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_set.c - what is particular to the set: no memory of its own, order, and damaged links */
+/* test_set.c - what is particular to the set: pages come and go, order, and damaged pages */
 #include "fake_segment.h"
-
-#include "base/avl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,15 +27,202 @@ static void open_with(struct fake *fake, unsigned entries)
     }
 }
 
-static void test_set_takes_no_memory_of_its_own(void **state)
+static struct hf__set_page *page_at(struct fake *fake, hf_ref page)
+{
+    return (struct hf__set_page *)(void *)(fake->seg.base + page);
+}
+
+static struct hf__set_page *top_page(struct fake *fake)
+{
+    return page_at(fake, root_at(fake)->root);
+}
+
+static struct hf__set_page *first_leaf(struct fake *fake)
+{
+    struct hf__set_page *page = top_page(fake);
+    while (page->level != 0)
+        page = page_at(fake, page->slot[0].ref);
+    return page;
+}
+
+/* All names in order, as next() yields them, are the sorted ones. */
+static void expect_sorted(struct fake *fake, uint64_t expected)
+{
+    struct hf__index_cursor cursor = {0};
+    hf_ref node, previous = 0;
+    uint64_t count = 0, visited;
+    int more;
+    for (; (more = hf__index_set.next(&fake->index, &cursor, NULL, 0, &node)) == 1; count++) {
+        if (previous != 0)
+            assert_true(strcmp(hf__index_name_at(&fake->seg, previous),
+                               hf__index_name_at(&fake->seg, node)) < 0);
+        previous = node;
+    }
+    assert_int_equal(more, 0);
+    assert_int_equal(count, expected);
+    assert_int_equal(fake_findings(fake, true, &visited), 0);
+    assert_int_equal(visited, expected);
+}
+
+static void test_set_gives_its_pages_back_as_entries_go(void **state)
 {
     (void)state;
     struct fake fake;
+    char name[32];
     open_with(&fake, 1000);
-    assert_int_equal(hf__index_set.reserve(&fake.index, 1000000), 0);
-    assert_int_equal(hf__index_set.shrink(&fake.index), 0);
-    assert_int_equal(fake.allocations, 0);
+    const uint64_t most = fake_owned(&fake);
+    assert_true(most > 1000 / 28 && most < 1000 / 12);
+    for (unsigned i = 0; i < 900; i++) {
+        snprintf(name, sizeof name, "%05u", i * 7919 % 10007);
+        assert_int_equal(fake_erase(&fake, name), 0);
+    }
+    expect_sorted(&fake, 100);
+    assert_true(fake_owned(&fake) <= 100 / 7 + 4);
+    for (unsigned i = 900; i < 1000; i++) {
+        snprintf(name, sizeof name, "%05u", i * 7919 % 10007);
+        assert_int_equal(fake_erase(&fake, name), 0);
+        assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    }
     assert_int_equal(fake_owned(&fake), 0);
+    assert_int_equal(fake.blocks_live, 0);
+    assert_int_equal(root_at(&fake)->root, 0);
+    fake_close(&fake);
+}
+
+static void test_set_fills_pages_well_when_names_come_in_order(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    for (unsigned down = 0; down < 2; down++) {
+        fake_open(&fake, &hf__index_set, SEGMENT_BYTES);
+        for (unsigned i = 0; i < 3000; i++) {
+            snprintf(name, sizeof name, "obj/%08u", down ? 3000 - i : i);
+            fake_insert(&fake, name);
+        }
+        expect_sorted(&fake, 3000);
+        assert_true(fake_owned(&fake) < (down ? 3000 / 12 : 3000 / 19));
+        fake_close(&fake);
+    }
+}
+
+static void test_set_no_insert_announces_more_than_its_pages(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    uint64_t most = 0;
+    fake_open(&fake, &hf__index_set, UINT64_C(16) << 20);
+    for (unsigned i = 0; i < 50000; i++) {
+        snprintf(name, sizeof name, "obj/%08u", i * 7919 % 100003);
+        fake.edited_bytes = 0;
+        fake_insert(&fake, name);
+        if (fake.edited_bytes > most)
+            most = fake.edited_bytes;
+    }
+    assert_int_equal(top_page(&fake)->level, 3);
+    assert_true(most <= 4 * 2 * 512 + 512 + 2 * 64 + 32);
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    fake_close(&fake);
+}
+
+/* The names of a page may have more in common than its prefix can hold, or nothing at all once a
+ * stranger comes; a name may be the beginning of another. */
+static void test_set_orders_names_of_every_shape(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct fake_random random = {.state = 11};
+    char name[160];
+    hf_ref out;
+    unsigned count = 0;
+    fake_open(&fake, &hf__index_set, UINT64_C(4) << 20);
+    for (unsigned i = 0; i < 6000; i++) {
+        unsigned length = 0, same = (unsigned)fake_random_below(&random, 5) * 15;
+        while (length < same)
+            name[length++] = 'p';
+        for (uint64_t more = fake_random_below(&random, 30); more > 0; more--)
+            name[length++] = "p\x01\xff" "az"[fake_random_below(&random, 5)];
+        name[length++] = 'p';
+        name[length] = '\0';
+        if (fake_find(&fake, name, &out) == 0) {
+            if (i % 3 == 0) {
+                assert_int_equal(fake_erase(&fake, name), 0);
+                count--;
+            }
+            continue;
+        }
+        fake_insert(&fake, name);
+        count++;
+        if (i % 400 == 0)
+            assert_int_equal(fake_findings(&fake, true, NULL), 0);
+    }
+    struct hf__index_cursor cursor = {0};
+    const struct hf__index_node *previous = NULL;
+    while (hf__index_set.next(&fake.index, &cursor, NULL, 0, &out) == 1) {
+        const struct hf__index_node *entry = entry_at(&fake, out);
+        assert_true(previous == NULL || hf__index_compare(previous + 1, previous->name_bytes,
+                                                          entry + 1, entry->name_bytes) < 0);
+        previous = entry;
+        count--;
+    }
+    assert_int_equal(count, 0);
+    fake_close(&fake);
+}
+
+static void test_set_insert_without_a_page_to_be_had_changes_nothing(void **state)
+{
+    (void)state;
+    struct fake fake;
+    char name[32];
+    unsigned refused = 0;
+    open_with(&fake, 0);
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(name, sizeof name, "%05u", i * 7919 % 10007);
+        hf_ref node = fake_entry(&fake, name, strlen(name));
+        for (unsigned fails_in = 1;; fails_in++) {
+            fake.allocate_fails_in = fails_in;
+            fake.edits = 0;
+            int error = hf__index_set.insert(&fake.index, node);
+            if (error == 0)
+                break;
+            assert_int_equal(error, HF_EFULL);
+            assert_int_equal(fake.edits, 0);
+            assert_int_equal(root_at(&fake)->count, i);
+            refused++;
+        }
+    }
+    fake.allocate_fails_in = 0;
+    assert_true(refused > 2000 / 28);
+    expect_sorted(&fake, 2000);
+    assert_int_equal(fake.blocks_live, 2000 + fake_owned(&fake));
+    fake_close(&fake);
+}
+
+static void test_set_wrong_key_prefix_or_next_is_found(void **state)
+{
+    (void)state;
+    struct fake fake;
+    open_with(&fake, 300);
+    assert_int_equal(top_page(&fake)->level, 1);
+    struct hf__set_page *leaf = first_leaf(&fake), *top = top_page(&fake);
+    leaf->slot[3].key++;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    leaf->slot[3].key--;
+    uint64_t key = top->slot[2].key;
+    top->slot[2].key = top->slot[3].key + 1;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    top->slot[2].key = 1;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    top->slot[2].key = key;
+    leaf->prefix[0] ^= 1;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    leaf->prefix[0] ^= 1;
+    uint64_t next = leaf->next;
+    leaf->next = page_at(&fake, next)->next;
+    assert_true(fake_findings(&fake, false, NULL) > 0);
+    leaf->next = next;
+    assert_int_equal(fake_findings(&fake, true, NULL), 0);
     fake_close(&fake);
 }
 
@@ -66,9 +251,7 @@ static void test_set_prefix_scan_goes_straight_to_its_first_entry(void **state)
         fake_insert(&fake, name);
     }
     /* whoever walked over the other names to get there would meet this */
-    hf_ref root = root_at(&fake)->root;
-    assert_true(hf__index_name_at(&fake.seg, root)[0] != 'x');
-    entry_at(&fake, root)->link[0] = UINT64_MAX;
+    top_page(&fake)->slot[0].ref = UINT64_MAX;
     for (unsigned i = 0; i < 10; i++) {
         snprintf(name, sizeof name, "x/%u", i);
         assert_int_equal(hf__index_set.next(&fake.index, &cursor, "x/", 2, &node), 1);
@@ -87,7 +270,7 @@ static void test_set_swapped_neighbours_are_found_out_of_order(void **state)
     fake_insert(&fake, "c");
     *(char *)(fake.seg.base + a + sizeof(struct hf__index_node)) = 'b';
     *(char *)(fake.seg.base + b + sizeof(struct hf__index_node)) = 'a';
-    assert_int_equal(fake_findings(&fake, false, NULL), 1);
+    assert_true(fake_findings(&fake, false, NULL) > 0);
     struct hf__index_cursor cursor = {0};
     hf_ref node;
     assert_int_equal(hf__index_set.next(&fake.index, &cursor, NULL, 0, &node), 1);
@@ -102,8 +285,9 @@ static void test_set_find_ends_on_a_looped_link(void **state)
     struct fake fake;
     hf_ref out;
     open_with(&fake, 100);
-    hf_ref root = root_at(&fake)->root;
-    entry_at(&fake, root)->link[1] = root;
+    struct hf__set_page *top = top_page(&fake);
+    assert_int_equal(top->level, 1);
+    top->slot[top->count - 1].ref = root_at(&fake)->root;
     assert_int_equal(fake_find(&fake, "zzz", &out), HF_ECORRUPT);
     assert_string_equal(hf_last_error()->rule, "index.links");
     assert_true(fake_findings(&fake, false, NULL) > 0);
@@ -126,7 +310,7 @@ static void test_set_find_refuses_links_out_of_the_segment(void **state)
     open_with(&fake, 100);
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         hf_ref node = fake_entry(&fake, "zzz", 3);
-        entry_at(&fake, root_at(&fake)->root)->link[1] = bad[i];
+        top_page(&fake)->slot[top_page(&fake)->count - 1].ref = bad[i];
         assert_int_equal(fake_find(&fake, "zzz", &out), HF_ECORRUPT);
         assert_int_equal(hf__index_set.insert(&fake.index, node), HF_ECORRUPT);
         assert_true(fake_findings(&fake, false, NULL) > 0);
@@ -134,7 +318,7 @@ static void test_set_find_refuses_links_out_of_the_segment(void **state)
     fake_close(&fake);
 }
 
-static void test_set_iteration_does_not_end_quietly_where_links_are_lost(void **state)
+static void test_set_iteration_does_not_end_quietly_where_pages_are_lost(void **state)
 {
     (void)state;
     struct fake fake;
@@ -142,8 +326,7 @@ static void test_set_iteration_does_not_end_quietly_where_links_are_lost(void **
     hf_ref node;
     int more;
     open_with(&fake, 100);
-    hf_ref right = entry_at(&fake, root_at(&fake)->root)->link[1];
-    entry_at(&fake, right)->link[2] = 0; /* doesn't answer any more */
+    first_leaf(&fake)->next = 0;
     while ((more = hf__index_set.next(&fake.index, &cursor, NULL, 0, &node)) == 1)
         continue;
     assert_int_equal(more, HF_ECORRUPT);
@@ -163,34 +346,35 @@ static void test_set_prefix_scan_yields_no_more_than_count(void **state)
     fake_close(&fake);
 }
 
-static void test_set_erase_of_an_entry_whose_parent_denies_it_is_corrupt(void **state)
+static void test_set_erase_of_an_entry_that_its_page_denies_is_corrupt(void **state)
 {
     (void)state;
     struct fake fake;
     open_with(&fake, 100);
-    hf_ref root = root_at(&fake)->root;
-    hf_ref child = entry_at(&fake, root)->link[0];
-    entry_at(&fake, root)->link[0] = 0;
+    struct hf__set_page *leaf = first_leaf(&fake);
+    hf_ref lost = leaf->slot[leaf->count - 1].ref;
+    leaf->count--;
     fake.edits = 0;
-    assert_int_equal(hf__index_set.erase(&fake.index, child), HF_ECORRUPT);
+    assert_int_equal(hf__index_set.erase(&fake.index, lost), HF_ECORRUPT);
     assert_int_equal(fake.edits, 0);
     assert_int_equal(root_at(&fake)->count, 100);
     fake_close(&fake);
 }
 
-static void test_set_erase_does_not_claim_success_where_the_heir_is_lost(void **state)
+static void test_set_erase_does_not_join_with_a_page_that_is_lost(void **state)
 {
     (void)state;
     struct fake fake;
     open_with(&fake, 100);
-    hf_ref root = root_at(&fake)->root;
-    hf_ref right = entry_at(&fake, root)->link[1];
-    hf_ref heir_way = entry_at(&fake, right)->link[0];
-    assert_int_not_equal(heir_way, 0);
-    entry_at(&fake, heir_way)->link[2] = 0; /* doesn't answer any more */
-    assert_int_equal(hf__index_set.erase(&fake.index, root), HF_ECORRUPT);
-    assert_int_equal(root_at(&fake)->root, root);
-    assert_int_equal(root_at(&fake)->count, 100);
+    struct hf__set_page *leaf = first_leaf(&fake);
+    while (leaf->count > 7)
+        assert_int_equal(hf__index_set.erase(&fake.index, leaf->slot[0].ref), 0);
+    const uint64_t count = root_at(&fake)->count;
+    page_at(&fake, leaf->next)->array.self++;
+    fake.edits = 0;
+    assert_int_equal(hf__index_set.erase(&fake.index, leaf->slot[0].ref), HF_ECORRUPT);
+    assert_int_equal(fake.edits, 0);
+    assert_int_equal(root_at(&fake)->count, count);
     fake_close(&fake);
 }
 
@@ -200,7 +384,7 @@ static void test_set_works_where_the_segment_is_hardly_larger_than_the_entries(v
     struct fake fake;
     char name[32];
     hf_ref out;
-    fake_open(&fake, &hf__index_set, 256 + 20 * 64); /* no entry has 64 KiB behind it */
+    fake_open(&fake, &hf__index_set, 1024 + 20 * 64 + 512); /* no entry has 64 KiB behind it */
     for (unsigned i = 0; i < 20; i++) {
         snprintf(name, sizeof name, "%02u", i * 7 % 20);
         fake_insert(&fake, name);
@@ -216,16 +400,21 @@ static void test_set_works_where_the_segment_is_hardly_larger_than_the_entries(v
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_takes_no_memory_of_its_own),
+        cmocka_unit_test(test_set_gives_its_pages_back_as_entries_go),
+        cmocka_unit_test(test_set_fills_pages_well_when_names_come_in_order),
+        cmocka_unit_test(test_set_no_insert_announces_more_than_its_pages),
+        cmocka_unit_test(test_set_orders_names_of_every_shape),
+        cmocka_unit_test(test_set_insert_without_a_page_to_be_had_changes_nothing),
+        cmocka_unit_test(test_set_wrong_key_prefix_or_next_is_found),
         cmocka_unit_test(test_set_overwrites_garbage_in_a_new_entry),
         cmocka_unit_test(test_set_prefix_scan_goes_straight_to_its_first_entry),
         cmocka_unit_test(test_set_swapped_neighbours_are_found_out_of_order),
         cmocka_unit_test(test_set_find_ends_on_a_looped_link),
         cmocka_unit_test(test_set_find_refuses_links_out_of_the_segment),
-        cmocka_unit_test(test_set_iteration_does_not_end_quietly_where_links_are_lost),
+        cmocka_unit_test(test_set_iteration_does_not_end_quietly_where_pages_are_lost),
         cmocka_unit_test(test_set_prefix_scan_yields_no_more_than_count),
-        cmocka_unit_test(test_set_erase_of_an_entry_whose_parent_denies_it_is_corrupt),
-        cmocka_unit_test(test_set_erase_does_not_claim_success_where_the_heir_is_lost),
+        cmocka_unit_test(test_set_erase_of_an_entry_that_its_page_denies_is_corrupt),
+        cmocka_unit_test(test_set_erase_does_not_join_with_a_page_that_is_lost),
         cmocka_unit_test(test_set_works_where_the_segment_is_hardly_larger_than_the_entries),
     };
     return cmocka_run_group_tests_name("index set", tests, NULL, NULL);

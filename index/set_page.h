@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * set_page.h - pages of the set's tree, inside this room
+ *
+ * set.c has the idea and the invariants. Here is what a page is, how its slots are searched, and how
+ * slots are taken out of pages, put together and written into others.
+ *
+ * A key is eight bytes of a name, as a number that sorts as they do: those behind the page's prefix,
+ * with zeros behind a name's end. Where two keys are equal the names decide.
+ */
+#ifndef HF_INDEX_SET_PAGE_H
+#define HF_INDEX_SET_PAGE_H
+
+#include "entry.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+#define CAPACITY   HF__SET_PAGE_CAPACITY
+#define HF__SET_SLOTS_MIN 7u /* in any page but the topmost                                      */
+#define PAGE_COST  HF__EDIT_COST(sizeof(struct hf__set_page))
+#define LEVELS_MAX 16u /* 7^15 pages are more than fit in a segment: more levels are damage        */
+#define ANY_LEVEL  LEVELS_MAX
+
+static inline const struct hf__set_page *page_at(const struct hf__segment *seg, hf_ref page)
+{
+    return (const struct hf__set_page *)hf__at(seg, page);
+}
+
+/* The page, or NULL if none of that level is there. */
+static inline const struct hf__set_page *page_of(const struct hf__segment *seg, hf_ref at,
+                                                 unsigned level)
+{
+    if (at == 0 || at % HF__INDEX_ENTRY_ALIGN != 0 ||
+        !hf__in_segment(seg, at, sizeof(struct hf__set_page)))
+        return NULL;
+    const struct hf__set_page *page = page_at(seg, at);
+    if (page->array.self != at || page->array.slots != HF__SET_PAGE_SLOTS || page->count == 0 ||
+        page->count > CAPACITY || page->prefix_bytes > HF__SET_PREFIX_MAX ||
+        (level == ANY_LEVEL ? page->level >= LEVELS_MAX : page->level != level))
+        return NULL;
+    return page;
+}
+
+static inline uint64_t big_endian(const void *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return __builtin_bswap64(word);
+}
+
+static inline uint64_t key_of(const void *name, size_t size_bytes, unsigned prefix_bytes)
+{
+    const unsigned char *from = (const unsigned char *)name + prefix_bytes;
+    if (size_bytes >= prefix_bytes + sizeof(uint64_t))
+        return big_endian(from);
+    unsigned char bytes[sizeof(uint64_t)] = {0};
+    if (size_bytes > prefix_bytes)
+        memcpy(bytes, from, size_bytes - prefix_bytes);
+    return big_endian(bytes);
+}
+
+static inline uint64_t key_of_node(const struct hf__segment *seg, hf_ref node,
+                                   unsigned prefix_bytes)
+{
+    if (!hf__index_node_ok(seg, node))
+        return 0;
+    return key_of(hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), prefix_bytes);
+}
+
+/* How many slots from `from` on have a key below the given one. The slots are in order. No branch depends on a comparison: half of the guesses would be wrong. */
+static inline unsigned slots_below(const struct hf__set_page *page, unsigned from, uint64_t key)
+{
+    const struct hf__set_slot *slot = page->slot + from;
+    unsigned below = 0;
+    for (unsigned n = page->count - from; n > 0;) {
+        const unsigned half = (n + 1) / 2;
+        below += slot[below + half - 1].key < key ? half : 0;
+        n -= half;
+    }
+    return below;
+}
+
+/* The first or last entry below a page; 0 on damage. */
+hf_ref hf__set_edge(const struct hf__segment *seg, hf_ref page, unsigned level, bool last);
+
+/* ---- runs: slots on their way between pages --------------------------------------------------- */
+
+/* Slots of one level with a common prefix, in process memory. */
+struct run {
+    unsigned count, prefix_bytes, level;
+    unsigned char prefix[HF__SET_PREFIX_MAX];
+    struct hf__set_slot slot[2 * CAPACITY + 1];
+};
+
+void hf__set_run_load(struct run *run, const struct hf__set_page *page);
+/* Adds the slots of the page to the right of it. */
+void hf__set_run_append(const struct hf__segment *seg, struct run *run,
+                        const struct hf__set_page *page);
+/* Makes the prefix no longer than that. */
+void hf__set_run_shorten(struct run *run, unsigned prefix_bytes);
+void hf__set_run_add(struct run *run, unsigned at, struct hf__set_slot slot);
+void hf__set_run_remove(struct run *run, unsigned at);
+/* Writes the slots [from, end) as a page; costs PAGE_COST. */
+void hf__set_run_store(struct hf__segment *seg, const struct run *run, unsigned from, unsigned end,
+                       hf_ref page, hf_ref next);
+
+/* ---- set_check.c: as in index.h --------------------------------------------------------------- */
+
+uint64_t hf__set_check(const struct hf__index *index, uint64_t entries_max,
+                       struct hf__check *check, bool (*valid)(void *user, hf_ref node), void *user);
+void hf__set_blocks(const struct hf__index *index, void (*owned)(void *user, hf_ref block),
+                    void *user);
+
+#endif
