@@ -12,7 +12,7 @@
 
 #define HF__INDEX_ENTRY_ALIGN 16u
 /* No entry is shorter: node, one byte of name, its NUL, rounded up. */
-#define HF__INDEX_ENTRY_BYTES_MIN 48u
+#define HF__INDEX_ENTRY_BYTES_MIN 32u
 
 static inline size_t hf__index_name_bytes(const struct hf__segment *seg, hf_ref node)
 {
@@ -69,12 +69,12 @@ void hf__index_untake(struct hf__index *index, hf_ref array);
 
 /*
  * hf__index_check_entry - reports what is wrong with one entry by itself: where it lies, its name's
- * length and NUL, its reserved bits, the links from link[links_used] on, and (hash aside) the hash
- * that is zero; then asks valid, which reports by itself. from is the offset of the link that leads
- * to it. Returns whether its name may be read.
+ * length and NUL, its reserved bits, the link that is zero (unless linked), and (hash aside) the
+ * hash that is zero; then asks valid, which reports by itself. from is the offset of the link that
+ * leads to it. Returns whether its name may be read.
  */
 bool hf__index_check_entry(const struct hf__index *index, struct hf__check *check, uint64_t from,
-                           hf_ref node, unsigned links_used, bool hashed,
+                           hf_ref node, bool linked, bool hashed,
                            bool (*valid)(void *user, hf_ref node), void *user);
 /* Reports words of the root that this kind has no use for, and a count other than visited. */
 void hf__index_check_root(const struct hf__index *index, struct hf__check *check, uint64_t visited,

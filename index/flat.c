@@ -149,7 +149,7 @@ static int flat_insert(struct hf__index *index, hf_ref node)
 
     struct hf__index_node *entry =
         (struct hf__index_node *)hf__edit(seg, node, sizeof(struct hf__index_node));
-    memset(entry->link, 0, sizeof entry->link);
+    entry->link = 0;
     entry->name_hash = 0;
     entry->reserved = 0;
     const bool fills = root->count + 1 == root->capacity;
@@ -283,7 +283,7 @@ static uint64_t flat_check(const struct hf__index *index, uint64_t entries_max,
             }
             visited++;
             hf__check_step(check, 1);
-            if (!hf__index_check_entry(index, check, hf__index_slot(root->root, i), array[i], 0,
+            if (!hf__index_check_entry(index, check, hf__index_slot(root->root, i), array[i], false,
                                        false, valid, user))
                 continue;
             if (previous != 0 && hf__index_compare_nodes(seg, previous, array[i]) >= 0)

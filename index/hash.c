@@ -17,7 +17,7 @@
  *
  * A word of a bucket is an entry's offset with 20 bits of its hash where an offset has none: the
  * tag. So who looks for a name that isn't there reads one line, and who finds his reads that and
- * the entry. Entries beyond seven are chained through their link[0]; no memory is needed for that,
+ * the entry. Entries beyond seven are chained through their link; no memory is needed for that,
  * so a full store still takes names.
  *
  * The tag is cut from the hash at a place that moves up by eight bits with every eighth doubling:
@@ -29,7 +29,7 @@
  *       others are, capacity = 4 << (k - 1), and 4 <= buckets <= capacity
  *   B2  each entry is in the bucket that bucket_of says, and in no other
  *   B3  name_hash is the low half of the salted XXH3 of the name, the tag is what tag_of cuts from
- *       the whole; links are 0, but for link[0] in a chain
+ *       the whole; links are 0, but in a chain
  *   B4  no two entries of a bucket have the same name
  *   B5  the words of a bucket are filled from the first on, and all are when it has a chain
  *
@@ -45,9 +45,9 @@
 
 /* Where an entry is: in a word of its bucket, or in the chain behind it. */
 struct spot {
-    hf_ref node;      /* 0: not there                                                            */
-    uint64_t place;   /* of the bucket; 0 if there are none yet                                  */
-    unsigned word;    /* which one leads to it; WORDS if the chain does                          */
+    hf_ref node;    /* 0: not there                                                            */
+    uint64_t place; /* of the bucket; 0 if there are none yet                                  */
+    unsigned word;  /* which one leads to it; WORDS if the chain does                          */
     struct chain chain;
 };
 
@@ -71,8 +71,9 @@ static int seek_chain(const struct hf__index *index, const void *name, size_t si
     return spot->chain.damaged ? chain_corrupt(index, &spot->chain) : 0;
 }
 
-/* A bit for each word that has the tag. Without branches: nobody could guess which word it is, and a
- * wrong guess would hold up all that the processor has begun meanwhile. An empty word has tag 0. */
+/* A bit for each word that has the tag. Without branches: nobody could guess which word it is, and
+ * a wrong guess would hold up all that the processor has begun meanwhile. An empty word has
+ * tag 0. */
 static unsigned words_tagged(const struct hf__hash_bucket *bucket, uint64_t tag)
 {
     unsigned bits = 0;
@@ -106,8 +107,8 @@ static int seek(const struct hf__index *index, const void *name, size_t size_byt
         const hf_ref node = ref_in(bucket->word[i]);
         if (node == 0)
             break;
-        __builtin_prefetch(hf__at(seg, node + HF__LINE_BYTES));
-        __builtin_prefetch(hf__at(seg, node + 2 * HF__LINE_BYTES));
+        hf__prefetch(seg, node + HF__LINE_BYTES);
+        hf__prefetch(seg, node + 2 * HF__LINE_BYTES);
         if (!hf__index_node_ok(seg, node))
             return hf__corrupt("index.links", spot->place + i * sizeof(uint64_t));
         if (is_named(hf__index_node_at(seg, node), name, size_bytes)) {
@@ -137,7 +138,7 @@ static int hash_find(const struct hf__index *index, const void *name, size_t siz
 /* Sets hash and links; an entry that has them already, as new ones do, is not announced. */
 static void prepare_node(struct hf__segment *seg, hf_ref node, uint64_t hash, hf_ref next)
 {
-    struct hf__index_node to = {.link = {next, 0, 0}, .name_hash = (uint32_t)hash};
+    struct hf__index_node to = {.link = next, .name_hash = (uint32_t)hash};
     to.name_bytes = hf__index_node_at(seg, node)->name_bytes;
     if (memcmp(hf__index_node_at(seg, node), &to, sizeof to) != 0)
         *(struct hf__index_node *)hf__edit(seg, node, sizeof to) = to;
@@ -224,8 +225,7 @@ static int erase_word(struct hf__index *index, const struct spot *spot)
         return error;
     if (chained) {
         const uint64_t hash = hash_of_node(index, heir);
-        filling.to.word[spot->word] =
-            heir | tag_of(hash, level_for(buckets, hash));
+        filling.to.word[spot->word] = heir | tag_of(hash, level_for(buckets, hash));
         filling.to.chain = chain.node;
         set_link(seg, heir, 0);
     } else {

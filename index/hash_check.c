@@ -54,8 +54,7 @@ static bool check_entry(struct checking *c, uint64_t from, hf_ref node, bool cha
     const uint64_t buckets = hf__index_root_of(c->index)->buckets;
     c->visited++;
     hf__check_step(c->check, 1);
-    if (!hf__index_check_entry(c->index, c->check, from, node, chained ? 1 : 0, true, c->valid,
-                               c->user))
+    if (!hf__index_check_entry(c->index, c->check, from, node, chained, true, c->valid, c->user))
         return false;
     const struct hf__index_node *entry = hf__index_node_at(seg, node);
     const uint64_t hash = hash_of_node(c->index, node);
@@ -101,8 +100,8 @@ static bool too_many(const struct checking *c)
 {
     if (c->visited < c->entries_max)
         return false;
-    hf__finding(c->check, "index.count", c->index->root,
-                "more entries than the %llu there can be", (unsigned long long)c->entries_max);
+    hf__finding(c->check, "index.count", c->index->root, "more entries than the %llu there can be",
+                (unsigned long long)c->entries_max);
     return true;
 }
 

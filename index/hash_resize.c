@@ -73,8 +73,8 @@ static int plan_split(const struct hf__index *index, uint64_t place, unsigned le
  * level - 1 go to the one at new_place, in their order. At most chained + 2 links and the two
  * buckets are announced. (Counted and looked at once more, since the entries of a damaged file may
  * lie over each other and over a new array.) */
-static void part_bucket(struct hf__index *index, uint64_t place, uint64_t new_place,
-                        unsigned level, uint64_t chained)
+static void part_bucket(struct hf__index *index, uint64_t place, uint64_t new_place, unsigned level,
+                        uint64_t chained)
 {
     struct hf__segment *seg = index->seg;
     const struct hf__hash_bucket from = *bucket_at(seg, place);
@@ -307,4 +307,3 @@ int hf__hash_shrink(struct hf__index *index)
         error = merge(index);
     return error == 0 && root->count == 0 ? end_table(index) : error;
 }
-

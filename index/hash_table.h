@@ -86,9 +86,8 @@ static inline uint64_t sibling_of(uint64_t added)
 
 static inline unsigned array_of_bucket(uint64_t bucket)
 {
-    return bucket < HF__HASH_BUCKETS_MIN
-               ? 0
-               : 1 + floor_log(bucket) - floor_log(HF__HASH_BUCKETS_MIN);
+    return bucket < HF__HASH_BUCKETS_MIN ? 0
+                                         : 1 + floor_log(bucket) - floor_log(HF__HASH_BUCKETS_MIN);
 }
 
 static inline uint64_t buckets_of_array(unsigned array)
@@ -153,7 +152,7 @@ static inline void edit_bucket(struct hf__segment *seg, uint64_t place,
  * number of steps has doubled, and meeting that again is a loop (Brent's algorithm). */
 struct chain {
     const struct hf__segment *seg;
-    uint64_t field; /* where the link to node is: a bucket's chain or the link[0] of an entry   */
+    uint64_t field; /* where the link to node is: a bucket's chain or the link of an entry      */
     hf_ref node;    /* 0 at the end                                                             */
     hf_ref remembered;
     uint64_t steps, steps_max;
@@ -182,7 +181,7 @@ static inline bool chain_first(struct chain *chain, const struct hf__segment *se
 
 static inline bool chain_next(struct chain *chain)
 {
-    chain->field = chain->node; /* link[0] is the entry's first word */
+    chain->field = chain->node; /* link is the entry's first word */
     if (++chain->steps == chain->steps_max) {
         chain->steps_max *= 2;
         chain->remembered = chain->node;
@@ -238,7 +237,7 @@ static inline void set_link(struct hf__segment *seg, hf_ref node, hf_ref next)
 
 /* Adds an entry of a chain, in a word or at the end of the chain. It is node_ok. */
 static inline void fill_from_chain(struct hf__segment *seg, struct filling *filling, hf_ref node,
-                            uint64_t tag)
+                                   uint64_t tag)
 {
     if (filling->used < WORDS) {
         filling->to.word[filling->used++] = node | tag;

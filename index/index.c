@@ -109,7 +109,7 @@ void hf__index_untake(struct hf__index *index, hf_ref array)
 }
 
 bool hf__index_check_entry(const struct hf__index *index, struct hf__check *check, uint64_t from,
-                           hf_ref node, unsigned links_used, bool hashed,
+                           hf_ref node, bool linked, bool hashed,
                            bool (*valid)(void *user, hf_ref node), void *user)
 {
     const struct hf__segment *seg = index->seg;
@@ -125,11 +125,9 @@ bool hf__index_check_entry(const struct hf__index *index, struct hf__check *chec
     if (entry->reserved != 0)
         hf__finding(check, "index.reserved", node, "reserved is %u, expected 0",
                     (unsigned)entry->reserved);
-    for (unsigned i = links_used; i < 3; i++) {
-        if (entry->link[i] != 0)
-            hf__finding(check, "index.links", node, "unused link %u is %llu, expected 0", i,
-                        (unsigned long long)entry->link[i]);
-    }
+    if (!linked && entry->link != 0)
+        hf__finding(check, "index.links", node, "unused link is %llu, expected 0",
+                    (unsigned long long)entry->link);
     if (!hashed && entry->name_hash != 0)
         hf__finding(check, "index.hash", node, "hash is %u, expected 0 in this kind of index",
                     (unsigned)entry->name_hash);

@@ -6,7 +6,8 @@
  * entries. An entry is a struct hf__index_node with the name's bytes right behind it, both inside a
  * block of the entry's owner: the index is intrusive and never copies a name. Its state is a struct
  * hf__index_root in the segment plus the nodes, plus arrays (hash, flat) or pages (set) that it
- * takes through the edit door's allocate. Nothing is kept in process memory. Not thread-safe by itself.
+ * takes through the edit door's allocate. Nothing is kept in process memory. Not thread-safe by
+ * itself.
  *
  * Invariants, checked by check():
  *   I1  every entry is reached exactly once, and root.count is their number

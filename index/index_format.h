@@ -12,16 +12,16 @@
 
 /* In front of the name of every named or unique object, at a 16-aligned offset. */
 struct hf__index_node {
-    uint64_t link[3];    /* 0  hash: next in chain, then 0; others: 0                       */
-    uint32_t name_hash;  /* 24 hash: low half of XXH3-64 of the name, salted; others 0           */
-    uint16_t name_bytes; /* 28 length of the name, which begins at 32 and has a NUL behind it    */
-    uint16_t reserved;   /* 30 zero                                                              */
+    uint64_t link;       /* 0  hash: next in chain, 0 = last or in none; others: 0               */
+    uint32_t name_hash;  /* 8  hash: low half of XXH3-64 of the name, salted; others 0           */
+    uint16_t name_bytes; /* 12 length of the name, which begins at 16 and has a NUL behind it    */
+    uint16_t reserved;   /* 14 zero                                                              */
 };
-_Static_assert(sizeof(struct hf__index_node) == 32, "index node");
+_Static_assert(sizeof(struct hf__index_node) == 16, "index node");
 _Static_assert(offsetof(struct hf__index_node, link) == 0, "link");
-_Static_assert(offsetof(struct hf__index_node, name_hash) == 24, "name_hash");
-_Static_assert(offsetof(struct hf__index_node, name_bytes) == 28, "name_bytes");
-_Static_assert(offsetof(struct hf__index_node, reserved) == 30, "reserved");
+_Static_assert(offsetof(struct hf__index_node, name_hash) == 8, "name_hash");
+_Static_assert(offsetof(struct hf__index_node, name_bytes) == 12, "name_bytes");
+_Static_assert(offsetof(struct hf__index_node, reserved) == 14, "reserved");
 
 /* Part of the segment header; one for named, one for unique objects. */
 struct hf__index_root {
@@ -51,9 +51,9 @@ _Static_assert(offsetof(struct hf__index_array, slots) == 8, "slots");
 /* The set: root.root is the topmost page of a tree. The slots of a page of level 0 lead to entries,
  * those of another level to pages of the level below, each to names that sort after those of the
  * slot before. All names below a page begin with its prefix. A key is the next eight bytes of a
- * name, the first the highest, zeros behind the name's end: in a page of level 0 those of the entry;
- * else of a name that sorts after none below this slot, and before none below the slot before, so
- * far as eight bytes tell (0 in the first slot). */
+ * name, the first the highest, zeros behind the name's end: in a page of level 0 those of the
+ * entry; else of a name that sorts after none below this slot, and before none below the slot
+ * before, so far as eight bytes tell (0 in the first slot). */
 #define HF__SET_PAGE_CAPACITY 28u
 #define HF__SET_PREFIX_MAX 32u
 
@@ -100,7 +100,7 @@ struct hf__hash_bucket {
     uint64_t word[7]; /* 0  a node's offset and 20 bits of its hash, those from bit level / 8 * 8
                             on (modulo 2^level is what all hashes in the bucket agree in): 4 in bits
                             0..3, 16 in bits 48..63. 0 behind the last                           */
-    uint64_t chain;   /* 56 offset of a further entry, from which link[0] leads on; 0 = no more  */
+    uint64_t chain;   /* 56 offset of a further entry, from which link leads on; 0 = no more     */
 };
 _Static_assert(sizeof(struct hf__hash_bucket) == 64, "hash bucket");
 _Static_assert(offsetof(struct hf__hash_bucket, word) == 0, "word");

@@ -18,8 +18,8 @@
  *   S1  pages of one level lie equally deep; the topmost has at least 2 slots, or is of level 0 and
  *       has 1; all others have at least 7
  *   S2  all names below a page begin with its prefix
- *   S3  a key of level 0 is that of its entry; one of another level (but in the first slot, where it
- *       is 0) sorts after none of those below the slot before and before none below its own
+ *   S3  a key of level 0 is that of its entry; one of another level (but in the first slot, where
+ *       it is 0) sorts after none of those below the slot before and before none below its own
  *   S4  next leads to the following page of level 0
  *   S5  root.capacity, root.buckets, and links and name_hash of each entry are zero
  *
@@ -27,9 +27,9 @@
  * that is the first of its page touches no other page. Where keys are equal, the first entry below
  * the slot decides, and it is found by going down.
  *
- * On damage. Every page is looked at before it is used (page_of) and levels go down one by one, so a
- * descent ends. What an operation will change is looked at before the first edit, and once more at
- * it: on a damaged file a page may lie over another.
+ * On damage. Every page is looked at before it is used (page_of) and levels go down one by one, so
+ * a descent ends. What an operation will change is looked at before the first edit, and once more
+ * at it: on a damaged file a page may lie over another.
  */
 #include "set_page.h"
 
@@ -83,7 +83,8 @@ static int search_equal(const struct hf__index *index, hf_ref at, unsigned low, 
     while (low < high) {
         const unsigned middle = low + (high - low) / 2;
         const hf_ref ref = page->slot[middle].ref;
-        const hf_ref node = page->level == 0 ? ref : hf__set_edge(seg, ref, page->level - 1u, false);
+        const hf_ref node =
+            page->level == 0 ? ref : hf__set_edge(seg, ref, page->level - 1u, false);
         if (!hf__index_node_ok(seg, node))
             return corrupt_page(index, at);
         int order = hf__index_compare_name(seg, name, size_bytes, node);
@@ -136,8 +137,8 @@ static int place(const struct hf__index *index, hf_ref at, const void *name, siz
             return error;
     }
     const hf_ref node = page->slot[*slot].ref;
-    __builtin_prefetch(hf__at(seg, node + HF__LINE_BYTES));
-    __builtin_prefetch(hf__at(seg, node + 2 * HF__LINE_BYTES));
+    hf__prefetch(seg, node + HF__LINE_BYTES);
+    hf__prefetch(seg, node + 2 * HF__LINE_BYTES);
     if (!hf__index_node_ok(seg, node))
         return corrupt_page(index, at);
     int order = hf__index_compare_name(seg, name, size_bytes, node);
@@ -150,7 +151,7 @@ static int place(const struct hf__index *index, hf_ref at, const void *name, siz
 static void fetch(const struct hf__segment *seg, hf_ref page)
 {
     for (unsigned i = 0; i <= sizeof(struct hf__set_page); i += HF__LINE_BYTES)
-        __builtin_prefetch(hf__at(seg, page + i));
+        hf__prefetch(seg, page + i);
 }
 
 /* Goes down to the entry of that name or to where it belongs. 0, HF_ECORRUPT. */
@@ -218,8 +219,8 @@ static struct hf__set_page *edit_slots(struct hf__segment *seg, hf_ref at, unsig
 {
     uint16_t *field = (uint16_t *)hf__edit(seg, at + offsetof(struct hf__set_page, count), 8);
     *field = (uint16_t)count;
-    (void)hf__edit(seg, at + offsetof(struct hf__set_page, slot) +
-                            from * sizeof(struct hf__set_slot),
+    (void)hf__edit(seg,
+                   at + offsetof(struct hf__set_page, slot) + from * sizeof(struct hf__set_slot),
                    (end - from) * sizeof(struct hf__set_slot));
     return (struct hf__set_page *)(seg->base + at);
 }
@@ -238,8 +239,7 @@ static void remove_slot(struct hf__segment *seg, hf_ref at, unsigned slot)
     const unsigned count = page_at(seg, at)->count;
     assert(count > 1 && slot < count);
     struct hf__set_page *page = edit_slots(seg, at, slot, count, count - 1);
-    memmove(page->slot + slot, page->slot + slot + 1,
-            (count - slot - 1) * sizeof page->slot[0]);
+    memmove(page->slot + slot, page->slot + slot + 1, (count - slot - 1) * sizeof page->slot[0]);
 }
 
 static void set_root(struct hf__index *index, hf_ref page)
@@ -338,7 +338,7 @@ static void put(struct hf__index *index, const struct path *path, struct taken *
             const hf_ref first = level == 0 ? ref : hf__set_edge(seg, ref, level - 1, false);
             to.key = key_of_node(seg, first, page->prefix_bytes);
         }
-        /* Equal keys in an inner page cost every descent: then it gets a longer prefix if it can. */
+        /* Equal keys in an inner page cost every descent: it gets a longer prefix if it can. */
         const bool equal = level != 0 && ref != 0 &&
                            ((slot > 1 && page->slot[slot - 1].key == to.key) ||
                             (slot < page->count && page->slot[slot].key == to.key));
@@ -527,7 +527,7 @@ static int set_erase(struct hf__index *index, hf_ref node)
         error = plan_removal(index, &path);
     if (error == 0)
         error = hf__reserve(seg, (3 * path.levels + 2) * PAGE_COST + 2 * ROOT_COST +
-                                 path.levels * HF__OP_COST);
+                                     path.levels * HF__OP_COST);
     if (error != 0)
         return error;
     const unsigned count = take_out(index, &path, freed);
@@ -554,8 +554,8 @@ static int set_shrink(struct hf__index *index)
 
 /* Positions the cursor before the first entry whose name doesn't sort before the prefix:
  * cursor->position is its page, cursor->started one more than its slot. 0, HF_ECORRUPT. */
-static int start(const struct hf__index *index, struct hf__index_cursor *cursor,
-                 const void *prefix, size_t prefix_bytes)
+static int start(const struct hf__index *index, struct hf__index_cursor *cursor, const void *prefix,
+                 size_t prefix_bytes)
 {
     struct path path;
     int error = descend(index, prefix, prefix_bytes, &path);

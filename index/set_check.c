@@ -63,7 +63,8 @@ static void check_entries(struct checking *c, hf_ref at, const struct hf__set_pa
         }
         c->visited++;
         hf__check_step(c->check, 1);
-        if (!hf__index_check_entry(c->index, c->check, field, node, 0, false, c->valid, c->user))
+        if (!hf__index_check_entry(c->index, c->check, field, node, false, false, c->valid,
+                                   c->user))
             continue;
         if (!has_prefix(seg, page, node) ||
             page->slot[i].key != key_of_node(seg, node, page->prefix_bytes))
@@ -121,8 +122,8 @@ static void check_page(struct checking *c, uint64_t field, hf_ref at, unsigned l
                     (unsigned long long)c->previous);
 }
 
-uint64_t hf__set_check(const struct hf__index *index, uint64_t entries_max,
-                       struct hf__check *check, bool (*valid)(void *user, hf_ref node), void *user)
+uint64_t hf__set_check(const struct hf__index *index, uint64_t entries_max, struct hf__check *check,
+                       bool (*valid)(void *user, hf_ref node), void *user)
 {
     const struct hf__index_root *root = hf__index_root_of(index);
     struct checking c = {.index = index,

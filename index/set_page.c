@@ -3,8 +3,8 @@
  * set_page.c - taking pages of the set apart and putting them together
  *
  * A page's prefix is what all names below it begin with, as far as it goes: a shorter one is as
- * right as a longer one, only keys tell less. So a prefix is made shorter when a name comes that has
- * less in common, which needs nothing but the page itself, and made longer only when a page is
+ * right as a longer one, only keys tell less. So a prefix is made shorter when a name comes that
+ * has less in common, which needs nothing but the page itself, and made longer only when a page is
  * written anew and has equal keys in it: then names are read.
  */
 #include "set_page.h"
@@ -73,9 +73,9 @@ static void lengthen(const struct hf__segment *seg, struct run *run)
     if (first == 0 || last == 0)
         return;
     const char *name = hf__index_name_at(seg, first);
-    const unsigned same = same_bytes(name, hf__index_name_bytes(seg, first),
-                                     hf__index_name_at(seg, last), hf__index_name_bytes(seg, last),
-                                     HF__SET_PREFIX_MAX);
+    const unsigned same =
+        same_bytes(name, hf__index_name_bytes(seg, first), hf__index_name_at(seg, last),
+                   hf__index_name_bytes(seg, last), HF__SET_PREFIX_MAX);
     if (same <= run->prefix_bytes)
         return;
     run->prefix_bytes = same;
@@ -99,9 +99,8 @@ void hf__set_run_append(const struct hf__segment *seg, struct run *run,
 {
     struct run right;
     hf__set_run_load(&right, page);
-    const unsigned same =
-        same_bytes(run->prefix, run->prefix_bytes, right.prefix, right.prefix_bytes,
-                   HF__SET_PREFIX_MAX);
+    const unsigned same = same_bytes(run->prefix, run->prefix_bytes, right.prefix,
+                                     right.prefix_bytes, HF__SET_PREFIX_MAX);
     shorten(run, same);
     shorten(&right, same);
     if (right.level != 0)
@@ -134,8 +133,7 @@ void hf__set_run_remove(struct run *run, unsigned at)
 void hf__set_run_store(struct hf__segment *seg, const struct run *run, unsigned from, unsigned end,
                        hf_ref at, hf_ref next)
 {
-    struct run part = {.count = end - from, .level = run->level,
-                       .prefix_bytes = run->prefix_bytes};
+    struct run part = {.count = end - from, .level = run->level, .prefix_bytes = run->prefix_bytes};
     assert(from < end && end <= run->count && end - from <= CAPACITY);
     memcpy(part.prefix, run->prefix, sizeof part.prefix);
     memcpy(part.slot, run->slot + from, (end - from) * sizeof part.slot[0]);

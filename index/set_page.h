@@ -2,11 +2,11 @@
 /*
  * set_page.h - pages of the set's tree, inside this room
  *
- * set.c has the idea and the invariants. Here is what a page is, how its slots are searched, and how
- * slots are taken out of pages, put together and written into others.
+ * set.c has the idea and the invariants. Here is what a page is, how its slots are searched, and
+ * how slots are taken out of pages, put together and written into others.
  *
- * A key is eight bytes of a name, as a number that sorts as they do: those behind the page's prefix,
- * with zeros behind a name's end. Where two keys are equal the names decide.
+ * A key is eight bytes of a name, as a number that sorts as they do: those behind the page's
+ * prefix, with zeros behind a name's end. Where two keys are equal the names decide.
  */
 #ifndef HF_INDEX_SET_PAGE_H
 #define HF_INDEX_SET_PAGE_H
@@ -17,11 +17,11 @@
 
 #include <string.h>
 
-#define CAPACITY   HF__SET_PAGE_CAPACITY
+#define CAPACITY          HF__SET_PAGE_CAPACITY
 #define HF__SET_SLOTS_MIN 7u /* in any page but the topmost                                      */
-#define PAGE_COST  HF__EDIT_COST(sizeof(struct hf__set_page))
-#define LEVELS_MAX 16u /* 7^15 pages are more than fit in a segment: more levels are damage        */
-#define ANY_LEVEL  LEVELS_MAX
+#define PAGE_COST         HF__EDIT_COST(sizeof(struct hf__set_page))
+#define LEVELS_MAX        16u /* more pages than fit in a segment: more levels are damage        */
+#define ANY_LEVEL         LEVELS_MAX
 
 static inline const struct hf__set_page *page_at(const struct hf__segment *seg, hf_ref page)
 {
@@ -69,7 +69,8 @@ static inline uint64_t key_of_node(const struct hf__segment *seg, hf_ref node,
     return key_of(hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), prefix_bytes);
 }
 
-/* How many slots from `from` on have a key below the given one. The slots are in order. No branch depends on a comparison: half of the guesses would be wrong. */
+/* How many slots from `from` on have a key below the given one. The slots are in order. No branch
+ * depends on a comparison: half of the guesses would be wrong. */
 static inline unsigned slots_below(const struct hf__set_page *page, unsigned from, uint64_t key)
 {
     const struct hf__set_slot *slot = page->slot + from;
@@ -85,7 +86,7 @@ static inline unsigned slots_below(const struct hf__set_page *page, unsigned fro
 /* The first or last entry below a page; 0 on damage. */
 hf_ref hf__set_edge(const struct hf__segment *seg, hf_ref page, unsigned level, bool last);
 
-/* ---- runs: slots on their way between pages --------------------------------------------------- */
+/* ---- runs: slots on their way between pages -------------------------------------------------- */
 
 /* Slots of one level with a common prefix, in process memory. */
 struct run {
@@ -106,10 +107,10 @@ void hf__set_run_remove(struct run *run, unsigned at);
 void hf__set_run_store(struct hf__segment *seg, const struct run *run, unsigned from, unsigned end,
                        hf_ref page, hf_ref next);
 
-/* ---- set_check.c: as in index.h --------------------------------------------------------------- */
+/* ---- set_check.c: as in index.h -------------------------------------------------------------- */
 
-uint64_t hf__set_check(const struct hf__index *index, uint64_t entries_max,
-                       struct hf__check *check, bool (*valid)(void *user, hf_ref node), void *user);
+uint64_t hf__set_check(const struct hf__index *index, uint64_t entries_max, struct hf__check *check,
+                       bool (*valid)(void *user, hf_ref node), void *user);
 void hf__set_blocks(const struct hf__index *index, void (*owned)(void *user, hf_ref block),
                     void *user);
 

@@ -3,7 +3,7 @@
  * object.c - named, unique and anonymous objects
  *
  *   payload of the block
- *   | index node 32 | name, NUL, padding to 16 | object header 32 | elements ...
+ *   | index node 16 | name, NUL, padding to 16 | object header 32 | elements ...
  *     named and unique objects only              ^ checksummed
  *
  * The header lies right in front of the elements, whatever their alignment: from a pointer to the
@@ -71,7 +71,7 @@ static int found_at(struct hf__segment *seg, hf_ref node, size_t name_bytes, str
     const hf_ref at = node + sizeof(struct hf__index_node) + round16((uint64_t)name_bytes + 1);
     const hf_ref elements = at + sizeof(struct hf__object_header);
     const struct hf__object_header *header = hf__at(seg, at);
-    __builtin_prefetch(hf__at(seg, elements));
+    hf__prefetch(seg, elements);
     if (!header_ok(seg, at) || header->name_bytes != name_bytes ||
         !hf__in_segment(seg, elements, header->size_bytes))
         return hf__corrupt("object.header", at);

@@ -356,8 +356,8 @@ static void test_layout_is_the_documented_one(void **state)
     assert_int_equal(offsetof(struct hf__heap_root, free_set), 24);
     assert_int_equal(sizeof(struct hf__block_header), 16);
     assert_int_equal(sizeof(struct hf__index_root), 64);
-    assert_int_equal(sizeof(struct hf__index_node), 32);
-    assert_int_equal(offsetof(struct hf__index_node, name_bytes), 28);
+    assert_int_equal(sizeof(struct hf__index_node), 16);
+    assert_int_equal(offsetof(struct hf__index_node, name_bytes), 12);
     assert_int_equal(sizeof(struct hf__object_header), 32);
     assert_int_equal(offsetof(struct hf__object_header, count), 16);
     assert_int_equal(sizeof(struct hf__type_record), 40);

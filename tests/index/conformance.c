@@ -527,7 +527,7 @@ static void test_node_ok_refuses_what_reaches_out_of_the_segment(void **state)
     struct fake fake;
     ops = &hf__index_set;
     open_with(&fake, 0);
-    hf_ref node = SEGMENT_BYTES - 48;
+    hf_ref node = SEGMENT_BYTES - 32;
     struct hf__index_node *entry = (struct hf__index_node *)(void *)(fake.seg.base + node);
     entry->name_bytes = 15;
     assert_true(hf__index_node_ok(&fake.seg, node));

@@ -48,10 +48,10 @@ static void test_flat_announces_what_moves_and_no_more(void **state)
     open_with(&fake, 100); /* in 128 slots */
     fake.edited_bytes = 0;
     fake_insert(&fake, "9999"); /* last: its slot, the 0 behind, entry, root */
-    assert_int_equal(fake.edited_bytes, 2 * 8 + 32 + 64);
+    assert_int_equal(fake.edited_bytes, 2 * 8 + 16 + 64);
     fake.edited_bytes = 0;
     fake_insert(&fake, "0"); /* first: all others move */
-    assert_int_equal(fake.edited_bytes, (101 + 2) * 8 + 32 + 64);
+    assert_int_equal(fake.edited_bytes, (101 + 2) * 8 + 16 + 64);
     fake.edited_bytes = 0;
     assert_int_equal(fake_erase(&fake, "9999"), 0);
     assert_int_equal(fake.edited_bytes, 8 + 64);
