@@ -71,15 +71,21 @@ static int seek_chain(const struct hf__index *index, const void *name, size_t si
     return spot->chain.damaged ? chain_corrupt(index, &spot->chain) : 0;
 }
 
+static inline unsigned word_tagged(const struct hf__hash_bucket *bucket, unsigned i, uint64_t tag)
+{
+    return (unsigned)(((bucket->word[i] ^ tag) & ~HF__HASH_REF_BITS) == 0) << i;
+}
+
 /* A bit for each word that has the tag. Without branches: nobody could guess which word it is, and
  * a wrong guess would hold up all that the processor has begun meanwhile. An empty word has
  * tag 0. */
 static unsigned words_tagged(const struct hf__hash_bucket *bucket, uint64_t tag)
 {
-    unsigned bits = 0;
-    for (unsigned i = 0; i < WORDS; i++)
-        bits |= (unsigned)(((bucket->word[i] ^ tag) & ~HF__HASH_REF_BITS) == 0) << i;
-    return bits;
+    _Static_assert(WORDS == 7, "a term for each word: a loop would not be unrolled");
+    return word_tagged(bucket, 0, tag) | word_tagged(bucket, 1, tag) |
+           word_tagged(bucket, 2, tag) | word_tagged(bucket, 3, tag) |
+           word_tagged(bucket, 4, tag) | word_tagged(bucket, 5, tag) |
+           word_tagged(bucket, 6, tag);
 }
 
 /* Looks for the entry of that name. An entry is read only if its tag is right, so it is nearly
