@@ -101,6 +101,8 @@ static void test_set_fills_pages_well_when_names_come_in_order(void **state)
             fake_insert(&fake, name);
         }
         expect_sorted(&fake, 3000);
+        assert_int_equal(top_page(&fake)->prefix_bytes, 8); /* keys tell names apart */
+        assert_true(first_leaf(&fake)->prefix_bytes >= 8);
         assert_true(fake_owned(&fake) < (down ? 3000 / 12 : 3000 / 19));
         fake_close(&fake);
     }
