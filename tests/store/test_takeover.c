@@ -46,6 +46,7 @@ _Noreturn static void give_up(const char *what)
 static hf_store *must_open(uint32_t mode, uint32_t durability)
 {
     hf_options options = counted_options(mode, 0);
+    options.engine = HF_ENGINE_LOG; /* also where it is there already: no engine but this one */
     hf_store *store;
     options.durability = durability;
     if (hf_open(path, &options, &store) != 0)
