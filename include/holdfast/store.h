@@ -18,9 +18,11 @@
  *
  * Caveats
  *
- *   - While a store is open two files stand beside it, NAME-lock and (once written) NAME-undo. They
- *     belong to it: don't remove or copy them. After the last hf_close they are gone, and the file
- *     alone is the store. To copy a store, close it.
+ *   - While a store is open files stand beside it: NAME-lock and, once written, NAME-log0 and
+ *     NAME-log1 (log engine) or NAME-undo (direct engine). They belong to it: the last commits may be
+ *     in the log alone. After the last hf_close they are gone, and the file alone is the store. To
+ *     copy a store, close it (or hf_save_as); a copy of an open one's file is refused
+ *     (HF_ELOGMISSING).
  *   - A process opens a store once (HF_EALREADYOPEN) and shares the handle between its threads.
  *   - Access is through one name; a symbolic link is followed, a second hard link is refused while
  *     the store is open (HF_EOTHERPATH).
@@ -46,9 +48,9 @@ enum { /* hf_options.engine */
     HF_ENGINE_DIRECT = 1  /* edits in place, undone from an undo list                             */
 };
 enum { /* hf_options.durability, of this handle's commits; direct engine: all three alike         */
-    HF_SYNC = 0,
-    HF_LAZY = 1,
-    HF_NOSYNC = 2
+    HF_SYNC = 0,          /* acknowledged = on stable storage                                     */
+    HF_LAZY = 1,          /* in the page cache; on stable storage within 10 ms                    */
+    HF_NOSYNC = 2         /* in the page cache; a crash of the machine may cost the store         */
 };
 enum { /* hf_options.allocator */
     HF_ALLOC_DEFAULT = 0, /* as recorded; for a new store the best there is, now best fit         */
@@ -89,7 +91,10 @@ typedef struct hf_options {
  * and ignored afterwards. options.lock_timeout_ms bounds the wait for a process that has the file
  * to itself for a moment, and later every hf_begin and hf_view_begin on this handle.
  *
- * If a process died inside a transaction, that is rolled back first: hf_recovery_info tells.
+ * If a process died, its transaction is rolled back first (direct engine), or the commits that stand
+ * in the log alone are replayed (log engine): hf_recovery_info tells. Openers that may not write do
+ * that in private memory and change no byte of the file; a read-only handle does it, and meets its
+ * errors, at its first view.
  * A new store is complete and synced before its name appears; of two racing creators one wins and
  * both open its store (HF_CREATE_NEW: the loser gets HF_EEXIST).
  *
@@ -101,7 +106,10 @@ typedef struct hf_options {
  * Errors: HF_EINVAL, HF_ENOENT, HF_EEXIST, HF_EACCES, HF_EBUSY (pid in hf_last_error),
  * HF_EALREADYOPEN, HF_EOTHERPATH, HF_EMISMATCH, HF_ELAYOUT, HF_ENOTSTORE, HF_ETRUNCATED, HF_ENEWER,
  * HF_EENDIAN, HF_EPAGESIZE, HF_ECORRUPT, HF_ETORN, HF_ESIDECAR, HF_ENETFS, HF_EADDRSPACE,
- * HF_EPROCESSES, HF_ENOSPC, HF_EIO, HF_ENOMEM. Idea: Boost.Interprocess's managed_mapped_file.
+ * HF_EPROCESSES, HF_ENOSPC, HF_EIO, HF_ENOMEM; log engine: HF_ELOGMISSING (the store was not closed and
+ * its log is gone: bring it back, or accept the loss with fsck --repair), HF_ELOGFOREIGN (the log
+ * beside it is another store's, or of another time), HF_ETORN (NOSYNC commits, and the machine went
+ * down). Idea: Boost.Interprocess's managed_mapped_file.
  */
 HF_API int hf_open(const char *path, const hf_options *options, hf_store **out);
 
@@ -143,10 +151,13 @@ HF_API int hf_remove(const char *path);
 
 /*
  * hf_sync - everything committed before the call is on stable storage when it returns.
- * On the direct engine this takes the writer's place for the duration (a transaction that is open
- * is not in what is synced): HF_ENESTED inside one, HF_EDEADLOCK inside a view, HF_EBUSY on a timeout. No effect on heap and
- * buffer backings, and read-only handles. Errors: those, HF_EFORKED, and HF_EIO: assume that nothing
- * since the last successful call is durable.
+ * It takes the writer's place (the log engine for a moment, the direct engine for the duration; a
+ * transaction that is open is not in what is synced): HF_ENESTED inside one, HF_EDEADLOCK inside a
+ * view, HF_EBUSY on a timeout. On the log engine it also makes what was committed visible to views
+ * that begin afterwards: HF_EBUSY with the pid of a reader means durable, but not yet visible, since
+ * that view was open until lock_timeout_ms ran out. No effect on heap and buffer backings, and
+ * read-only handles. Errors: those, HF_EFORKED, HF_ECOMMIT_UNKNOWN (log engine: commits of HF_LAZY or
+ * HF_NOSYNC may be lost), and HF_EIO: assume that nothing since the last successful call is durable.
  */
 HF_API int hf_sync(hf_store *store);
 

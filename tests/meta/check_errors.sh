@@ -11,7 +11,7 @@ cd "$1"
 code=0
 table=include/holdfast/error.h
 
-codes=$(sed -n 's/^ *X(\(HF_E[A-Z]*\), *\(-[0-9]*\), *"[^"][^"]*").*/\1 \2/p' "$table")
+codes=$(sed -n 's/^ *X(\(HF_E[A-Z_]*\), *\(-[0-9]*\), *"[^"][^"]*").*/\1 \2/p' "$table")
 [ -n "$codes" ] || { echo "no table of errors in $table"; exit 1; }
 [ "$(echo "$codes" | wc -l)" -eq "$(grep -c '^ *X(HF_' "$table")" ] ||
     { echo "$table: a line of the table is not understood"; code=1; }
@@ -31,8 +31,8 @@ done
 
 documents=$(find include docs man README.md -type f 2>/dev/null || true)
 # shellcheck disable=SC2086
-for name in $(grep -ohwE 'HF_E[A-Z]{2,}' $documents | sort -u); do
-    case $name in HF_ERROR | HF_ENGINE | HF_EXPAND) continue ;; esac
+for name in $(grep -ohwE 'HF_E[A-Z_]{2,}' $documents | sort -u); do
+    case $name in HF_ERROR* | HF_ENGINE* | HF_EXPAND*) continue ;; esac
     echo "$names" | grep -qx "$name" || { echo "$name is named, but there is no such code"; code=1; }
 done
 exit $code
