@@ -637,10 +637,10 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
                         : tail.file_bytes;
     if (size < HF__LOG_FIRST + 2 * length)
         size = HF__LOG_FIRST + 2 * length;
-    int code = hf__log_checkpoint(store, size, soon(hf__tuned(&store->log.gate_wait_ns)));
+    const uint64_t wait_ns = hf__tuned(&store->log.gate_wait_ns);
+    int code = hf__log_checkpoint(store, size, soon(wait_ns));
     if (code == HF_ENOSPC && size > HF__LOG_FIRST + length)
-        code = hf__log_checkpoint(store, HF__LOG_FIRST + length,
-                                  soon(hf__tuned(&store->log.gate_wait_ns)));
+        code = hf__log_checkpoint(store, HF__LOG_FIRST + length, soon(wait_ns));
     if (code != HF_EBUSY)
         return code;
     /* A reader keeps commits from being applied: the log goes on, as long as it may. */
@@ -683,7 +683,7 @@ static int write_first(hf_store *store, const struct hf__log_header *header)
         hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
         return hf__fail_os(errno, store->log.paths[1], "write");
     /* If that isn't had, the first switch makes do with less. */
-    (void)hf__os->fallocate(store->log.fds[1], FALLOC_FL_KEEP_SIZE, 0, (off_t)hf__tuned(&store->log.first_bytes));
+    (void)hf__os->fallocate(store->log.fds[1], FALLOC_FL_KEEP_SIZE, 0, (off_t)size_bytes);
     while ((code = hf__log_write_header(store, header, size_bytes)) == HF_ENOSPC &&
            size_bytes > LOG_BYTES_LEAST)
         size_bytes /= 2;

@@ -64,8 +64,8 @@ static void *keep_house(void *argument)
             continue;
         }
         /* So long, unless the handle is being closed. */
-        hf__os->futex_wait(&store->log.lazy_word, WORK,
-                           (int64_t)hf__tuned(&store->log.lazy_interval_ns) << failures);
+        const int64_t pause_ns = (int64_t)hf__tuned(&store->log.lazy_interval_ns) << failures;
+        hf__os->futex_wait(&store->log.lazy_word, WORK, pause_ns);
         uint32_t work = WORK;
         if (!__atomic_compare_exchange_n(&store->log.lazy_word, &work, IDLE, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST))

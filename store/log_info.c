@@ -203,7 +203,7 @@ int hf_tune(hf_store *store, const hf_tuning *tuning)
         !within(tuning->log_first_bytes, UINT64_C(16) << 10, UINT64_C(1) << 40) ||
         !within(tuning->log_switch_bytes, UINT64_C(16) << 10, UINT64_C(1) << 40) ||
         !within(tuning->private_max_bytes, 1, UINT64_C(1) << 50) ||
-        tuning->gate_wait_us > 10 * 1000 * 1000 || tuning->lazy_interval_ms > 60 * 1000)
+        tuning->gate_wait_us > 10 * 1000 * 1000 || tuning->lazy_interval_ms > 24 * 3600 * 1000)
         return hf__fail(HF_EINVAL, "hf_tune: a value is out of bounds");
     if ((tuning->debug_checks & ~(uint32_t)(HF_DEBUG_ANNOUNCE | HF_DEBUG_POINTERS)) != 0)
         return hf__fail(HF_EINVAL, "hf_tune: an unknown debugging check");

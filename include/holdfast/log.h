@@ -101,7 +101,7 @@ typedef struct hf_tuning {     /* zero means default everywhere                 
     uint64_t private_max_bytes;/* private pages kept between transactions; up to 1 PiB, 64 MiB  */
     uint64_t gate_wait_us;     /* how long applying may hold up new readers at a time; up to      *
                                 * 10 s, 1000 us                                                   */
-    uint64_t lazy_interval_ms; /* how soon LAZY commits are made durable; up to 60 s, 10 ms       */
+    uint64_t lazy_interval_ms; /* how soon LAZY commits are made durable; up to a day, 10 ms      */
     uint32_t debug_checks;     /* HF_DEBUG_..., 0 = none                                          */
     uint32_t reserved0;        /* zero                                                            */
     uint64_t reserved[8];      /* zero                                                            */

@@ -51,7 +51,10 @@ static hf_store *must_open(uint32_t mode, uint32_t durability)
     options.durability = durability;
     if (hf_open(path, &options, &store) != 0)
         give_up("hf_open");
-    store->log.lazy_interval_ns = INT64_C(3600000000000); /* nothing happens by itself */
+    hf_tuning tuning = HF_TUNING_INIT;
+    tuning.lazy_interval_ms = 3600 * 1000; /* nothing happens by itself */
+    if (hf_tune(store, &tuning) != 0)
+        give_up("hf_tune");
     return store;
 }
 
