@@ -37,16 +37,20 @@ int tool_exit_of(int hf_code)
     case HF_ECORRUPT:
     case HF_ETORN:
     case HF_ESIDECAR:
+    case HF_ELOGMISSING:
+    case HF_ELOGFOREIGN:
         return TOOL_DAMAGED;
     case HF_EBUSY:
     case HF_EALREADYOPEN:
     case HF_EREADERS:
     case HF_EPROCESSES:
+    case HF_ELOGFULL:
         return TOOL_BUSY;
     case HF_ENOSPC:
     case HF_EFULL:
         return TOOL_NOSPACE;
     case HF_EIO:
+    case HF_ECOMMIT_UNKNOWN:
         return TOOL_IO;
     case HF_EEXIST:
         return TOOL_EXISTS;
