@@ -50,7 +50,7 @@ static void add(uint64_t *counter, uint64_t n)
 static const char *describe(const struct cut_disk *disk)
 {
     static char text[600];
-    static const char *const kinds[] = {"create", "write", "size", "sync", "rename", "unlink",
+    static const char *const kinds[] = {"create", "write", "size", "sync", "sync failed", "rename", "unlink",
                                         "directory sync", "mark"};
     size_t n = (size_t)snprintf(text, sizeof text, "after event %zu", disk->next);
     for (size_t i = disk->next < 3 ? 0 : disk->next - 3; i < disk->next; i++) {
@@ -256,7 +256,7 @@ static void enumerate(const struct cut_trace *trace, const char *name, int depth
 
 static void print_trace(const struct cut_trace *trace)
 {
-    static const char *const kinds[] = {"create", "write", "size", "SYNC", "rename", "unlink",
+    static const char *const kinds[] = {"create", "write", "size", "SYNC", "FAILED", "rename", "unlink",
                                         "DIRECTORY", "mark"};
     for (size_t i = 0; i < trace->count; i++) {
         const struct cut_event *e = &trace->events[i];

@@ -30,6 +30,7 @@ const char *const cut_rare_names[RARES] = {
     "whole though it might have been torn",
     "cut inside a recovery",
     "cut inside the recovery of that",
+    "sync that failed",
 };
 
 hf_options cut_options(uint32_t mode)
@@ -145,6 +146,12 @@ static void note_window(struct cut_player *p)
         p->window_end = hf__used_end(&p->store->seg);
 }
 
+static void fail_sync(struct cut_player *p, bool of_data)
+{
+    cut_record_fail_sync(of_data);
+    p->may_fail = true;
+}
+
 static void commit(struct cut_player *p, hf_txn *txn)
 {
     struct hf__log_tail before, tail;
@@ -157,8 +164,16 @@ static void commit(struct cut_player *p, hf_txn *txn)
     p->mark.attempted++;
     p->mark.may_be_torn |= p->durability == HF_NOSYNC;
     mark(p);
-    if (hf_commit(txn) != 0)
+    int code = hf_commit(txn);
+    if (code != 0 && !p->may_fail)
         failed(p, "hf_commit");
+    p->rare[RARE_SYNC_FAILED] += code != 0;
+    p->may_fail = false;
+    if (code != 0 && code != HF_ECOMMIT_UNKNOWN) { /* it never was */
+        p->mark.attempted--;
+        mark(p);
+        return;
+    }
     hf__tail_read(p->store, &tail);
     hf__front_read(p->store, &front);
     p->rare[RARE_SWITCH] += tail.epoch != before.epoch;
@@ -167,7 +182,7 @@ static void commit(struct cut_player *p, hf_txn *txn)
         !cut_state_of(p->store, &number, &p->trace->hashes[p->trace->hash_count++]) ||
         number != p->mark.attempted)
         failed(p, "looking at a commit");
-    if (p->durability == HF_SYNC) {
+    if (p->durability == HF_SYNC && code == 0) {
         p->mark.acknowledged = p->mark.attempted;
         p->mark.may_be_torn = false;
     }
@@ -573,7 +588,10 @@ static void random_step(struct cut_player *p, struct reader *r, bool *reading, h
         bulk(p, 1 + rng_below(&p->rng, 40) * KiB, false);
     } else if (dice < 95 && *block == 0) {
         *block = bulk(p, 1060 * KiB, true);
-    } else if (dice < 98 && !*reading) {
+    } else if (dice < 97 && !*reading && p->durability == HF_SYNC) {
+        fail_sync(p, rng_percent(&p->rng, 50));
+        change(p, 1);
+    } else if (dice < 99 && !*reading) {
         close_store(p);
         open_store(p, HF_OPEN_EXISTING);
     }
@@ -591,6 +609,30 @@ static void run_random(struct cut_player *p)
         random_step(p, &r, &reading, &block);
     if (reading)
         reader_end(&r);
+    close_store(p);
+}
+
+static void run_failures(struct cut_player *p)
+{
+    if (!open_store(p, HF_OPEN_EXISTING))
+        return;
+    change(p, 1);
+    fail_sync(p, false);
+    change(p, 2);
+    change(p, 1); /* renews the log first */
+    fail_sync(p, true);
+    for (int i = 0; i < 4; i++)
+        change(p, 1); /* one of them wants a switch */
+    fail_sync(p, true);
+    bulk(p, 1060 * KiB, true); /* its window isn't synced */
+    change(p, 1);
+    fail_sync(p, false);
+    change(p, 1);
+    durability(p, HF_LAZY);
+    change(p, 1);
+    durability(p, HF_SYNC);
+    change(p, 1);
+    p->may_fail = false;
     close_store(p);
 }
 
@@ -618,6 +660,7 @@ const struct cut_program cut_programs[] = {
     {"lazy-and-sync", false, run_lazy_and_sync},
     {"nosync", false, run_nosync},
     {"reopen", false, run_reopen},
+    {"failures", false, run_failures},
     {"random", false, run_random},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;

@@ -23,6 +23,7 @@ enum cut_rare {
     RARE_WHOLE_UNSYNCED,/* the other answer where HF_ETORN was allowed                           */
     RARE_NESTED,        /* a cut inside a recovery                                               */
     RARE_NESTED_TWICE,  /* and inside the recovery of that                                       */
+    RARE_SYNC_FAILED,   /* of the log, and of the data; gone on from                             */
     RARES
 };
 extern const char *const cut_rare_names[RARES];
@@ -36,6 +37,7 @@ struct cut_player {
     uint32_t durability;
     uint64_t window_end;  /* of the highest window so far                                        */
     uint64_t *rare;
+    bool may_fail;        /* the next commit                                                     */
     const char *trouble;  /* a call that failed, NULL if none did                                */
 };
 

@@ -31,6 +31,7 @@ static char data_path[1024];
 static uint64_t window_from;
 static unsigned char *through;   /* the library's own shared, writable mapping, and whose it is */
 static int through_file;
+static bool fail_data, fail_log; /* the next sync */
 
 enum cut_name cut_name_of(const char *path)
 {
@@ -164,7 +165,13 @@ static int record_sync(int fd)
         push(CUT_DIRECTORY, -1);
     } else if (file >= 0) {
         look_at_window();
-        push(CUT_SYNC, file);
+        bool *fails = file == names[CUT_DATA] ? &fail_data : &fail_log;
+        push(*fails ? CUT_SYNC_FAILED : CUT_SYNC, file);
+        if (*fails) {
+            *fails = false;
+            errno = EIO;
+            return -1;
+        }
     }
     return 0; /* in the recording's world nothing else needs to be stable */
 }
@@ -299,6 +306,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     for (int fd = 0; fd < FDS; fd++)
         fd_file[fd] = -1;
     window_file = -1;
+    fail_data = fail_log = false;
     table = hf__os_system;
     table.open = record_open;
     table.close = record_close;
@@ -318,6 +326,11 @@ void cut_record_mark(struct cut_mark mark)
 {
     look_at_window();
     push(CUT_MARK, -1)->mark = mark;
+}
+
+void cut_record_fail_sync(bool of_data)
+{
+    *(of_data ? &fail_data : &fail_log) = true;
 }
 
 void cut_record_end(void)

@@ -24,6 +24,7 @@ enum cut_kind {
     CUT_WRITE,     /* bytes at offset                                                            */
     CUT_SIZE,      /* size_bytes is the file's new size                                          */
     CUT_SYNC,      /* of file                                                                    */
+    CUT_SYNC_FAILED, /* what it should have made stable never will be, unless written again      */
     CUT_RENAME,    /* CUT_SPARE -> name                                                          */
     CUT_UNLINK,    /* name                                                                       */
     CUT_DIRECTORY, /* sync of the directory                                                      */
@@ -68,6 +69,8 @@ struct cut_trace {
 /* Starts recording what happens to directory/s.hf and its sidecars, which are read first. */
 void cut_record_start(struct cut_trace *trace, const char *directory, struct cut_mark mark);
 void cut_record_mark(struct cut_mark mark);
+/* The next sync of the data file, or of a log file, fails. */
+void cut_record_fail_sync(bool of_data);
 /* Ends it: the library gets the real calls again. */
 void cut_record_end(void);
 void cut_trace_free(struct cut_trace *trace);

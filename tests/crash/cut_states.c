@@ -103,6 +103,7 @@ static struct cut_version *add_version(struct cut_disk *disk, uint32_t choice_nu
         disk->versions[choice->last].next = number;
     choice->last = number;
     choice->count++;
+    choice->lost = false;
     return &disk->versions[number];
 }
 
@@ -154,7 +155,7 @@ static void sync_event(struct cut_disk *disk, int number)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < disk->choice_count; i++) {
         struct cut_choice *choice = &disk->choices[i];
-        if (choice->file != number) {
+        if (choice->file != number || choice->lost) {
             if (choice->file >= 0 && choice->sector != SIZE)
                 disk->files[choice->file].choice_of[choice->sector] = (int32_t)kept;
             else if (choice->file >= 0)
@@ -162,16 +163,25 @@ static void sync_event(struct cut_disk *disk, int number)
             disk->choices[kept++] = *choice;
             continue;
         }
-        if (choice->sector == SIZE)
+        if (choice->sector == SIZE) {
+            file->stable_bytes = file->current_bytes;
+            file->size_choice = -1;
             continue;
+        }
         memcpy(file->stable + choice->sector * CUT_SECTOR,
                file->current + choice->sector * CUT_SECTOR, CUT_SECTOR);
         file->choice_of[choice->sector] = -1;
         touch(file, choice->sector);
     }
     disk->choice_count = kept;
-    file->stable_bytes = file->current_bytes;
-    file->size_choice = -1;
+}
+
+/* The kernel calls the pages clean, whatever became of them. */
+static void sync_failed_event(struct cut_disk *disk, int number)
+{
+    for (uint32_t i = 0; i < disk->choice_count; i++)
+        if (disk->choices[i].file == number)
+            disk->choices[i].lost = true;
 }
 
 static void directory_event(struct cut_disk *disk)
@@ -220,6 +230,9 @@ bool cut_disk_step(struct cut_disk *disk)
         break;
     case CUT_SYNC:
         sync_event(disk, event->file);
+        break;
+    case CUT_SYNC_FAILED:
+        sync_failed_event(disk, event->file);
         break;
     case CUT_DIRECTORY:
         directory_event(disk);

@@ -8,6 +8,8 @@
  *   - a 512-byte sector holds what was synced, or any of the versions written since; in a log file
  *     it may also be garbage, if something was written there since the sync
  *   - a file has its synced size, or any it was given since; a grown part reads zeros
+ *   - after a sync that failed all that stays as it is, whatever is synced later, but for sectors that
+ *     were written again
  *   - a name that was made, moved or removed since the directory's sync is there or not
  *
  * Each of these independently of the others. cut_choose draws or counts up one such state and
@@ -27,6 +29,7 @@ struct cut_choice {
     uint32_t first;           /* of its versions                                                 */
     uint32_t last;            /* garbage counts as one more behind them                          */
     uint32_t chosen;
+    bool lost;                /* a sync failed since it was written: the next one won't help      */
 };
 
 struct cut_version {
