@@ -36,6 +36,9 @@
     X(UNSYNCED_BEFORE_ROOM, "NOSYNC marks the header, then makes room")                            \
     X(UNSYNCED_NOT_MARKED, "NOSYNC doesn't mark the header")                                       \
     X(UNSYNCED_ENDS_EARLY, "the header says logged again before the checkpoint")                   \
+    X(FAILED_LOG_SYNC_RETRIED, "a failed sync of the log is simply tried again")                   \
+    X(FAILED_DATA_SYNC_FORGOTTEN, "a failed sync of the data is followed by another one")          \
+    X(RENEWED_HEADER_FIRST, "a renewed log gets its header before its records are synced")         \
     X(RECORD_NOT_CHECKED, "a record's checks aren't looked at")                                    \
     X(BODY_NOT_CHECKED, "the check of a record's content isn't looked at")                         \
     X(SALT_AND_CHAIN_UNUSED, "one salt for ever, and no chain")                                    \

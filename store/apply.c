@@ -122,6 +122,8 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
             hf__durable_raise(store, sealed);
             continue;
         }
+        if (HF__BUG(FAILED_LOG_SYNC_RETRIED))
+            continue;
         hf__tail_read(store, &after);
         if (hf__durable(store) >= commit)
             return 0; /* a checkpoint has seen to it meanwhile */
@@ -337,7 +339,7 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
     hf__front_read(store, &front);
     if (code == 0 && front.applied != tail->appended && !HF__BUG(CHECKPOINT_NOT_APPLIED))
         code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");
-    if (code == 0 && flag(&words(store)->data_failed))
+    if (code == 0 && flag(&words(store)->data_failed) && !HF__BUG(FAILED_DATA_SYNC_FORGOTTEN))
         code = apply_again(store, tail, deadline);
     if (code == 0 && !HF__BUG(CHECKPOINT_DATA_NOT_SYNCED) && !HF__BUG(SWITCH_BEFORE_DATA) &&
         hf__os->fdatasync(store->fd) != 0) {
@@ -548,6 +550,8 @@ static int renew(hf_store *store, uint64_t deadline)
                        HF__LOG_FIRST);
         code = hf__log_reach(store, (int)(header.epoch % 2), 2 * old.file_bytes);
     }
+    if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
+        code = hf__log_write_header(store, &header, 0);
     if (code == 0)
         code = copy_records(store, &r);
     if (code == 0 && (r.tail.appended < hf__durable(store) || r.tail.appended < r.applied))

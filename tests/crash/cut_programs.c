@@ -148,7 +148,7 @@ static void note_window(struct cut_player *p)
 
 static void fail_sync(struct cut_player *p, bool of_data)
 {
-    cut_record_fail_sync(of_data);
+    cut_record_fail_sync(of_data, true);
     p->may_fail = true;
 }
 
@@ -169,6 +169,8 @@ static void commit(struct cut_player *p, hf_txn *txn)
         failed(p, "hf_commit");
     p->rare[RARE_SYNC_FAILED] += code != 0;
     p->may_fail = false;
+    cut_record_fail_sync(true, false);
+    cut_record_fail_sync(false, false);
     if (code != 0 && code != HF_ECOMMIT_UNKNOWN) { /* it never was */
         p->mark.attempted--;
         mark(p);
@@ -620,9 +622,10 @@ static void run_failures(struct cut_player *p)
     fail_sync(p, false);
     change(p, 2);
     change(p, 1); /* renews the log first */
-    fail_sync(p, true);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
+        fail_sync(p, true);
         change(p, 1); /* one of them wants a switch */
+    }
     fail_sync(p, true);
     bulk(p, 1060 * KiB, true); /* its window isn't synced */
     change(p, 1);
@@ -648,20 +651,20 @@ void cut_run_recovery(struct cut_player *p)
 }
 
 const struct cut_program cut_programs[] = {
-    {"create", true, run_create},
-    {"commits", false, run_commits},
-    {"mix", false, run_mix},
-    {"growth", false, run_growth},
-    {"window", false, run_window},
-    {"window-over", false, run_window_over},
-    {"window-back", false, run_window_rollback},
-    {"reader", false, run_reader},
-    {"lazy", false, run_lazy},
-    {"lazy-and-sync", false, run_lazy_and_sync},
-    {"nosync", false, run_nosync},
-    {"reopen", false, run_reopen},
-    {"failures", false, run_failures},
-    {"random", false, run_random},
+    {"create", true, run_create, false},
+    {"commits", false, run_commits, false},
+    {"mix", false, run_mix, false},
+    {"growth", false, run_growth, false},
+    {"window", false, run_window, false},
+    {"window-over", false, run_window_over, false},
+    {"window-back", false, run_window_rollback, false},
+    {"reader", false, run_reader, false},
+    {"lazy", false, run_lazy, false},
+    {"lazy-and-sync", false, run_lazy_and_sync, false},
+    {"nosync", false, run_nosync, false},
+    {"reopen", false, run_reopen, false},
+    {"failures", false, run_failures, false},
+    {"random", false, run_random, true},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;
 

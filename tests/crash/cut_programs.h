@@ -45,6 +45,7 @@ struct cut_program {
     const char *name;
     bool from_nothing;    /* there is no store when it begins                                    */
     void (*run)(struct cut_player *player);
+    bool is_random;       /* another seed, another sequence                                      */
 };
 extern const struct cut_program cut_programs[];
 extern const size_t cut_program_count;

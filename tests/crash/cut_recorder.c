@@ -328,9 +328,9 @@ void cut_record_mark(struct cut_mark mark)
     push(CUT_MARK, -1)->mark = mark;
 }
 
-void cut_record_fail_sync(bool of_data)
+void cut_record_fail_sync(bool of_data, bool fails)
 {
-    *(of_data ? &fail_data : &fail_log) = true;
+    *(of_data ? &fail_data : &fail_log) = fails;
 }
 
 void cut_record_end(void)

@@ -69,8 +69,8 @@ struct cut_trace {
 /* Starts recording what happens to directory/s.hf and its sidecars, which are read first. */
 void cut_record_start(struct cut_trace *trace, const char *directory, struct cut_mark mark);
 void cut_record_mark(struct cut_mark mark);
-/* The next sync of the data file, or of a log file, fails. */
-void cut_record_fail_sync(bool of_data);
+/* The next sync of the data file, or of a log file, fails, or no more does. */
+void cut_record_fail_sync(bool of_data, bool fails);
 /* Ends it: the library gets the real calls again. */
 void cut_record_end(void);
 void cut_trace_free(struct cut_trace *trace);
