@@ -20,8 +20,12 @@
  * The stepping part lets a child run hf_abort, hf_commit and hf_begin one instruction at a time and
  * copies the files at each: a copy is what a kill there would leave. It is opened and checked.
  *
+ * All of it on both engines: on the direct engine at every stop; on the log engine, which makes more
+ * calls and has test_takeover.c besides, at every seventh (HF_TEST_SCALE=10: at every one).
+ *
  * Where tracing isn't permitted the test is skipped (exit code 77).
  */
+#include "store/store.h"
 #include "tests/support/counted_store.h"
 
 #include <signal.h>
@@ -32,6 +36,11 @@ enum { EXIT_SKIPPED = 77, HANG_SECONDS = 20, TIMEOUT_MS = 5000 };
 #define STOPS_MAX 5000u
 
 static struct ledger *beside; /* the bystander's */
+
+static bool logged(void)
+{
+    return counted_engine == HF_ENGINE_LOG;
+}
 static struct campaign campaign;
 
 /* ---- what is in the store ------------------------------------------------------------------ */
@@ -45,6 +54,8 @@ _Noreturn static void give_up(const char *what)
 static hf_store *must_open(uint32_t mode)
 {
     hf_options options = counted_options(mode, TIMEOUT_MS);
+    if (mode != HF_OPEN_OR_CREATE && mode != HF_CREATE_NEW)
+        options.engine = 0; /* as recorded */
     hf_store *store;
     if (hf_open(path, &options, &store) != 0)
         give_up("hf_open");
@@ -409,7 +420,9 @@ static bool one_kill(const struct scenario *scenario, const struct image *image,
     pid_t reader = -1, writer = -1;
     const char *why = NULL;
     int status = 0;
-    uint64_t first = scenario->flags & START_EMPTY ? 0 : 1;
+    uint64_t first = scenario->flags & START_EMPTY                ? 0
+                     : logged() && scenario->flags & START_PENDING ? 2
+                                                                   : 1;
     *ledger = (struct ledger){.attempted = first, .acknowledged = first};
     *beside = (struct ledger){0};
     if (!campaign_expect(&campaign, image_put(image), "writing the files of a scenario"))
@@ -463,7 +476,12 @@ static void make_clean(void)
 
 static void make_pending(void)
 {
+    /* The direct engine leaves what wasn't committed, the log engine what was. */
     hf_store *store = must_open(HF_OPEN_EXISTING);
+    store->durability = HF_LAZY;
+    store->log.lazy_interval_ns = INT64_C(3600000000000);
+    if (logged())
+        change(store, 0);
     change_half(store, 1 << 20);
     kill(getpid(), SIGKILL);
 }
@@ -498,8 +516,10 @@ static void run_scenario(const struct scenario *scenario)
     const int pace = campaign.scale >= 10 ? 1 : 2;
     printf("%s:", scenario->name);
     for (int aftermath = COLD; aftermath <= (int)last; aftermath++) {
-        unsigned stop = 0;
-        unsigned stride = aftermath == LOOK && pace > 1 ? 3 : 1;
+        unsigned stride = logged() && pace > 1               ? 7
+                          : aftermath == LOOK && pace > 1 ? 3
+                                                          : 1;
+        unsigned stop = logged() && pace > 1 ? (unsigned)aftermath : 0;
         for (bool more = true; more && stop < STOPS_MAX; stop += stride)
             for (int second = aftermath == TWICE ? -6 : 2; more && second <= 2; second += pace)
                 more = one_kill(scenario, &image, stop, (enum aftermath)aftermath, second);
@@ -534,6 +554,8 @@ static void step_begin(void)
 {
     hf_store *store = must_open(HF_OPEN_EXISTING);
     hf_txn *txn;
+    if (logged()) /* making the log files is too much to step through */
+        change(store, 0);
     raise(SIGSTOP);
     if (hf_begin(store, &txn) == 0)
         reach_stage(beside, 1);
@@ -549,12 +571,12 @@ static void step_recover(void)
 static const struct stepped {
     const char *name;
     void (*run)(void);
-    unsigned flags, stride; /* instructions between two copies */
+    unsigned flags, stride, stride_logged; /* instructions between two copies */
 } stepped[] = {
-    {"hf_abort", step_abort, 0, 1},
-    {"hf_commit", step_commit, 0, 11},
-    {"hf_begin", step_begin, 0, 29},
-    {"hf_open that recovers", step_recover, START_PENDING, 293},
+    {"hf_abort", step_abort, 0, 1, 29},
+    {"hf_commit", step_commit, 0, 11, 59},
+    {"hf_begin", step_begin, 0, 29, 97},
+    {"hf_open that recovers", step_recover, START_PENDING, 293, 997},
 };
 
 /* Verifies a copy of the child's files as they are now, under another name. */
@@ -566,7 +588,7 @@ static const char *verify_copy(void)
     struct ledger before = *ledger;
     memcpy(own, path, sizeof own);
     snprintf(path, sizeof path, "%s/copies/s.hf", directory);
-    for (int i = 0; i < 3 && ok; i++) {
+    for (int i = 0; i < IMAGE_FILES && ok; i++) {
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
         unlink(name);
         int fd = image.bytes[i] == NULL ? -1 : open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
@@ -595,10 +617,12 @@ static void step_through(const struct stepped *what)
     const struct scenario begin = {what->name, what->run, what->flags};
     int status, signal_number = 0;
     uint64_t steps = 0, verified = 0;
-    const unsigned stride = campaign.scale >= 10 ? (what->stride + 4) / 5 : what->stride;
+    const unsigned usual = logged() ? what->stride_logged : what->stride;
+    const unsigned stride = campaign.scale >= 10 ? (usual + 4) / 5 : usual;
     if (!campaign_expect(&campaign, make_image(&begin, &image) && image_put(&image), "a store"))
         return;
-    *ledger = (struct ledger){.attempted = 1, .acknowledged = 1};
+    const uint64_t first = logged() && what->flags & START_PENDING ? 2 : 1;
+    *ledger = (struct ledger){.attempted = first, .acknowledged = first};
     *beside = (struct ledger){0};
     snprintf(copies, sizeof copies, "%s/copies", directory);
     mkdir(copies, 0755);
@@ -651,12 +675,16 @@ int main(int argc, char **argv)
     }
     if (!choose_directory())
         return 2;
-    for (size_t i = 0; i < sizeof stepped / sizeof *stepped; i++)
-        if (argc < 2 || strcmp(argv[1], stepped[i].name) == 0)
-            step_through(&stepped[i]);
-    for (size_t i = 0; i < SCENARIOS; i++)
-        if (argc < 2 || strcmp(argv[1], scenarios[i].name) == 0)
-            run_scenario(&scenarios[i]);
+    for (int engine = 0; engine < 2; engine++) {
+        counted_engine = engine == 0 ? HF_ENGINE_LOG : HF_ENGINE_DIRECT;
+        printf("The %s engine\n", logged() ? "log" : "direct");
+        for (size_t i = 0; i < sizeof stepped / sizeof *stepped; i++)
+            if (argc < 2 || strcmp(argv[1], stepped[i].name) == 0)
+                step_through(&stepped[i]);
+        for (size_t i = 0; i < SCENARIOS; i++)
+            if (argc < 2 || strcmp(argv[1], scenarios[i].name) == 0)
+                run_scenario(&scenarios[i]);
+    }
     remove_directory();
     return campaign_end(&campaign);
 }

@@ -548,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_takeover_beside_a_reader),
     };
     ledger = share();
+    counted_engine = HF_ENGINE_LOG;
     if (!choose_directory())
         return 2;
     int failed = cmocka_run_group_tests_name("takeover", tests, NULL, NULL);
