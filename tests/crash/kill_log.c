@@ -24,6 +24,7 @@
  *   K5  a closed store is one file
  */
 #include "holdfast.h"
+#include "kill_world.h"
 #include "store/store.h"
 #include "tests/support/campaign.h"
 #include "tests/support/mortal_os.h"
@@ -32,94 +33,10 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#define PLACES       24u /* 0: bulk; then named objects; the last eight: raw blocks in a table */
-#define REFS         8u
-#define BULK_MIN     ((uint64_t)1100 << 10)
-#define BULK_MAX     ((uint64_t)1900 << 10)
 #define HANG_SECONDS 30u
 #define OPEN_MAX_NS  UINT64_C(10000000000)
 #define NUMBERS      (UINT64_C(1) << 20)
 #define PROCESSES    6u
-
-/* ---- what is in the store -------------------------------------------------------------------- */
-
-struct end { /* objects "a-head" and "z-tail" */
-    uint64_t k, seed;
-};
-struct stamped { /* in front of the bytes of each place */
-    uint64_t stamp, born; /* the transactions that wrote it last and that made it */
-    uint64_t size_bytes, sum;
-};
-struct table { /* object "table" */
-    hf_ref refs[REFS];
-};
-
-static const hf_type end_type = {
-    .name = "end", .version = 1, .size_bytes = sizeof(struct end), .align_bytes = 8};
-static const hf_type table_type = {
-    .name = "table", .version = 1, .size_bytes = sizeof(struct table), .align_bytes = 8};
-
-/* ---- what transaction j does ----------------------------------------------------------------- */
-
-#define STEPS_MAX 40u
-
-struct step {
-    uint32_t place;
-    uint64_t size_bytes; /* if it is not there: make it with so many bytes */
-    bool destroy;        /* if it is there: destroy it, else edit it ... */
-    uint64_t at, length; /* ... here, each taken modulo what fits */
-    uint64_t number;     /* of the content */
-};
-struct plan {
-    struct step steps[STEPS_MAX];
-    uint32_t count;
-};
-
-static void plan_make(struct plan *plan, uint64_t seed, uint64_t j)
-{
-    struct rng rng = {mix64(seed) ^ mix64(j)};
-    plan->count = rng_percent(&rng, 6) ? STEPS_MAX : 1 + (uint32_t)rng_below(&rng, 6);
-    for (uint32_t i = 0; i < plan->count; i++) {
-        struct step *step = &plan->steps[i];
-        const bool bulk = rng_below(&rng, 100) == 0;
-        step->place = bulk ? 0 : 1 + (uint32_t)rng_below(&rng, PLACES - 1);
-        step->size_bytes = bulk ? BULK_MIN + rng_below(&rng, BULK_MAX - BULK_MIN)
-                                : rng_size(&rng, rng_percent(&rng, 3) ? 200000 : 6000);
-        step->destroy = rng_percent(&rng, bulk ? 70 : 40);
-        step->at = rng_next(&rng);
-        step->length = rng_next(&rng);
-        step->number = rng_next(&rng);
-    }
-}
-
-/* ---- the world: the state after k, computed -------------------------------------------------- */
-
-struct thing {
-    bool there;
-    uint64_t stamp, born, size_bytes;
-};
-struct world {
-    uint64_t seed, k;
-    struct thing things[PLACES];
-};
-
-static void world_advance(struct world *world, uint64_t k)
-{
-    struct plan plan;
-    while (world->k < k) {
-        world->k++;
-        plan_make(&plan, world->seed, world->k);
-        for (uint32_t i = 0; i < plan.count; i++) {
-            const struct step *step = &plan.steps[i];
-            struct thing *thing = &world->things[step->place];
-            if (!thing->there)
-                *thing = (struct thing){true, world->k, world->k, step->size_bytes};
-            else if (step->destroy)
-                *thing = (struct thing){0};
-            thing->stamp = thing->there ? world->k : 0;
-        }
-    }
-}
 
 /* ---- between the processes ------------------------------------------------------------------- */
 
@@ -474,7 +391,7 @@ static struct mortal_plan choose_end(struct rng *rng, bool at_calls, bool failin
     if (failing && rng_percent(rng, 50))
         return (struct mortal_plan){.calls = rng_percent(rng, 70) ? MORTAL_SYNC : MORTAL_WRITE,
                                     .files = MORTAL_LOG | MORTAL_DATA,
-                                    .left = 1 + (int64_t)rng_below(rng, 60),
+                                    .left = 1 + (int64_t)rng_below(rng, 12),
                                     .fail_errno = EIO};
     if (!at_calls)
         return (struct mortal_plan){.left = 0};
@@ -484,7 +401,7 @@ static struct mortal_plan choose_end(struct rng *rng, bool at_calls, bool failin
         plan.calls = MORTAL_WRITE;
         plan.files = 1u << rng_below(rng, 4);
     }
-    plan.left = 1 + (int64_t)rng_below(rng, rng_percent(rng, 50) ? 40 : 400);
+    plan.left = 1 + (int64_t)rng_below(rng, rng_percent(rng, 50) ? 30 : 150);
     return plan;
 }
 
