@@ -383,6 +383,8 @@ static void must_go_on(const struct row *row, hf_store *store)
         _exit(1);
 }
 
+static bool doomed; /* the survivor dies, too, when it has gone on */
+
 static void survive_as_writer(const struct row *row)
 {
     hf_store *store = must_open(HF_OPEN_EXISTING, HF_SYNC);
@@ -393,6 +395,8 @@ static void survive_as_writer(const struct row *row)
     await(2);
     must_show(store, shown, found_k(row), "the writer beside it");
     must_go_on(row, store);
+    if (doomed)
+        mortal_die();
     if (hf_close(store) != 0)
         give_up("hf_close");
 }
@@ -491,8 +495,8 @@ static bool run_row(const struct row *row, unsigned beside)
     if (!good && companion > 0)
         kill(companion, SIGKILL);
     if (companion > 0)
-        good = ended(companion, false) && good;
-    if (good && beside == BESIDE_READER)
+        good = ended(companion, doomed) && good;
+    if (good && (beside == BESIDE_READER || doomed))
         good = ended(start(come_after, &(struct row){.found = FOUND_NEW}), false);
     if (good && hf_check_file(path, NULL, NULL) != 0) {
         snprintf(ledger->message, sizeof ledger->message, "hf_check_file: %.300s",
@@ -534,6 +538,15 @@ static void test_takeover_beside_a_writer(void **state)
     run_all(BESIDE_WRITER, "a writer");
 }
 
+/* What it did must be found by a recovery: it must not have gone on in a log that doesn't count. */
+static void test_takeover_beside_a_writer_that_dies_next(void **state)
+{
+    (void)state;
+    doomed = true;
+    run_all(BESIDE_WRITER, "a writer that dies next");
+    doomed = false;
+}
+
 static void test_takeover_beside_a_reader(void **state)
 {
     (void)state;
@@ -545,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_takeover_beside_nobody),
         cmocka_unit_test(test_takeover_beside_a_writer),
+        cmocka_unit_test(test_takeover_beside_a_writer_that_dies_next),
         cmocka_unit_test(test_takeover_beside_a_reader),
     };
     ledger = share();
