@@ -202,7 +202,7 @@ void hf__undo_new_level(struct hf__undo *undo)
     undo->page_count = 0;
 }
 
-static struct hf__undo_page *find_page(const struct hf__undo *undo, uint64_t page)
+static inline struct hf__undo_page *find_page(const struct hf__undo *undo, uint64_t page)
 {
     uint64_t mask = undo->page_room - 1;
     uint64_t at = (page * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & mask;
@@ -237,12 +237,31 @@ static uint64_t claim_lines(struct hf__undo *undo, uint64_t page, uint64_t wante
         return wanted;
     struct hf__undo_page *entry = find_page(undo, page);
     if (entry->level != undo->level) {
-        *entry = (struct hf__undo_page){page, undo->level, 0};
+        *entry = (struct hf__undo_page){.page = page, .level = undo->level};
         undo->page_count++;
     }
     uint64_t fresh = wanted & ~entry->lines;
     entry->lines |= wanted;
     return fresh;
+}
+
+static uint64_t bits_between(uint64_t first, uint64_t last)
+{
+    return (~UINT64_C(0) >> (63 - (last - first))) << first;
+}
+
+/* Lines of one page that are all kept already. */
+static inline bool are_kept(const struct hf__undo *undo, uint64_t first, uint64_t last)
+{
+    uint64_t page = first / LINES_A_PAGE;
+    if (page != last / LINES_A_PAGE || undo->page_room == 0)
+        return false;
+    const struct hf__undo_page *entry = find_page(undo, page);
+    if (entry->level != undo->level)
+        return false;
+    if (first == last)
+        return (entry->lines >> first % LINES_A_PAGE & 1) != 0;
+    return (bits_between(first % LINES_A_PAGE, last % LINES_A_PAGE) & ~entry->lines) == 0;
 }
 
 /* ---- recording ------------------------------------------------------------------------------- */
@@ -275,18 +294,9 @@ static uint64_t put_record(struct hf__undo *undo, const struct hf__segment *seg,
     return end + size + sizeof trailer;
 }
 
-static uint64_t bits_between(uint64_t first, uint64_t last)
+__attribute__((noinline)) static void record(struct hf__undo *undo, const struct hf__segment *seg,
+                                             uint64_t line, const uint64_t last)
 {
-    return (~UINT64_C(0) >> (63 - (last - first))) << first;
-}
-
-void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
-                     uint64_t size_bytes)
-{
-    if (size_bytes == 0)
-        return;
-    uint64_t line = offset / HF__LINE_BYTES;
-    const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;
     const uint64_t begin = hf__undo_end(undo);
     uint64_t end = begin, run_first = 0, run_count = 0; /* lines not kept yet, to be one record */
     while (line <= last) {
@@ -312,6 +322,15 @@ void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint6
         __atomic_store_n(&hf__undo_header(undo)->end, end, __ATOMIC_RELEASE);
     /* The caller's change must not be moved before the store of `end`. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
+                     uint64_t size_bytes)
+{
+    const uint64_t first = offset / HF__LINE_BYTES;
+    const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;
+    if (size_bytes != 0 && !are_kept(undo, first, last)) /* mostly they are */
+        record(undo, seg, first, last);
 }
 
 /* ---- undoing --------------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@
 
 struct hf__undo_page {
     uint64_t page, level, lines;
+    uint64_t unused;              /* a power of two is found faster                              */
 };
 
 struct hf__undo {
