@@ -10,6 +10,8 @@ const struct hf__allocator *hf__allocator_by_kind(uint32_t kind)
         return &hf__alloc_best_fit;
     case HF_ALLOC_SEQ_FIT:
         return &hf__alloc_seq_fit;
+    case HF_ALLOC_SLAB:
+        return &hf__alloc_slab;
     default:
         return NULL;
     }

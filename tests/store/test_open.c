@@ -228,7 +228,7 @@ static void test_recorded_choices_are_kept_and_others_refused(void **state)
 {
     (void)state;
     char path[PATH_BYTES];
-    for (uint32_t allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SEQ_FIT; allocator++) {
+    for (uint32_t allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SLAB; allocator++) {
         for (uint32_t index = HF_INDEX_SET; index <= HF_INDEX_NULL; index++) {
             disk_path(path, "choices.hf");
             hf_options options = HF_OPTIONS_INIT;

@@ -387,7 +387,7 @@ int main(void)
     }
     snprintf(path, sizeof path, "%s/stress.hf", directory);
     uint64_t turns = campaign_count(&c, 12000);
-    run_round(&c, path, HF_INDEX_SET, HF_ALLOC_BEST_FIT, turns);
+    run_round(&c, path, HF_INDEX_SET, HF_ALLOC_SLAB, turns);
     run_round(&c, path, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, turns);
     run_round(&c, path, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, turns);
     printf(

@@ -13,7 +13,7 @@ enum { OPTION_MAX_SIZE = TOOL_OPTION_LONG, OPTION_LAYOUT_VERSION };
 static const struct tool_option options[] = {
     {'s', "size", "SIZE", "of the new store, which grows by itself; 1M unless given"},
     {OPTION_MAX_SIZE, "max-size", "SIZE", "the largest it may ever become; 1T unless given"},
-    {'a', "allocator", "NAME", "default, best_fit or seq_fit"},
+    {'a', "allocator", "NAME", "default, best_fit, seq_fit or slab"},
     {'i', "index", "NAME", "set (ordered by name), hash, flat or null"},
     {'l', "layout", "NAME", "the application's layout, up to 63 bytes"},
     {OPTION_LAYOUT_VERSION, "layout-version", "N", "and its version; needs --layout"},
@@ -29,6 +29,7 @@ static const struct choice allocators[] = {
     {"default", HF_ALLOC_DEFAULT},
     {"best_fit", HF_ALLOC_BEST_FIT},
     {"seq_fit", HF_ALLOC_SEQ_FIT},
+    {"slab", HF_ALLOC_SLAB},
     {NULL, 0},
 };
 static const struct choice indexes[] = {
