@@ -117,7 +117,7 @@ struct hf__allocator {
 extern const struct hf__allocator hf__alloc_best_fit;
 extern const struct hf__allocator hf__alloc_seq_fit;
 extern const struct hf__allocator hf__alloc_slab;
-/* NULL if unknown; 0 = best fit. */
+/* NULL if unknown; 0 = slab. */
 const struct hf__allocator *hf__allocator_by_kind(uint32_t kind);
 
 /* ---- the same for every algorithm: blocks.c -------------------------------------------------- */

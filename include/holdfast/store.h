@@ -51,7 +51,7 @@ enum { /* hf_options.durability; the direct engine takes all three alike        
     HF_NOSYNC = 2
 };
 enum { /* hf_options.allocator */
-    HF_ALLOC_DEFAULT = 0, /* as recorded; for a new store the best there is, now best fit         */
+    HF_ALLOC_DEFAULT = 0, /* as recorded; for a new store the best there is, now slab             */
     HF_ALLOC_BEST_FIT = 1,/* balanced tree by size; all sizes, O(log n)                           */
     HF_ALLOC_SEQ_FIT = 2, /* address-ordered list; smallest code, O(n): for small segments        */
     HF_ALLOC_SLAB = 3     /* blocks up to 1 KiB in chunks of one size, all else best fit: fast    */

@@ -976,7 +976,7 @@ static void test_damage_found_before_the_first_change_changes_nothing(void **sta
 static void test_the_kind_in_the_file_chooses_the_algorithm(void **state)
 {
     (void)state;
-    assert_ptr_equal(hf__allocator_by_kind(HF_ALLOC_DEFAULT), &hf__alloc_best_fit);
+    assert_ptr_equal(hf__allocator_by_kind(HF_ALLOC_DEFAULT), &hf__alloc_slab);
     assert_ptr_equal(hf__allocator_by_kind(f.heap.algorithm->kind), f.heap.algorithm);
     assert_null(hf__allocator_by_kind(77));
 }
