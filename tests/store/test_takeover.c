@@ -543,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_takeover_beside_a_writer),
         cmocka_unit_test(test_takeover_beside_a_reader),
     };
+    counted_engine = HF_ENGINE_LOG;
     ledger = share();
     if (!choose_directory())
         return 2;
