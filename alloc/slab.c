@@ -40,6 +40,9 @@
  * Undo. An allocation announces the chunk's first line, the line of its word, and the counters;
  * freeing the same. Links change when a chunk fills up or has got room again.
  *
+ * The tail. On the log engine what is written above the used end reaches nobody: a chunk that is
+ * dropped there is still one in the file. hf__slab_take_tail sees to that when the end rises again.
+ *
  * Damage. Counts, words and links are looked at before they are used: what can't be is HF_ECORRUPT
  * before the first change. A bitmap that is wrong but possible is seen by check alone.
  */

@@ -27,7 +27,8 @@
 /* What the words come to. */
 struct counts {
     uint32_t sum, taken, pending, first_room;
-    bool possible; /* reserved is zero, pending within taken, no bit beyond the last slot          */
+    bool
+        possible; /* reserved is zero, pending within taken, no bit beyond the last slot          */
 };
 
 static struct counts count_words(const struct hf__chunk_ref *ref)

@@ -106,6 +106,15 @@ size_t hf_usable_bytes(hf_view *view, const void *p)
 
 /* ---- many at once ---------------------------------------------------------------------------- */
 
+/* All that a user may write, which can be a little more than was asked for. */
+static void note_fresh(hf_txn *txn, hf_ref ref)
+{
+    struct hf__block_info block;
+    if (txn->store->engine->fresh != NULL &&
+        hf__heap_identify(&txn->store->heap, ref, &block) == 0)
+        hf__txn_fresh(txn, ref, block.usable_bytes);
+}
+
 static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t count, void **out)
 {
     _Static_assert(sizeof(size_t) == sizeof(uint64_t), "64-bit: sizes are as wide as in the file");
@@ -123,7 +132,7 @@ static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t c
     if (code == 0) {
         count_raw(&store->seg, count);
         for (size_t i = 0; i < count; i++) {
-            hf__txn_fresh(txn, refs[i], sizes != NULL ? sizes[i] : size);
+            note_fresh(txn, refs[i]);
             out[i] = store->seg.base + refs[i];
         }
     }
