@@ -97,7 +97,7 @@ int hf__heap_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
     struct hf__fit fit = {.align = request->align_bytes};
     struct hf__block from = {0}, block = {.kind = request->kind};
     assert((fit.align & (fit.align - 1)) == 0 && request->lead_bytes % HF__BLOCK_UNIT == 0);
-    assert(request->kind != HF__BLOCK_FREE && request->kind <= HF__BLOCK_LOST);
+    assert(request->kind != HF__BLOCK_FREE && request->kind <= HF__BLOCK_SLABS);
     int code = hf__block_bytes_for(request->size_bytes, &fit.size_bytes);
     if (code != 0)
         return code;
@@ -136,17 +136,26 @@ static void lower_end(struct hf__heap *heap, uint64_t start, uint64_t previous_b
 
 int hf__heap_free(struct hf__heap *heap, hf_ref payload)
 {
-    const struct hf__free_set *set = heap->algorithm->free_set;
-    struct hf__block block, before, after;
+    struct hf__block block, neighbour;
     int code = hf__heap_sound(heap);
     if (code == 0)
         code = hf__heap_live(heap, payload, true, &block);
     if (code == 0)
-        code = hf__heap_before(heap, &block, &before);
+        code = hf__heap_before(heap, &block, &neighbour);
     if (code == 0)
-        code = hf__heap_after(heap, &block, &after);
+        code = hf__heap_after(heap, &block, &neighbour);
     if (code == 0)
         code = hf__reserve(heap->seg, HF__HEAP_COST);
+    return code == 0 ? hf__heap_release(heap, &block) : code;
+}
+
+int hf__heap_release(struct hf__heap *heap, const struct hf__block *released)
+{
+    const struct hf__free_set *set = heap->algorithm->free_set;
+    struct hf__block block = *released, before, after;
+    int code = hf__heap_before(heap, &block, &before);
+    if (code == 0)
+        code = hf__heap_after(heap, &block, &after);
     if (code != 0)
         return code;
     bool merge_before = before.size_bytes != 0 && before.kind == HF__BLOCK_FREE;

@@ -58,11 +58,12 @@ struct hf__block_info {
     uint64_t usable_bytes;             /* payload bytes                                          */
     uint32_t kind;                     /* enum hf__block_kind                                    */
     bool pending;                      /* hf__block_set_pending: freed when the transaction ends  */
+    bool slot;                         /* of a chunk (slab.c): without a header of its own       */
 };
 
 struct hf__alloc_request {
     uint64_t size_bytes;               /* payload wanted; 0 is as 1                              */
-    uint64_t align_bytes;              /* power of two; <= 16 is natural                         */
+    uint64_t align_bytes;              /* power of two; <= 16 is natural (slab: <= 8)            */
     uint64_t lead_bytes;               /* (payload + lead) is what is aligned; multiple of 16    */
     uint32_t kind;                     /* not HF__BLOCK_FREE                                     */
 };
@@ -73,6 +74,7 @@ typedef void hf__zeroed_fn(void *user, uint64_t offset, uint64_t size_bytes);
 struct hf__allocator {
     uint32_t kind;                     /* HF_ALLOC_..., recorded in the file                     */
     const char *name;                  /* "best_fit"                                             */
+    bool slabs;                        /* small blocks may be slots of chunks                    */
     const struct hf__free_set *free_set; /* blocks.h: what tells the algorithms apart            */
 
     /* Makes an empty heap that starts at first (16-aligned, above the root).
@@ -100,6 +102,9 @@ struct hf__allocator {
     /* Frees a live block at once, coalescing with its neighbours. 0, HF_EPTR, HF_ENOSPC. */
     int (*free)(struct hf__heap *heap, hf_ref block);
 
+    /* Gives back what was kept for the next need (slab: empty chunks); NULL = nothing ever is. */
+    int (*trim)(struct hf__heap *heap);
+
     /* Largest payload allocate would find without growing the segment (the tail included). */
     uint64_t (*largest_free)(const struct hf__heap *heap);
     /* Overwrites all free payload (and the tail up to seg->size_bytes) with zeros, keeping the free
@@ -115,7 +120,8 @@ struct hf__allocator {
 
 extern const struct hf__allocator hf__alloc_best_fit;
 extern const struct hf__allocator hf__alloc_seq_fit;
-/* NULL if unknown; 0 = best fit. */
+extern const struct hf__allocator hf__alloc_slab;
+/* NULL if unknown; 0 = slab. */
 const struct hf__allocator *hf__allocator_by_kind(uint32_t kind);
 
 /* ---- the same for every algorithm: blocks.c -------------------------------------------------- */
@@ -127,13 +133,21 @@ int hf__heap_identify(const struct hf__heap *heap, hf_ref block, struct hf__bloc
 /* Marks a live block as freed at the end of the transaction (undo takes the mark back).
  * 0, HF_EPTR (also when it is marked already), HF_ENOSPC. */
 int hf__block_set_pending(struct hf__heap *heap, hf_ref block);
+/* The same for blocks of one kind (0 = any), telling what the list of pending blocks needs: *entry
+ * goes into the list, unless it is 0. An entry stands for one block, or for all pending slots of one
+ * chunk. 0, HF_EPTR (also for another kind), HF_ENOSPC. */
+int hf__block_free_later(struct hf__heap *heap, hf_ref block, uint32_t kind, hf_ref *entry);
+/* Frees what an entry stands for. 0, HF_EPTR, HF_ENOSPC, HF_ECORRUPT. */
+int hf__heap_free_entry(struct hf__heap *heap, hf_ref entry);
+#define HF__ENTRY_OF_SLOTS 1u /* bit 0 of an entry: a slot in the chunk                             */
 /* Takes the mark back. 0, HF_EPTR, HF_ENOSPC. */
 int hf__block_clear_pending(struct hf__heap *heap, hf_ref block);
-/* Repair: a live block whose content makes no sense becomes HF__BLOCK_LOST. 0, HF_EPTR,
- * HF_ENOSPC. */
+/* Repair: a live block whose content makes no sense becomes HF__BLOCK_LOST. 0, HF_EPTR (also for
+ * slots, which can only be freed), HF_ENOSPC. */
 int hf__block_set_lost(struct hf__heap *heap, hf_ref block);
 /* The next block at or after `position` (0 = from the first): fills *out and advances *position.
- * 1, 0 at used_end, HF_ECORRUPT where the chain is broken. Free blocks are included. */
+ * 1, 0 at used_end, HF_ECORRUPT where the chain is broken. Free blocks are included, and of a chunk
+ * each live slot; chunks themselves, their free slots and their directory are not. */
 int hf__heap_next(const struct hf__heap *heap, uint64_t *position, struct hf__block_info *out);
 /* fsck's last resort: makes the walk sound again. Where the chain is broken it looks for the next
  * true header and turns the gap into one HF__BLOCK_LOST block; previous sizes are corrected. The

@@ -14,6 +14,7 @@
  *   4  A header that ceases to be one is overwritten (H6).
  */
 #include "alloc/blocks.h"
+#include "alloc/slab.h"
 
 #include <string.h>
 
@@ -81,21 +82,13 @@ int hf__heap_sound(const struct hf__heap *heap)
 
 void hf__heap_set_end(struct hf__heap *heap, uint64_t used_end, uint64_t last_bytes)
 {
+    uint64_t old_end = hf__heap_used_end(heap);
+    if (heap->algorithm->slabs && used_end > old_end)
+        hf__slab_take_tail(heap, old_end, used_end);
     uint64_t *words = (uint64_t *)hf__edit(
         heap->seg, heap->root + offsetof(struct hf__heap_root, used_end), 2 * sizeof *words);
     words[0] = used_end;
     words[1] = last_bytes;
-}
-
-void hf__heap_count(struct hf__heap *heap, int64_t free_bytes, int64_t free_blocks,
-                    int64_t live_bytes, int64_t live_blocks)
-{
-    uint64_t *words = (uint64_t *)hf__edit(
-        heap->seg, heap->root + offsetof(struct hf__heap_root, free_bytes), 4 * sizeof *words);
-    words[0] += (uint64_t)free_bytes;
-    words[1] += (uint64_t)free_blocks;
-    words[2] += (uint64_t)live_bytes;
-    words[3] += (uint64_t)live_blocks;
 }
 
 uint64_t hf__heap_tail(const struct hf__heap *heap)
@@ -121,7 +114,8 @@ int hf__heap_block(const struct hf__heap *heap, uint64_t offset, struct hf__bloc
 {
     const struct hf__heap_root *root = hf__heap_root_of(heap);
     if (offset < root->first || offset >= root->used_end ||
-        !hf__block_read(heap->seg, offset, out) || out->size_bytes > root->used_end - offset)
+        !hf__block_read(heap->seg, offset, out) || out->size_bytes > root->used_end - offset ||
+        (out->kind > HF__BLOCK_LOST && !heap->algorithm->slabs))
         return hf__corrupt("block.checksum", offset);
     return 0;
 }
@@ -133,7 +127,7 @@ int hf__heap_live(const struct hf__heap *heap, hf_ref payload, bool pending_too,
     uint64_t offset = payload - HF__BLOCK_HEADER_BYTES;
     if (payload < HF__BLOCK_HEADER_BYTES || offset < root->first || offset >= root->used_end ||
         !hf__block_read(heap->seg, offset, out) || out->size_bytes > root->used_end - offset ||
-        out->kind == HF__BLOCK_FREE)
+        out->kind == HF__BLOCK_FREE || out->kind > HF__BLOCK_LOST)
         return hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)payload);
     if (out->pending && !pending_too)
         return hf__fail(HF_EPTR, "the block at %llu is freed already", (unsigned long long)payload);
@@ -213,40 +207,68 @@ static void describe(const struct hf__block *block, struct hf__block_info *out)
     out->usable_bytes = block->size_bytes - HF__BLOCK_HEADER_BYTES;
     out->kind = block->kind;
     out->pending = block->pending;
+    out->slot = false;
 }
 
 int hf__heap_identify(const struct hf__heap *heap, hf_ref block, struct hf__block_info *out)
 {
     struct hf__block found;
+    if (heap->algorithm->slabs && hf__slab_identify(heap, block, out))
+        return 0;
     if (hf__heap_sound(heap) != 0 || hf__heap_live(heap, block, true, &found) != 0)
         return HF_EPTR;
     describe(&found, out);
     return 0;
 }
 
-static int mark_pending(struct hf__heap *heap, hf_ref block, bool pending)
+/* kind 0 = any. *entry is what the store's list of pending blocks needs. */
+static int mark_pending(struct hf__heap *heap, hf_ref block, uint32_t kind, bool pending,
+                        hf_ref *entry)
 {
     struct hf__block found;
+    struct hf__chunk_ref chunk;
+    if (heap->algorithm->slabs && hf__chunk_of(heap, block, &chunk)) {
+        if (kind != 0 && chunk.chunk->slot_kind != kind)
+            return hf__fail(HF_EPTR, "another kind of block at %llu", (unsigned long long)block);
+        return hf__slab_mark_pending(heap, &chunk, block, pending, entry);
+    }
     int code = hf__heap_sound(heap);
     if (code == 0)
         code = hf__heap_live(heap, block, !pending, &found);
+    if (code == 0 && kind != 0 && found.kind != kind)
+        code = hf__fail(HF_EPTR, "another kind of block at %llu", (unsigned long long)block);
     if (code == 0)
         code = hf__reserve(heap->seg, HF__EDIT_COST(HF__BLOCK_HEADER_BYTES));
     if (code != 0)
         return code;
     found.pending = pending;
     hf__block_write(heap->seg, &found);
+    *entry = block;
     return 0;
 }
 
 int hf__block_set_pending(struct hf__heap *heap, hf_ref block)
 {
-    return mark_pending(heap, block, true);
+    hf_ref entry;
+    return mark_pending(heap, block, 0, true, &entry);
+}
+
+int hf__block_free_later(struct hf__heap *heap, hf_ref block, uint32_t kind, hf_ref *entry)
+{
+    return mark_pending(heap, block, kind, true, entry);
+}
+
+int hf__heap_free_entry(struct hf__heap *heap, hf_ref entry)
+{
+    return (entry & HF__ENTRY_OF_SLOTS) != 0
+               ? hf__slab_free_entry(heap, entry & ~(hf_ref)HF__ENTRY_OF_SLOTS)
+               : heap->algorithm->free(heap, entry);
 }
 
 int hf__block_clear_pending(struct hf__heap *heap, hf_ref block)
 {
-    return mark_pending(heap, block, false);
+    hf_ref entry;
+    return mark_pending(heap, block, 0, false, &entry);
 }
 
 int hf__block_set_lost(struct hf__heap *heap, hf_ref block)
@@ -273,12 +295,28 @@ int hf__heap_next(const struct hf__heap *heap, uint64_t *position, struct hf__bl
         return code;
     const struct hf__heap_root *root = hf__heap_root_of(heap);
     uint64_t offset = *position == 0 ? root->first : *position;
-    if (offset == root->used_end)
-        return 0;
-    code = hf__heap_block(heap, offset, &found);
-    if (code != 0)
-        return code;
+    for (;;) {
+        if (offset == root->used_end) {
+            *position = offset;
+            return 0;
+        }
+        int more = heap->algorithm->slabs ? hf__slab_next(heap, &offset, out) : -1;
+        if (more == 1) {
+            *position = offset;
+            return 1;
+        }
+        if (more == 0)
+            continue;
+        code = hf__heap_block(heap, offset, &found);
+        if (code == 0 && found.kind == HF__BLOCK_CHUNK)
+            code = hf__corrupt("chunk.header", offset);
+        if (code != 0)
+            return code;
+        offset = hf__block_end(&found);
+        if (found.kind <= HF__BLOCK_LOST)
+            break;
+    }
+    *position = offset;
     describe(&found, out);
-    *position = hf__block_end(&found);
     return 1;
 }

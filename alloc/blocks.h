@@ -11,6 +11,7 @@
  *   resize.c     expand, split                 check.c     check
  *   repair.c     rebuild, mend_walk, zero_free
  *   best_fit.c, seq_fit.c                      the two free sets
+ *   slab.h                                     chunks of small slots above them
  */
 #ifndef HF_ALLOC_BLOCKS_H
 #define HF_ALLOC_BLOCKS_H
@@ -48,6 +49,18 @@ static inline uint32_t hf__block_checksum(const struct hf__segment *seg, uint64_
     return (uint32_t)(hash ^ (hash >> 32));
 }
 
+/* Chunks and their directory have sizes and places of their own. */
+static inline bool hf__block_special_ok(const struct hf__block *block)
+{
+    if (block->kind == HF__BLOCK_SLABS)
+        return block->size_bytes - (HF__BLOCK_HEADER_BYTES + HF__SLABS_BYTES) <=
+               HF__CHUNK_EXTRA_MAX;
+    for (unsigned order = 0; block->kind == HF__BLOCK_CHUNK && order < HF__CHUNK_ORDERS; order++)
+        if (block->size_bytes - HF__CHUNK_BYTES(order) <= HF__CHUNK_EXTRA_MAX)
+            return block->offset % HF__CHUNK_BYTES(order) == 0;
+    return false;
+}
+
 /* Whether a true header lies at offset, which may be anything. All zeros is none: size 0 is refused
  * whatever its checksum. Says nothing about where the block ends. */
 static inline bool hf__block_read(const struct hf__segment *seg, uint64_t offset,
@@ -65,8 +78,9 @@ static inline bool hf__block_read(const struct hf__segment *seg, uint64_t offset
     out->previous_bytes = prev_bits * HF__BLOCK_UNIT;
     out->kind = (uint32_t)(size_bits >> 44) & 15;
     out->pending = (size_bits >> 48 & 1) != 0;
-    return out->size_bytes >= HF__BLOCK_BYTES_MIN && out->kind <= HF__BLOCK_LOST &&
-           size_bits >> 49 == 0 && found == hf__block_checksum(seg, offset, size_bits, prev_bits);
+    return out->size_bytes >= HF__BLOCK_BYTES_MIN &&
+           (out->kind <= HF__BLOCK_LOST || hf__block_special_ok(out)) && size_bits >> 49 == 0 &&
+           found == hf__block_checksum(seg, offset, size_bits, prev_bits);
 }
 
 /* Announces and writes a header. */
@@ -81,13 +95,18 @@ void hf__block_destroy(struct hf__segment *seg, uint64_t offset);
  * and a dozen headers and root fields. */
 #define HF__HEAP_COST (UINT64_C(104) * 1024)
 
+static inline const struct hf__heap_root *hf__root(const struct hf__heap *heap)
+{
+    return (const struct hf__heap_root *)hf__at(heap->seg, heap->root);
+}
 /* Whether the managed range can begin where the root says: aligned, backed, above the root. */
 bool hf__heap_first_possible(const struct hf__heap *heap);
 /* 0, or HF_ECORRUPT where the root's own fields can't be true. First thing in every call. */
 int hf__heap_sound(const struct hf__heap *heap);
 /* A block within [first, used_end), its header true. 0, HF_ECORRUPT. */
 int hf__heap_block(const struct hf__heap *heap, uint64_t offset, struct hf__block *out);
-/* The live block whose payload that is; pending ones on request. 0, HF_EPTR. */
+/* The live block whose payload that is; pending ones on request. Slots of chunks are none of them. 0,
+ * HF_EPTR. */
 int hf__heap_live(const struct hf__heap *heap, hf_ref payload, bool pending_too,
                   struct hf__block *out);
 /* The neighbours, each header true and in agreement with block's; size_bytes 0 where there is none
@@ -105,8 +124,16 @@ int hf__heap_last(const struct hf__heap *heap, struct hf__block *out);
 void hf__heap_set_previous(struct hf__heap *heap, uint64_t offset, uint64_t size_bytes);
 void hf__heap_set_end(struct hf__heap *heap, uint64_t used_end, uint64_t last_bytes);
 /* Adds to the root's counters. */
-void hf__heap_count(struct hf__heap *heap, int64_t free_bytes, int64_t free_blocks,
-                    int64_t live_bytes, int64_t live_blocks);
+static inline void hf__heap_count(struct hf__heap *heap, int64_t free_bytes, int64_t free_blocks,
+                                  int64_t live_bytes, int64_t live_blocks)
+{
+    uint64_t *words = (uint64_t *)hf__edit(
+        heap->seg, heap->root + offsetof(struct hf__heap_root, free_bytes), 4 * sizeof *words);
+    words[0] += (uint64_t)free_bytes;
+    words[1] += (uint64_t)free_blocks;
+    words[2] += (uint64_t)live_bytes;
+    words[3] += (uint64_t)live_blocks;
+}
 /* Bytes of the tail that are backed. */
 uint64_t hf__heap_tail(const struct hf__heap *heap);
 /* Makes the segment end at or after `end`. 0, HF_ENOSPC, HF_EFULL. */
@@ -178,6 +205,8 @@ int hf__heap_init(struct hf__heap *heap, uint64_t first);
 int hf__heap_allocate(struct hf__heap *heap, const struct hf__alloc_request *request, hf_ref *out,
                       uint64_t *usable);
 int hf__heap_free(struct hf__heap *heap, hf_ref block);
+/* Frees a block of any kind; HF__HEAP_COST was reserved. 0, HF_ECORRUPT. */
+int hf__heap_release(struct hf__heap *heap, const struct hf__block *block);
 uint64_t hf__heap_largest_free(const struct hf__heap *heap);
 int hf__heap_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_t size_each,
                            uint64_t count, uint32_t kind, hf_ref *out);

@@ -17,12 +17,15 @@
  *   block.last         H3: the last block is not free
  *   free.missing       H4: a free block is in the free set
  *   free.count         H4: nothing else is
+ *   chunk.*, slabs.*   S1..S4 of slab.c, in slab_check.c
  *   free.order, free.bounds, free.parent, free.balance    the set's own order and links
  */
 #include "alloc/blocks.h"
+#include "alloc/slab.h"
 
 /* What the walk has seen. */
 struct totals {
+    struct hf__slab_totals slab;
     uint64_t free_bytes, free_blocks, live_bytes, live_blocks;
     uint64_t last_bytes;
     bool last_free;
@@ -47,6 +50,13 @@ static void look_at(const struct hf__heap *heap, struct hf__check *check,
                         (unsigned long long)block->size_bytes);
         totals->free_bytes += block->size_bytes;
         totals->free_blocks++;
+    } else if (block->kind > HF__BLOCK_LOST) {
+        struct hf__slab_share share;
+        hf__slab_check_block(heap, check, block, &totals->slab);
+        hf__slab_share(heap, block, &share);
+        totals->free_bytes += share.free_bytes;
+        totals->live_bytes += block->size_bytes - share.free_bytes;
+        totals->live_blocks += share.live_blocks;
     } else {
         totals->live_bytes += block->size_bytes;
         totals->live_blocks++;
@@ -61,7 +71,8 @@ static void walk(const struct hf__heap *heap, struct hf__check *check, struct to
     uint64_t offset = root->first, cursor = 0;
     while (offset < root->used_end && !hf__check_stopped(check)) {
         struct hf__block block;
-        if (!hf__block_read(heap->seg, offset, &block)) {
+        if (!hf__block_read(heap->seg, offset, &block) ||
+            (block.kind > HF__BLOCK_LOST && !heap->algorithm->slabs)) {
             hf__finding(check, "block.checksum", offset, "no true header where a block should be");
             return;
         }
@@ -100,6 +111,8 @@ void hf__heap_check(const struct hf__heap *heap, struct hf__check *check)
     }
     walk(heap, check, &totals);
     uint64_t members = heap->algorithm->free_set->check(heap, check);
+    if (heap->algorithm->slabs && totals.whole)
+        hf__slab_check_lists(heap, check, &totals.slab);
     if (totals.whole) {
         if (totals.last_bytes != root->last_bytes)
             hf__finding(check, "heap.root", heap->root, "last block: %llu recorded, %llu seen",

@@ -13,6 +13,7 @@
  *      one stands beyond a gap that reaches it (the gap may have swallowed the root's page too).
  */
 #include "alloc/blocks.h"
+#include "alloc/slab.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,12 +29,14 @@ struct mend {
     bool write;
     bool believed; /* a true header has been seen                                              */
     uint64_t fixes, lost_bytes;
+    uint64_t chunks, directory; /* slab: how many, and the payload of the first directory       */
 };
 
 static bool true_header(const struct mend *mend, uint64_t offset, struct hf__block *out)
 {
     return offset < mend->limit && hf__block_read(mend->heap->seg, offset, out) &&
-           out->size_bytes <= mend->limit - offset;
+           out->size_bytes <= mend->limit - offset &&
+           (out->kind <= HF__BLOCK_LOST || mend->heap->algorithm->slabs);
 }
 
 /* The first true header at or above offset, or end. */
@@ -66,6 +69,13 @@ static uint64_t gap_end(const struct mend *mend, uint64_t offset)
     return mend->believed ? offset : end;
 }
 
+/* Slab: records of chunks inside of what is no chunk, or not any more. */
+static void mend_stray(struct mend *mend, uint64_t offset, uint64_t end)
+{
+    if (mend->heap->algorithm->slabs)
+        mend->fixes += hf__slab_destroy(mend->heap, offset, end, mend->write);
+}
+
 static void lose(struct mend *mend, uint64_t offset, uint64_t end, uint64_t previous_bytes)
 {
     struct hf__segment *seg = mend->heap->seg;
@@ -76,12 +86,42 @@ static void lose(struct mend *mend, uint64_t offset, uint64_t end, uint64_t prev
     struct hf__block inside;
     mend->fixes++;
     mend->lost_bytes += lost.size_bytes;
+    mend_stray(mend, offset, end);
     if (!mend->write)
         return;
     hf__block_write(seg, &lost);
     for (uint64_t i = HF__BLOCK_UNIT; i < HF__BLOCK_BYTES_MIN; i += HF__BLOCK_UNIT)
         if (hf__block_read(seg, offset + i, &inside)) /* too near to be a block */
             hf__block_destroy(seg, offset + i);
+}
+
+static void set_directory(struct hf__heap *heap, uint64_t slabs)
+{
+    uint64_t field = hf__slabs_field(heap);
+    if (*(const uint64_t *)hf__at(heap->seg, field) != slabs)
+        *(uint64_t *)hf__edit(heap->seg, field, sizeof(uint64_t)) = slabs;
+}
+
+/* What is special about a block of the slab algorithm; false if it must be set aside. */
+static bool mend_special(struct mend *mend, const struct hf__block *block)
+{
+    struct hf__chunk_ref chunk;
+    if (block->kind == HF__BLOCK_SLABS) {
+        bool first = mend->directory == 0;
+        if (first)
+            mend->directory = block->offset + HF__BLOCK_HEADER_BYTES;
+        return first;
+    }
+    if (block->kind != HF__BLOCK_CHUNK) {
+        mend_stray(mend, block->offset, hf__block_end(block));
+        return true;
+    }
+    if (!hf__chunk_of_block(mend->heap, block, mend->limit, &chunk))
+        return false;
+    mend->chunks++;
+    if (mend->write)
+        hf__chunk_mend(mend->heap, &chunk);
+    return true;
 }
 
 static void mend_chain(struct mend *mend)
@@ -94,7 +134,9 @@ static void mend_chain(struct mend *mend)
         if (true_header(mend, offset, &block)) {
             mend->believed = true;
             end = hf__block_end(&block);
-            if (block.previous_bytes != previous) {
+            if (!mend_special(mend, &block)) {
+                lose(mend, offset, end, previous);
+            } else if (block.previous_bytes != previous) {
                 block.previous_bytes = previous;
                 mend->fixes++;
                 if (mend->write)
@@ -111,6 +153,9 @@ static void mend_chain(struct mend *mend)
     }
     if (mend->write && (root->used_end != offset || root->last_bytes != previous))
         hf__heap_set_end(mend->heap, offset, previous);
+    mend_stray(mend, offset, mend->limit);
+    if (mend->write && mend->heap->algorithm->slabs)
+        set_directory(mend->heap, mend->directory);
 }
 
 int hf__heap_mend_walk(struct hf__heap *heap, uint64_t *lost)
@@ -127,8 +172,9 @@ int hf__heap_mend_walk(struct hf__heap *heap, uint64_t *lost)
     struct mend second = mend;
     mend_chain(&mend);
     int code =
-        hf__reserve(heap->seg, HF__OP_COST + mend.fixes * HF__BLOCK_BYTES_MIN / HF__BLOCK_UNIT *
-                                                 HF__EDIT_COST(HF__BLOCK_HEADER_BYTES));
+        hf__reserve(heap->seg, HF__OP_COST + mend.chunks * HF__CHUNK_MEND_COST +
+                                   mend.fixes * HF__BLOCK_BYTES_MIN / HF__BLOCK_UNIT *
+                                       HF__EDIT_COST(HF__BLOCK_HEADER_BYTES));
     if (code != 0)
         return code;
     second.write = true;
@@ -147,6 +193,7 @@ struct rebuild {
     uint64_t count, runs_max;
     uint64_t free_blocks; /* before merging */
     uint64_t live_bytes, live_blocks, free_bytes;
+    uint64_t chunks, directory; /* as in struct mend */
 };
 
 /* Adds a free block, to the last run if that ends here. 0, HF_ENOMEM. */
@@ -172,6 +219,28 @@ static int add_free(struct rebuild *rebuild, const struct hf__block *block)
     return 0;
 }
 
+/* Adds a chunk or the directory. 0, HF_ECORRUPT. */
+static int add_special(struct rebuild *rebuild, const struct hf__block *block)
+{
+    struct hf__chunk_ref chunk;
+    struct hf__slab_share share;
+    hf__slab_share(rebuild->heap, block, &share);
+    rebuild->free_bytes += share.free_bytes;
+    rebuild->live_bytes += block->size_bytes - share.free_bytes;
+    rebuild->live_blocks += share.live_blocks;
+    if (block->kind == HF__BLOCK_CHUNK) {
+        rebuild->chunks++;
+        return hf__chunk_of_block(rebuild->heap, block, hf__heap_used_end(rebuild->heap), &chunk) &&
+                       hf__chunk_wrong(&chunk) == NULL
+                   ? 0
+                   : hf__corrupt("chunk.header", block->offset);
+    }
+    if (rebuild->directory != 0)
+        return hf__corrupt("slabs.directory", block->offset);
+    rebuild->directory = block->offset + HF__BLOCK_HEADER_BYTES;
+    return 0;
+}
+
 /* Reads the whole walk. 0, HF_ECORRUPT, HF_ENOMEM. */
 static int survey(struct rebuild *rebuild)
 {
@@ -184,6 +253,8 @@ static int survey(struct rebuild *rebuild)
             code = hf__corrupt("block.previous", offset);
         if (code == 0 && block.kind == HF__BLOCK_FREE) {
             code = add_free(rebuild, &block);
+        } else if (code == 0 && block.kind > HF__BLOCK_LOST) {
+            code = add_special(rebuild, &block);
         } else if (code == 0) {
             rebuild->live_bytes += block.size_bytes;
             rebuild->live_blocks++;
@@ -239,8 +310,9 @@ int hf__heap_rebuild(struct hf__heap *heap)
         code = survey(&rebuild);
     /* a free block: header or destruction, the next one's previous size, node */
     if (code == 0)
-        code = hf__reserve(heap->seg, HF__OP_COST + rebuild.free_blocks * 3 *
-                                                        HF__EDIT_COST(sizeof(uint64_t[3])));
+        code = hf__reserve(heap->seg,
+                           HF__OP_COST + rebuild.chunks * HF__CHUNK_MEND_COST +
+                               rebuild.free_blocks * 3 * HF__EDIT_COST(sizeof(uint64_t[3])));
     if (code == 0) {
         merge_runs(&rebuild);
         const struct hf__heap_root *root = hf__heap_root_of(heap);
@@ -249,6 +321,18 @@ int hf__heap_rebuild(struct hf__heap *heap)
                        (int64_t)(rebuild.live_bytes - root->live_bytes),
                        (int64_t)(rebuild.live_blocks - root->live_blocks));
         heap->algorithm->free_set->build(heap, rebuild.runs, rebuild.count);
+        if (heap->algorithm->slabs) {
+            set_directory(heap, rebuild.directory);
+            hf__slab_relist(heap);
+        }
+    }
+    /* Only a directory that is gone needs room. */
+    if (code == 0 && rebuild.chunks != 0 && rebuild.directory == 0) {
+        code = hf__slabs_make(heap, &rebuild.directory);
+        if (code == 0)
+            code = hf__reserve(heap->seg, HF__OP_COST + rebuild.chunks * HF__CHUNK_MEND_COST);
+        if (code == 0)
+            hf__slab_relist(heap);
     }
     free(rebuild.runs);
     return code;
@@ -280,9 +364,12 @@ void hf__heap_zero_free(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user
         return;
     const struct hf__heap_root *root = hf__heap_root_of(heap);
     struct hf__block block;
+    struct hf__chunk_ref chunk;
     for (uint64_t offset = root->first; offset < root->used_end; offset = hf__block_end(&block)) {
         if (hf__heap_block(heap, offset, &block) != 0)
             return;
+        if (hf__chunk_of_block(heap, &block, root->used_end, &chunk))
+            hf__slab_zero_free(heap, &chunk, hf__block_end(&block), zero, zeroed, user);
         if (block.kind == HF__BLOCK_FREE)
             zero(heap->seg, offset + HF__BLOCK_HEADER_BYTES + heap->algorithm->free_set->node_bytes,
                  hf__block_end(&block), zeroed, user);

@@ -40,6 +40,9 @@ struct hf__door {
      * takes effect only when the transaction ends). allocate: 0, HF_ENOSPC, HF_EFULL. */
     int (*allocate)(struct hf__segment *seg, uint64_t size_bytes, hf_ref *out);
     int (*release)(struct hf__segment *seg, hf_ref block);
+    /* What others see of space that was free is what the last commit left there, which need not be
+     * what this view has: from now on it is what this view has. Can't fail; NULL = it is already. */
+    void (*fresh)(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes);
 };
 
 struct hf__segment {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* alloc_holdfast.c - Holdfast. VARIANT is BACKING-ALLOCATOR: heap-best_fit, file-best_fit,
- * heap-seq_fit. A block is kept as an hf_ref, as a program would. */
+/* alloc_holdfast.c - Holdfast. VARIANT is BACKING-ALLOCATOR: heap-slab, file-slab,
+ * heap-best_fit, heap-seq_fit. A block is kept as an hf_ref, as a program would. */
 #include <holdfast.h>
 
 typedef hf_ref al_handle;
@@ -15,7 +15,9 @@ static void al_open(const char *dir, const char *variant, uint64_t capacity_byte
     hf_options options = HF_OPTIONS_INIT;
     char path[4096];
     options.size_max_bytes = capacity_bytes * 4;
-    options.allocator = strstr(variant, "seq_fit") != NULL ? HF_ALLOC_SEQ_FIT : HF_ALLOC_BEST_FIT;
+    options.allocator = strstr(variant, "seq_fit") != NULL    ? HF_ALLOC_SEQ_FIT
+                        : strstr(variant, "best_fit") != NULL ? HF_ALLOC_BEST_FIT
+                                                              : HF_ALLOC_SLAB;
     snprintf(path, sizeof path, "%s/store.hf", dir);
     int code = strncmp(variant, "heap", 4) == 0 ? hf_open_heap(1 << 20, &options, &store)
                                                 : hf_open(path, &options, &store);

@@ -13,7 +13,7 @@ _holdfast() {
     fi
     case $previous in
     --engine) COMPREPLY=($(compgen -W "log direct" -- "$current")); return ;;
-    --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit" -- "$current")); return ;;
+    --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit slab" -- "$current")); return ;;
     --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
     --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
     esac

@@ -18,7 +18,7 @@ complete -c holdfast -f -n __fish_use_subcommand -a log -d "Show what stands in 
 complete -c holdfast -n "__fish_seen_subcommand_from create" -s s -l size -r -d "of the new store, which grows by itself; 1M unless given"
 complete -c holdfast -n "__fish_seen_subcommand_from create" -l max-size -r -d "the largest it may ever become; 1T unless given"
 complete -c holdfast -n "__fish_seen_subcommand_from create" -l engine -r -f -a "log direct" -d "log (safe against power loss) or direct (against kills)"
-complete -c holdfast -n "__fish_seen_subcommand_from create" -s a -l allocator -r -f -a "default best_fit seq_fit" -d "default, best_fit or seq_fit"
+complete -c holdfast -n "__fish_seen_subcommand_from create" -s a -l allocator -r -f -a "default best_fit seq_fit slab" -d "default, best_fit, seq_fit or slab"
 complete -c holdfast -n "__fish_seen_subcommand_from create" -s i -l index -r -f -a "set hash flat null" -d "set (ordered by name), hash, flat or null"
 complete -c holdfast -n "__fish_seen_subcommand_from create" -s l -l layout -r -d "the application's layout, up to 63 bytes"
 complete -c holdfast -n "__fish_seen_subcommand_from create" -l layout-version -r -d "and its version; needs --layout"

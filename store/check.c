@@ -248,7 +248,8 @@ static void check_header(const struct walk *walk)
         hf__finding(check, "segment.size", offsetof(struct hf__segment_header, size_bytes),
                     "a size between the used end and the file's end, found %llu",
                     (unsigned long long)header->size_bytes);
-    if (header->reserved0 != 0 || !is_zero(header->reserved, sizeof header->reserved) ||
+    if ((header->slabs != 0 && !walk->store->heap.algorithm->slabs) ||
+        !is_zero(header->reserved, sizeof header->reserved) ||
         !is_zero(header->named.reserved, sizeof header->named.reserved) ||
         !is_zero(header->unique.reserved, sizeof header->unique.reserved))
         hf__finding(check, "segment.reserved", 0, "zeros in reserved fields");

@@ -82,7 +82,7 @@ static int plain_release(struct hf__segment *seg, hf_ref block)
 }
 
 static const struct hf__door plain_door = {plain_reserve, plain_edit, plain_grow, plain_allocate,
-                                           plain_release};
+                                           plain_release, NULL};
 
 int hf__format_segment(unsigned char *base, uint64_t size_bytes,
                        const struct hf__constants *constants)

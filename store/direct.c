@@ -255,13 +255,13 @@ static int door_release(struct hf__segment *seg, hf_ref block)
     uint64_t kept = hf__undo_reserved(&store->undo);
     int code = hf__undo_reserve(&store->undo, kept + 5 * HF__OP_COST);
     if (code == 0)
-        code = hf__txn_free_later(&store->txn, block);
+        code = hf__txn_free_later(&store->txn, block, 0);
     store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
     return code;
 }
 
 static const struct hf__door direct_door = {door_reserve, door_edit, door_grow, door_allocate,
-                                         door_release};
+                                            door_release, NULL};
 
 
 /* ---- the engine ------------------------------------------------------------------------------ */

@@ -23,7 +23,7 @@ void hf__lines_dispose(struct hf__lines *set)
 static struct hf__lines_page *find(const struct hf__lines *set, uint64_t page)
 {
     uint64_t mask = set->room - 1;
-    uint64_t at = (page * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & mask;
+    uint64_t at = hf__lines_place(set, page);
     while (set->pages[at].level == set->level && set->pages[at].page != page)
         at = (at + 1) & mask;
     return &set->pages[at];
@@ -63,7 +63,7 @@ uint64_t hf__lines_add(struct hf__lines *set, uint64_t page, uint64_t lines)
         return lines;
     struct hf__lines_page *entry = find(set, page);
     if (entry->level != set->level) {
-        *entry = (struct hf__lines_page){page, set->level, 0};
+        *entry = (struct hf__lines_page){.page = page, .level = set->level};
         set->order[set->count++] = page;
     }
     uint64_t fresh = lines & ~entry->lines;

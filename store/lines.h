@@ -17,6 +17,7 @@
 
 struct hf__lines_page {
     uint64_t page, level, lines;  /* an entry of another level is a free place                   */
+    uint64_t unused;              /* a power of two is found faster                              */
 };
 
 struct hf__lines {
@@ -43,6 +44,21 @@ bool hf__lines_reserve(struct hf__lines *set, uint64_t pages);
 uint64_t hf__lines_add(struct hf__lines *set, uint64_t page, uint64_t lines);
 /* The lines of a page in the set, 0 if none. */
 uint64_t hf__lines_of(const struct hf__lines *set, uint64_t page);
+
+/* Where the search for a page begins. */
+static inline uint64_t hf__lines_place(const struct hf__lines *set, uint64_t page)
+{
+    return (page * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (set->room - 1);
+}
+/* Whether a line (of its page) is in the set, answered at once: an entry that isn't in its first
+ * place isn't seen, so "no" means no more than that one has to ask properly. */
+static inline bool hf__lines_has(const struct hf__lines *set, uint64_t page, uint64_t line)
+{
+    if (set->room == 0)
+        return false;
+    const struct hf__lines_page *entry = &set->pages[hf__lines_place(set, page)];
+    return entry->level == set->level && entry->page == page && (entry->lines >> line & 1) != 0;
+}
 
 /* The bits first..last of a word. */
 static inline uint64_t hf__lines_between(uint64_t first, uint64_t last)

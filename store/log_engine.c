@@ -107,13 +107,18 @@ static int door_release(struct hf__segment *seg, hf_ref block)
     uint64_t kept = hf__undo_reserved(&store->undo);
     int code = reserve(store, kept + 5 * HF__OP_COST);
     if (code == 0)
-        code = hf__txn_free_later(&store->txn, block);
+        code = hf__txn_free_later(&store->txn, block, 0);
     store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
     return code;
 }
 
-static const struct hf__door log_door = {door_reserve, door_edit, door_grow, door_allocate,
-                                         door_release};
+static void door_fresh(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes)
+{
+    log_fresh(seg->owner, offset, size_bytes);
+}
+
+static const struct hf__door log_door = {door_reserve,  door_edit,    door_grow,
+                                         door_allocate, door_release, door_fresh};
 
 /* ---- the writer's place ---------------------------------------------------------------------- */
 

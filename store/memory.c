@@ -27,8 +27,7 @@ static void *allocate(hf_txn *txn, size_t size_bytes, size_t align_bytes)
     struct hf__alloc_request request = {size_bytes, align_bytes, 0, HF__BLOCK_RAW};
     uint64_t usable;
     hf_ref block;
-    if (hf__reserve(&store->seg, 5 * HF__OP_COST) != 0 ||
-        store->heap.algorithm->allocate(&store->heap, &request, &block, &usable) != 0)
+    if (store->heap.algorithm->allocate(&store->heap, &request, &block, &usable) != 0)
         return NULL;
     hf__txn_fresh(txn, block, usable);
     count_raw(&store->seg, 1);
@@ -37,7 +36,7 @@ static void *allocate(hf_txn *txn, size_t size_bytes, size_t align_bytes)
 
 void *hf_alloc(hf_txn *txn, size_t size_bytes)
 {
-    return allocate(txn, size_bytes, HF__BLOCK_UNIT);
+    return allocate(txn, size_bytes, size_bytes % 16 == 0 ? 16 : 8);
 }
 
 void *hf_alloc_aligned(hf_txn *txn, size_t size_bytes, size_t align_bytes)
@@ -72,17 +71,11 @@ static hf_ref raw_block_at(const hf_view *view, const void *p, struct hf__block_
 
 static int free_block(hf_txn *txn, const void *p)
 {
-    struct hf__block_info block;
-    struct hf__segment *seg = &txn->store->seg;
-    hf_ref offset = raw_block_at(&txn->view, p, &block);
-    if (offset == 0)
-        return HF_EPTR;
-    int code = hf__reserve(seg, HF__OP_COST);
+    uint64_t offset = hf__offset_of(&txn->view, p);
+    int code = offset != UINT64_MAX ? hf__txn_free_later(txn, offset, HF__BLOCK_RAW) : HF_EPTR;
     if (code == 0)
-        code = hf__txn_free_later(txn, offset);
-    if (code == 0)
-        count_raw(seg, UINT64_MAX);
-    return code;
+        count_raw(&txn->store->seg, UINT64_MAX);
+    return code != HF_EPTR ? code : hf__fail(HF_EPTR, "%p is not a block of hf_alloc", p);
 }
 
 void hf_free(hf_txn *txn, const void *p)
@@ -113,6 +106,15 @@ size_t hf_usable_bytes(hf_view *view, const void *p)
 
 /* ---- many at once ---------------------------------------------------------------------------- */
 
+/* All that a user may write, which can be a little more than was asked for. */
+static void note_fresh(hf_txn *txn, hf_ref ref)
+{
+    struct hf__block_info block;
+    if (txn->store->engine->fresh != NULL &&
+        hf__heap_identify(&txn->store->heap, ref, &block) == 0)
+        hf__txn_fresh(txn, ref, block.usable_bytes);
+}
+
 static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t count, void **out)
 {
     _Static_assert(sizeof(size_t) == sizeof(uint64_t), "64-bit: sizes are as wide as in the file");
@@ -130,7 +132,7 @@ static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t c
     if (code == 0) {
         count_raw(&store->seg, count);
         for (size_t i = 0; i < count; i++) {
-            hf__txn_fresh(txn, refs[i], sizes != NULL ? sizes[i] : size);
+            note_fresh(txn, refs[i]);
             out[i] = store->seg.base + refs[i];
         }
     }
@@ -173,7 +175,7 @@ static void *shrink(hf_txn *txn, hf_ref block, uint64_t usable, size_t limit_byt
         store->heap.algorithm->split(&store->heap, block, preferred_bytes, &rest) != 0)
         return NULL;
     if (rest != 0) {
-        if (hf__txn_free_later(txn, rest) != 0)
+        if (hf__txn_free_later(txn, rest, HF__BLOCK_RAW) != 0)
             return NULL;
         hf__heap_identify(&store->heap, block, &kept);
         usable = kept.usable_bytes;

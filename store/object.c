@@ -95,6 +95,7 @@ static bool complete(const hf_store *store, struct hf__segment *seg, struct hf__
         block.usable_bytes <= lead || header->size_bytes > block.usable_bytes - lead)
         return false;
     out->block_bytes = block.usable_bytes;
+    out->footprint_bytes = block.usable_bytes + (block.slot ? 0 : HF__BLOCK_HEADER_BYTES);
     out->pending = block.pending;
     return out->node == 0 ||
            (hf__index_node_at(seg, out->node)->name_bytes == header->name_bytes &&
@@ -475,7 +476,7 @@ static int destroy(hf_txn *txn, const struct hf__object *object)
         return hf__fail(HF_EPTR, "the object is destroyed already");
     int code = hf__reserve(seg, 10 * HF__OP_COST);
     if (code == 0)
-        code = hf__txn_free_later(txn, object->block);
+        code = hf__txn_free_later(txn, object->block, HF__BLOCK_OBJECT);
     if (code != 0)
         return code;
     if (kind == HF_KIND_ANONYMOUS)
@@ -483,7 +484,7 @@ static int destroy(hf_txn *txn, const struct hf__object *object)
     struct hf__index index = index_of_kind(txn->store, seg, kind);
     code = index.ops->erase(&index, object->node);
     if (code != 0) /* a damaged index, or no room to change a large one: the block stays */
-        hf__txn_keep_last(txn);
+        hf__txn_keep(txn, object->block);
     return code;
 }
 
@@ -541,7 +542,7 @@ void hf__object_info_fill(const struct hf__segment *seg, const struct hf__object
         .type_name = record == NULL ? "" : hf__type_record_name(record),
         .count = header->count,
         .size_bytes = header->size_bytes,
-        .footprint_bytes = object->block_bytes + HF__BLOCK_HEADER_BYTES,
+        .footprint_bytes = object->footprint_bytes,
         .kind = header->kind,
         .type_version = record == NULL ? 0 : record->version};
 }

@@ -169,6 +169,10 @@ void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
     uint64_t end = offset + size_bytes;
     if (size_bytes == 0)
         return;
+    const uint64_t first = offset / HF__LINE_BYTES;
+    if (first == (end - 1) / HF__LINE_BYTES &&
+        hf__lines_has(&log->changed, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
+        return;
     if (end > log->window_limit && log->window_start == UINT64_MAX)
         open_window(store, end);
     if (end > log->window_start)

@@ -128,7 +128,9 @@ static int sort_blocks(hf_txn *txn, struct totals *totals, uint32_t *type_count)
         if (block.kind == HF__BLOCK_OBJECT) {
             if (hf__object_of_block(store, &store->seg, &block, &object) != 0 ||
                 !hf__object_name_ok(&store->seg, &object)) {
-                code = hf__block_set_lost(&store->heap, block.payload);
+                /* A slot that is no object was free, before the bitmap was damaged. */
+                code = block.slot ? hf__txn_free_later(txn, block.payload, 0)
+                                  : hf__block_set_lost(&store->heap, block.payload);
                 totals->lost_bytes += block.usable_bytes;
             } else if (object.node == 0) {
                 totals->anonymous++;
@@ -136,7 +138,7 @@ static int sort_blocks(hf_txn *txn, struct totals *totals, uint32_t *type_count)
         } else if (block.kind == HF__BLOCK_RAW) {
             totals->raw++;
         } else if (block.kind == HF__BLOCK_SYSTEM && !is_type_record(&store->seg, &block)) {
-            code = hf__txn_free_later(txn, block.payload);
+            code = hf__txn_free_later(txn, block.payload, 0);
         } else if (block.kind == HF__BLOCK_SYSTEM) {
             const struct hf__type_record *record = hf__at(&store->seg, block.payload);
             *type_count = record->id > *type_count ? record->id : *type_count;
@@ -232,7 +234,8 @@ static int write_counters(hf_txn *txn, const struct totals *totals)
     struct hf__segment_header *header = hf__edit(seg, 0, sizeof *header);
     header->raw_count = totals->raw;
     header->anonymous_count = totals->anonymous;
-    header->reserved0 = 0;
+    if (!txn->store->heap.algorithm->slabs)
+        header->slabs = 0;
     memset(header->reserved, 0, sizeof header->reserved);
     return 0;
 }

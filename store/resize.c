@@ -52,11 +52,30 @@ static int grow(hf_store *store, uint64_t extra_bytes)
     return record_size(store, target);
 }
 
+/* What the allocator keeps for the next need. */
+static int trim(hf_store *store)
+{
+    hf_txn *txn;
+    if (store->heap.algorithm->trim == NULL)
+        return 0;
+    int code = hf_begin(store, &txn);
+    if (code != 0)
+        return code;
+    code = store->heap.algorithm->trim(&store->heap);
+    if (code == 0)
+        return hf_commit(txn);
+    hf_error failure = *hf_last_error();
+    hf_abort(txn);
+    return hf__fail_again(&failure);
+}
+
 static int shrink_to_fit(hf_store *store)
 {
+    int code = trim(store);
+    if (code != 0)
+        return code;
     uint64_t used = hf__heap_used_end(&store->heap);
     uint64_t target = hf__whole_pages(used);
-    int code = 0;
     if (target < HF__SEGMENT_BYTES_MIN)
         target = HF__SEGMENT_BYTES_MIN;
     if (target < store->seg.size_bytes)

@@ -66,7 +66,7 @@ struct hf_txn {
     int failed;                   /* sticky error of hf_free, 0 = none                           */
     hf_error failure;             /* its details, for hf_commit                                  */
     uint64_t failed_id;           /* savepoint_id then: a rollback to that or before forgets it  */
-    hf_ref *pending;              /* blocks to free at commit, in order of their hf_free         */
+    hf_ref *pending;              /* entries of hf__block_free_later, to free at commit           */
     size_t pending_count, pending_room;
     struct hf__savepoint *savepoints;
     size_t savepoint_count, savepoint_room;
@@ -239,12 +239,13 @@ int hf__create_with(const char *path, uint32_t permissions,
 int hf__txn_usable(const hf_txn *txn);
 /* Announces nothing, but tells the engine that the transaction writes space that was free. */
 void hf__txn_fresh(hf_txn *txn, hf_ref offset, uint64_t size_bytes);
-/* Frees block when the transaction ends. 0, HF_EPTR, HF_ENOMEM, HF_ENOSPC. */
-int hf__txn_free_later(hf_txn *txn, hf_ref block);
+/* Frees block, of that kind (0 = any), when the transaction ends. 0, HF_EPTR, HF_ENOMEM,
+ * HF_ENOSPC. */
+int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind);
 /* Process memory for one hf__txn_free_later, so that it can't fail for want of it. HF_ENOMEM. */
 int hf__txn_prepare_free(hf_txn *txn);
-/* Takes back the last hf__txn_free_later, whose block turns out to be needed. */
-void hf__txn_keep_last(hf_txn *txn);
+/* Takes back an hf__txn_free_later, whose block turns out to be needed. */
+void hf__txn_keep(hf_txn *txn, hf_ref block);
 /* Releases what hf_txn holds in process memory. */
 void hf__txn_dispose(hf_txn *txn);
 /* An address in any mapping of the store as an offset, or UINT64_MAX. */
@@ -276,6 +277,7 @@ struct hf__object {
     hf_ref node;                  /* index node, 0 for anonymous ones                            */
     hf_ref header, elements;
     uint64_t block_bytes;         /* usable                                                      */
+    uint64_t footprint_bytes;     /* with the block's header, if it has one                      */
     bool pending;
 };
 /* Takes apart the object whose elements are at `elements`; HF_EPTR if none is. Safe on any

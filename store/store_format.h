@@ -120,7 +120,7 @@ struct hf__segment_header {
     uint64_t type_table;            /* 40  ref of an array of type record refs, 0 = none         */
     uint32_t type_count;            /* 48                                                        */
     uint32_t type_capacity;         /* 52  slots in the array                                    */
-    uint64_t reserved0;             /* 56                                                        */
+    uint64_t slabs;                 /* 56  slab: its directory, 0 = none; others: 0              */
     struct hf__heap_root heap;      /* 64                                                        */
     struct hf__index_root named;    /* 128                                                       */
     struct hf__index_root unique;   /* 192                                                       */
@@ -136,7 +136,7 @@ _Static_assert(offsetof(struct hf__segment_header, raw_count) == 32, "raw_count"
 _Static_assert(offsetof(struct hf__segment_header, type_table) == 40, "type_table");
 _Static_assert(offsetof(struct hf__segment_header, type_count) == 48, "type_count");
 _Static_assert(offsetof(struct hf__segment_header, type_capacity) == 52, "type_capacity");
-_Static_assert(offsetof(struct hf__segment_header, reserved0) == 56, "reserved0");
+_Static_assert(offsetof(struct hf__segment_header, slabs) == 56, "slabs");
 _Static_assert(offsetof(struct hf__segment_header, heap) == 64, "heap");
 _Static_assert(offsetof(struct hf__segment_header, named) == 128, "named");
 _Static_assert(offsetof(struct hf__segment_header, unique) == 192, "unique");

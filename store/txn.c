@@ -76,21 +76,23 @@ int hf__txn_prepare_free(hf_txn *txn)
     return room_for_pending(txn) ? 0 : hf__fail(HF_ENOMEM, "list of freed blocks");
 }
 
-int hf__txn_free_later(hf_txn *txn, hf_ref block)
+int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind)
 {
+    hf_ref entry = 0;
     int code = hf__txn_prepare_free(txn);
     if (code == 0)
-        code = hf__block_set_pending(&txn->store->heap, block);
-    if (code == 0)
-        txn->pending[txn->pending_count++] = block;
+        code = hf__block_free_later(&txn->store->heap, block, kind, &entry);
+    if (code == 0 && entry != 0)
+        txn->pending[txn->pending_count++] = entry;
     return code;
 }
 
-void hf__txn_keep_last(hf_txn *txn)
+void hf__txn_keep(hf_txn *txn, hf_ref block)
 {
     hf_error failure = *hf_last_error();
-    assert(txn->pending_count > 0);
-    if (hf__block_clear_pending(&txn->store->heap, txn->pending[txn->pending_count - 1]) == 0)
+    /* A slot's entry may stand for others of its chunk by now; one too many does no harm. */
+    if (hf__block_clear_pending(&txn->store->heap, block) == 0 && txn->pending_count != 0 &&
+        txn->pending[txn->pending_count - 1] == block)
         txn->pending_count--;
     hf__fail_again(&failure);
 }
@@ -159,15 +161,27 @@ void hf_abort(hf_txn *txn)
     store->engine->abandon(store, code == 0);
 }
 
-/* In address order: neighbours are merged while they are in the cache, and from the end backwards,
- * so that the used end comes down without a detour through the free structure. */
+/* Chunks first, as they come. Then blocks in address order: neighbours are merged while they are in
+ * the cache, and from the end backwards, so that the used end comes down without a detour through the
+ * free structure. */
 static int free_pending(hf_txn *txn)
 {
     struct hf__heap *heap = &txn->store->heap;
-    if (txn->pending_count > 1)
-        qsort(txn->pending, txn->pending_count, sizeof *txn->pending, hf__compare_refs);
-    for (size_t i = txn->pending_count; i-- > 0;) {
-        int code = heap->algorithm->free(heap, txn->pending[i]);
+    size_t blocks = 0;
+    for (size_t i = 0; i < txn->pending_count; i++) {
+        hf_ref entry = txn->pending[i];
+        if ((entry & HF__ENTRY_OF_SLOTS) == 0) {
+            txn->pending[blocks++] = entry;
+            continue;
+        }
+        int code = hf__heap_free_entry(heap, entry);
+        if (code != 0)
+            return code;
+    }
+    if (blocks > 1)
+        qsort(txn->pending, blocks, sizeof *txn->pending, hf__compare_refs);
+    for (size_t i = blocks; i-- > 0;) {
+        int code = hf__heap_free_entry(heap, txn->pending[i]);
         if (code != 0)
             return code;
     }

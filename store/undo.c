@@ -230,13 +230,9 @@ static uint64_t put_record(struct hf__undo *undo, const struct hf__segment *seg,
     return end + size + sizeof trailer;
 }
 
-void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
-                     uint64_t size_bytes)
+__attribute__((noinline)) static void record(struct hf__undo *undo, const struct hf__segment *seg,
+                                             uint64_t line, const uint64_t last)
 {
-    if (size_bytes == 0)
-        return;
-    uint64_t line = offset / HF__LINE_BYTES;
-    const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;
     const uint64_t begin = hf__undo_end(undo);
     uint64_t end = begin, run_first = 0, run_count = 0; /* lines not kept yet, to be one record */
     while (line <= last) {
@@ -263,6 +259,18 @@ void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint6
         __atomic_store_n(&hf__undo_header(undo)->end, end, __ATOMIC_RELEASE);
     /* The caller's change must not be moved before the store of `end`. */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
+                     uint64_t size_bytes)
+{
+    if (size_bytes == 0)
+        return;
+    const uint64_t first = offset / HF__LINE_BYTES;
+    const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;
+    if (first != last || /* mostly it is one line, which is kept already */
+        !hf__lines_has(&undo->kept, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
+        record(undo, seg, first, last);
 }
 
 /* ---- undoing --------------------------------------------------------------------------------- */

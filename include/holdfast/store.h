@@ -53,9 +53,10 @@ enum { /* hf_options.durability, of this handle's commits; direct engine: all th
     HF_NOSYNC = 2         /* in the page cache; a crash of the machine may cost the store         */
 };
 enum { /* hf_options.allocator */
-    HF_ALLOC_DEFAULT = 0, /* as recorded; for a new store the best there is, now best fit         */
+    HF_ALLOC_DEFAULT = 0, /* as recorded; for a new store the best there is, now slab             */
     HF_ALLOC_BEST_FIT = 1,/* balanced tree by size; all sizes, O(log n)                           */
-    HF_ALLOC_SEQ_FIT = 2  /* address-ordered list; smallest code, O(n): for small segments        */
+    HF_ALLOC_SEQ_FIT = 2, /* address-ordered list; smallest code, O(n): for small segments        */
+    HF_ALLOC_SLAB = 3     /* blocks up to 1 KiB in chunks of one size, all else best fit: fast    */
 };
 enum { /* hf_options.index */
     HF_INDEX_SET = 0,     /* ordered by name: prefix scans and iteration in order                 */

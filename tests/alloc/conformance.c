@@ -976,7 +976,7 @@ static void test_damage_found_before_the_first_change_changes_nothing(void **sta
 static void test_the_kind_in_the_file_chooses_the_algorithm(void **state)
 {
     (void)state;
-    assert_ptr_equal(hf__allocator_by_kind(HF_ALLOC_DEFAULT), &hf__alloc_best_fit);
+    assert_ptr_equal(hf__allocator_by_kind(HF_ALLOC_DEFAULT), &hf__alloc_slab);
     assert_ptr_equal(hf__allocator_by_kind(f.heap.algorithm->kind), f.heap.algorithm);
     assert_null(hf__allocator_by_kind(77));
 }
@@ -1039,9 +1039,10 @@ int main(void)
         CASE(test_the_kind_in_the_file_chooses_the_algorithm),
     };
     static const struct hf__allocator *const algorithms[] = {&hf__alloc_best_fit,
-                                                             &hf__alloc_seq_fit};
+                                                             &hf__alloc_seq_fit,
+                                                             &hf__alloc_slab};
     int failed = 0;
-    for (size_t a = 0; a < 2; a++) {
+    for (size_t a = 0; a < sizeof algorithms / sizeof *algorithms; a++) {
         struct CMUnitTest tests[sizeof cases / sizeof *cases];
         memcpy(tests, cases, sizeof cases);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

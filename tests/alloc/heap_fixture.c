@@ -217,15 +217,26 @@ void fixture_undo(struct fixture *f)
         memcpy(f->seg.base + offset, f->undo + f->undo_bytes, size);
     }
     compare(f, 0, FIXTURE_FIRST);
-    uint64_t position = FIXTURE_FIRST;
-    struct hf__block_info info;
-    int found;
-    while ((found = hf__heap_next(&f->heap, &position, &info)) == 1) {
-        uint64_t known = info.kind == HF__BLOCK_FREE ? f->heap.algorithm->free_set->node_bytes
-                                                     : info.usable_bytes;
-        compare(f, info.payload - 16, info.payload + known);
+    struct hf__block block;
+    struct hf__chunk_ref chunk;
+    uint64_t offset = FIXTURE_FIRST;
+    for (; offset < hf__heap_used_end(&f->heap); offset = hf__block_end(&block)) {
+        MUST(hf__heap_block(&f->heap, offset, &block) == 0);
+        uint64_t known = block.kind == HF__BLOCK_FREE
+                             ? HF__BLOCK_HEADER_BYTES + f->heap.algorithm->free_set->node_bytes
+                             : block.size_bytes;
+        if (block.kind == HF__BLOCK_CHUNK) {
+            MUST(hf__chunk_at(&f->heap, offset, &chunk));
+            known = HF__BLOCK_HEADER_BYTES;
+            compare(f, chunk.record, chunk.record + hf__chunk_record_bytes(&chunk));
+            for (uint32_t i = 0; i < chunk.chunk->slots; i++)
+                if ((hf__chunk_words(&chunk)[i / 64].taken >> i % 64 & 1) != 0)
+                    compare(f, hf__chunk_slot(&chunk, i),
+                            hf__chunk_slot(&chunk, i) + chunk.slot_class->bytes);
+        }
+        compare(f, offset, offset + known);
     }
-    MUST(found == 0 && position == hf__heap_used_end(&f->heap));
+    MUST(offset == hf__heap_used_end(&f->heap));
     fixture_keep(f);
 }
 

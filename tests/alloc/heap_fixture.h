@@ -11,6 +11,7 @@
 
 #include "alloc/allocator.h"
 #include "alloc/blocks.h"
+#include "alloc/slab.h"
 
 #define FIXTURE_ROOT      64 /* offset of the heap root                                           */
 #define FIXTURE_FIRST     256 /* offset of the first block                                        */

@@ -14,7 +14,7 @@
 #include "holdfast/memory.h"
 #include "tests/support/campaign.h"
 
-#define BLOCKS_MAX  400
+#define BLOCKS_MAX  3000
 #define SEGMENT_MAX (512 * 1024)
 
 struct live {
@@ -31,6 +31,10 @@ struct model {
     struct rng rng;
     struct live blocks[BLOCKS_MAX], saved[BLOCKS_MAX];
     uint64_t count, saved_count, contents, operations;
+    uint64_t blocks_max;
+    hf_ref entries[BLOCKS_MAX]; /* of the batch's pending blocks */
+    uint64_t entries_count;
+    uint64_t chunks_max, entries_shared;
 };
 
 /* Every byte of small blocks, the ends of large ones. */
@@ -72,6 +76,15 @@ static void add(struct model *m, hf_ref ref)
     fill(m, b);
 }
 
+static void free_later(struct model *m, hf_ref ref)
+{
+    hf_ref entry = 0;
+    MUST(hf__block_free_later(&m->f.heap, ref, 0, &entry) == 0);
+    if (entry != 0)
+        m->entries[m->entries_count++] = entry;
+    m->entries_shared += entry == 0;
+}
+
 static void forget(struct model *m, struct live *b)
 {
     *b = m->blocks[--m->count];
@@ -89,14 +102,15 @@ static void op_allocate(struct model *m)
     uint64_t size = rng_size(&m->rng, 6000), usable = 0;
     uint64_t align = rng_percent(&m->rng, 20) ? UINT64_C(1) << rng_below(&m->rng, 14) : 1;
     uint64_t lead = rng_percent(&m->rng, 10) ? 16 * rng_below(&m->rng, 20) : 0;
-    struct hf__alloc_request request = {size, align, lead, HF__BLOCK_RAW};
+    uint32_t kind = rng_percent(&m->rng, 70) ? HF__BLOCK_RAW : HF__BLOCK_OBJECT;
+    struct hf__alloc_request request = {size, align, lead, kind};
     hf_ref ref;
-    if (m->count == BLOCKS_MAX)
+    if (m->count >= m->blocks_max)
         return;
     int code = m->f.heap.algorithm->allocate(&m->f.heap, &request, &ref, &usable);
     if (code == 0) {
-        MUST((ref + lead) % (align > 16 ? align : 16) == 0 || align <= 16);
-        MUST(ref % 16 == 0 && usable >= size);
+        MUST((ref + lead) % align == 0);
+        MUST(ref % (m->f.heap.algorithm->slabs && align <= 8 ? 8 : 16) == 0 && usable >= size);
         add(m, ref);
         MUST(m->blocks[m->count - 1].bytes == usable);
     } else {
@@ -110,7 +124,7 @@ static void op_many(struct model *m)
     hf_ref out[16];
     uint64_t sizes[16], count = rng_below(&m->rng, 17), each = rng_size(&m->rng, 300);
     bool same = rng_percent(&m->rng, 50);
-    if (m->count + count > BLOCKS_MAX)
+    if (m->count + count > m->blocks_max)
         return;
     for (uint64_t i = 0; i < count; i++)
         sizes[i] = same ? each : rng_size(&m->rng, 1000);
@@ -133,7 +147,7 @@ static void op_free(struct model *m)
         fixture_free(&m->f, b->ref);
         forget(m, b);
     } else {
-        MUST(hf__block_set_pending(&m->f.heap, b->ref) == 0);
+        free_later(m, b->ref);
         b->pending = true;
     }
 }
@@ -167,7 +181,7 @@ static void op_expand(struct model *m)
         memset(m->f.seg.base + out, 0x77, b->ref - out);
         memset(m->f.seg.base + b->ref + b->bytes, 0x77, out + received - b->ref - b->bytes);
         MUST(intact(m, b));
-        MUST(hf__block_set_pending(&m->f.heap, out) == 0);
+        free_later(m, out);
         b->ref = out;
         b->pending = true;
     }
@@ -177,7 +191,7 @@ static void op_split(struct model *m)
 {
     struct live *b = any(m);
     hf_ref rest = 0;
-    if (b == NULL || b->pending || m->count == BLOCKS_MAX)
+    if (b == NULL || b->pending || m->count >= m->blocks_max)
         return;
     uint64_t keep = rng_below(&m->rng, b->bytes + 20);
     MUST(m->f.heap.algorithm->split(&m->f.heap, b->ref, keep, &rest) == 0);
@@ -192,8 +206,8 @@ static void op_split(struct model *m)
         fill(m, b);
         add(m, rest);
     } else { /* both parts hold old content */
-        MUST(hf__block_set_pending(&m->f.heap, b->ref) == 0);
-        MUST(hf__block_set_pending(&m->f.heap, rest) == 0);
+        free_later(m, b->ref);
+        free_later(m, rest);
         *b = (struct live){.ref = b->ref, .pending = true};
         m->blocks[m->count++] = (struct live){.ref = rest, .pending = true};
     }
@@ -201,11 +215,16 @@ static void op_split(struct model *m)
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
+/* One by one, or by their entries. */
 static void free_pending(struct model *m)
 {
+    bool singly = rng_percent(&m->rng, 20);
+    for (uint64_t i = 0; !singly && i < m->entries_count; i++)
+        MUST(hf__heap_free_entry(&m->f.heap, m->entries[i]) == 0);
     for (uint64_t i = 0; i < m->count;) {
         if (m->blocks[i].pending) {
-            fixture_free(&m->f, m->blocks[i].ref);
+            if (singly)
+                fixture_free(&m->f, m->blocks[i].ref);
             forget(m, &m->blocks[i]);
         } else {
             i++;
@@ -230,12 +249,13 @@ static void batch(struct model *m)
     uint64_t operations = 1 + rng_below(&m->rng, 40);
     bool recorded = rng_percent(&m->rng, 10); /* a copy of the memory is dear */
     bool undone = recorded && rng_percent(&m->rng, 80);
-    uint64_t mood = m->operations / 4000 % 2 ? 55 : 25; /* the heap fills and empties */
+    uint64_t mood = m->operations / (10 * m->blocks_max) % 2 ? 55 : 25; /* fills and empties */
     if (recorded) {
         fixture_begin(&m->f);
         memcpy(m->saved, m->blocks, sizeof m->saved);
         m->saved_count = m->count;
     }
+    m->entries_count = 0;
     for (uint64_t i = 0; i < operations; i++, m->operations++) {
         uint64_t kind = rng_below(&m->rng, 100);
         if (kind < mood)
@@ -262,6 +282,18 @@ static void batch(struct model *m)
         m->blocks[i].fresh = false;
 }
 
+static uint64_t count_chunks(const struct model *m)
+{
+    struct hf__block block;
+    uint64_t count = 0;
+    for (uint64_t offset = FIXTURE_FIRST; offset < hf__heap_used_end(&m->f.heap);
+         offset = hf__block_end(&block)) {
+        MUST(hf__heap_block(&m->f.heap, offset, &block) == 0);
+        count += block.kind == HF__BLOCK_CHUNK;
+    }
+    return count;
+}
+
 static void run(struct campaign *campaign, const struct hf__allocator *algorithm,
                 uint64_t operations)
 {
@@ -269,19 +301,27 @@ static void run(struct campaign *campaign, const struct hf__allocator *algorithm
     memset(&m, 0, sizeof m);
     m.campaign = campaign;
     m.rng.state = campaign->seed + algorithm->kind;
-    fixture_open(&m.f, algorithm, 16384, SEGMENT_MAX);
+    m.blocks_max = algorithm->slabs ? BLOCKS_MAX : 400;
+    fixture_open(&m.f, algorithm, 16384, algorithm->slabs ? 8 * SEGMENT_MAX : SEGMENT_MAX);
     for (uint64_t batches = 0; m.operations < operations; batches++) {
         batch(&m);
-        if (batches % 50 == 0)
+        if (batches % 50 == 0) {
             check_all(&m);
+            uint64_t chunks = count_chunks(&m);
+            m.chunks_max = chunks > m.chunks_max ? chunks : m.chunks_max;
+        }
     }
     check_all(&m);
+    MUST((m.chunks_max > 50 && m.entries_shared > operations / 100) == algorithm->slabs);
     for (uint64_t i = 0; i < m.count; i++)
-        m.blocks[i].pending = true;
-    free_pending(&m);
+        fixture_free(&m.f, m.blocks[i].ref);
+    if (algorithm->trim != NULL)
+        MUST(algorithm->trim(&m.f.heap) == 0);
     MUST(hf__heap_used_end(&m.f.heap) == FIXTURE_FIRST && fixture_headers_are_blocks(&m.f));
     campaign_expect(campaign, fixture_check(&m.f) == 0, "%s: findings at the end", algorithm->name);
-    printf("%s: %llu operations\n", algorithm->name, (unsigned long long)m.operations);
+    printf("%s: %llu operations, %llu chunks, %llu frees with another's entry\n", algorithm->name,
+           (unsigned long long)m.operations, (unsigned long long)m.chunks_max,
+           (unsigned long long)m.entries_shared);
     fixture_close(&m.f);
 }
 
@@ -291,5 +331,6 @@ int main(void)
     campaign_start(&campaign, "model_alloc");
     run(&campaign, &hf__alloc_best_fit, campaign_count(&campaign, 4000000));
     run(&campaign, &hf__alloc_seq_fit, campaign_count(&campaign, 2000000));
+    run(&campaign, &hf__alloc_slab, campaign_count(&campaign, 4000000));
     return campaign_end(&campaign);
 }

@@ -734,8 +734,8 @@ static void place_renew(struct place *place, struct rng *rng, uint64_t number)
         unlink(sidecar);
     }
     place->setting.seed = rng_next(rng);
-    place->setting.allocator = number % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-    place->setting.index = (uint32_t)(number / 2 % 3);
+    place->setting.allocator = HF_ALLOC_BEST_FIT + (uint32_t)(number % 3);
+    place->setting.index = (uint32_t)(number / 3 % 3);
     world_clear(&place->world, place->setting.seed);
     place->left = 20 + rng_below(rng, 60);
     atomic_store(&shared->attempted, 0);

@@ -788,8 +788,8 @@ static void place_renew(struct place *place, struct rng *rng, uint64_t number)
     (void)hf_remove(place->setting.path);
     empty_directory(place->setting.directory);
     place->setting.seed = rng_next(rng);
-    place->setting.allocator = number % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-    place->setting.index = (uint32_t)(number / 2 % 3);
+    place->setting.allocator = HF_ALLOC_BEST_FIT + (uint32_t)(number % 3);
+    place->setting.index = (uint32_t)(number / 3 % 3);
     place->world = (struct world){.seed = place->setting.seed};
     place->left = 20 + rng_below(rng, 40);
 }

@@ -31,7 +31,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#define STORES       8u
+#define STORES       12u
 #define PATCHES_MAX  24u
 #define BATCH        500u
 #define HANG_SECONDS 20u
@@ -209,12 +209,12 @@ static void damage_sealed_block(struct damage *d, struct rng *rng)
 {
     const struct small_store *s = d->store;
     const struct small_object *o = &s->objects[rng_below(rng, s->objects_count)];
-    uint64_t at = o->block_from;
+    uint64_t at = small_header_of(o);
     const struct hf__block_header *was = (const void *)(s->image + HF__SEGMENT_OFFSET + at);
     if (rng_percent(rng, 50)) /* the block behind it, which may be a free one */
         at += (was->size_word & ((UINT64_C(1) << 44) - 1)) * HF__BLOCK_UNIT;
     if (HF__SEGMENT_OFFSET + at + sizeof *was > s->image_bytes)
-        at = o->block_from;
+        at = small_header_of(o);
     struct hf__block_header *header =
         (void *)damage_open(d, HF__SEGMENT_OFFSET + at, sizeof *header);
     if (header == NULL)
@@ -362,7 +362,8 @@ static void damage_survey(struct damage *d, unsigned char touched_payload[SMALL_
             uint64_t in_segment = at - HF__SEGMENT_OFFSET;
             for (size_t o = 0; at >= HF__SEGMENT_OFFSET && o < s->objects_count; o++) {
                 const struct small_object *object = &s->objects[o];
-                if (in_segment >= object->block_from && in_segment < object->block_end)
+                if ((in_segment >= object->block_from && in_segment < object->block_end) ||
+                    small_chunk_essence(object, in_segment))
                     touched_block[o] = 1;
                 if (in_segment >= object->ref && in_segment < object->ref + object->size_bytes)
                     touched_payload[o] = 1;
@@ -370,7 +371,8 @@ static void damage_survey(struct damage *d, unsigned char touched_payload[SMALL_
         }
     }
     for (size_t o = 0; o < s->objects_count; o++)
-        if (HF__SEGMENT_OFFSET + s->objects[o].block_end > d->file_bytes)
+        if (HF__SEGMENT_OFFSET + s->objects[o].block_end > d->file_bytes ||
+            HF__SEGMENT_OFFSET + s->objects[o].chunk_end > d->file_bytes)
             touched_block[o] = touched_payload[o] = 1;
 }
 
@@ -684,7 +686,7 @@ static void flips_choose(struct setup *setup, unsigned which, struct rng *rng)
 /* block_format.h's checksum as this test computes it must be the library's. */
 static bool seal_known(const struct small_store *s)
 {
-    uint64_t at = s->objects[0].block_from;
+    uint64_t at = small_header_of(&s->objects[0]);
     struct hf__block_header header;
     memcpy(&header, s->image + HF__SEGMENT_OFFSET + at, sizeof header);
     small_block_seal(&header, s->salt, at);
@@ -701,9 +703,9 @@ static bool setup_make(struct setup *setup)
     char path[480];
     snprintf(path, sizeof path, "%s/small.hf", setup->directory);
     for (unsigned i = 0; i < STORES; i++) {
-        uint32_t allocator = i % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-        uint32_t engine = (i ^ i >> 1 ^ i >> 2) & 1; /* each allocator and index meets both */
-        if (!small_store_make(&setup->stores[i], path, engine, allocator, i / 2, rng_next(&rng))) {
+        uint32_t allocator = HF_ALLOC_BEST_FIT + i % 3, index = i / 3;
+        uint32_t engine = (i ^ i >> 2 ^ i >> 3) & 1; /* each allocator and index meets both */
+        if (!small_store_make(&setup->stores[i], path, engine, allocator, index, rng_next(&rng))) {
             printf("making a small store: %s\n", hf_last_error()->message);
             return false;
         }

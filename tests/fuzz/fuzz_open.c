@@ -38,8 +38,9 @@ static bool prepare(void)
         return false;
     snprintf(path, sizeof path, "%s/fuzz.hf", directory);
     for (unsigned i = 0; i < STORES; i++) {
-        uint32_t allocator = i % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-        if (!small_store_make(&stores[i], path, (i ^ i >> 1 ^ i >> 2) & 1, allocator, i / 2, i))
+        uint32_t allocator = i % 2 == 0 ? HF_ALLOC_SLAB : 1 + i / 2 % 2;
+        if (!small_store_make(&stores[i], path, (i ^ i >> 1 ^ i >> 2) & 1, allocator, i / 2, i) ||
+            stores[i].image_bytes > FILE_BYTES_MAX)
             return false;
     }
     bytes = must_alloc(FILE_BYTES_MAX);

@@ -28,7 +28,7 @@
 #define PATH_BYTES 1024
 #define DIRECTORY_BYTES 512
 
-static const char *const allocator_names[] = {"", "best_fit", "seq_fit"};
+static const char *const allocator_names[] = {"", "best_fit", "seq_fit", "slab"};
 static const char *const index_names[] = {"set", "hash", "flat", "null"};
 
 struct golden_node {
@@ -147,7 +147,7 @@ static int make_file(const char *path, unsigned allocator, unsigned index)
     options.engine = engine;
     options.allocator = allocator;
     options.index = index;
-    options.size_initial_bytes = 16 << 10;
+    options.size_initial_bytes = allocator == HF_ALLOC_SLAB ? 128 << 10 : 16 << 10;
     options.size_max_bytes = 1 << 20;
     options.layout = "golden";
     options.layout_version = 1;
@@ -165,7 +165,7 @@ static int make_file(const char *path, unsigned allocator, unsigned index)
 static int make_all_of_engine(const char *directory)
 {
     char path[PATH_BYTES];
-    for (unsigned allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SEQ_FIT; allocator++) {
+    for (unsigned allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SLAB; allocator++) {
         for (unsigned index = HF_INDEX_SET; index <= HF_INDEX_NULL; index++) {
             remove(file_name(path, directory, allocator, index));
             if (make_file(path, allocator, index) != 0)
@@ -275,7 +275,7 @@ static void golden_files_are_read_and_can_be_written_on(void)
 {
     char directory[DIRECTORY_BYTES], golden[PATH_BYTES], path[] = "golden-copy.hf";
     source_directory(directory);
-    for (unsigned allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SEQ_FIT; allocator++) {
+    for (unsigned allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SLAB; allocator++) {
         for (unsigned index = HF_INDEX_SET; index <= HF_INDEX_NULL; index++) {
             copy_file(file_name(golden, directory, allocator, index), path);
             hf_options options = HF_OPTIONS_INIT;
@@ -317,7 +317,7 @@ static void what_this_build_makes_reads_back(void)
 {
     char path[PATH_BYTES];
     assert_int_equal(make_all_of_engine("."), 0);
-    for (unsigned allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SEQ_FIT; allocator++) {
+    for (unsigned allocator = HF_ALLOC_BEST_FIT; allocator <= HF_ALLOC_SLAB; allocator++) {
         for (unsigned index = HF_INDEX_SET; index <= HF_INDEX_NULL; index++) {
             hf_store *store = NULL;
             assert_int_equal(hf_open(file_name(path, ".", allocator, index), NULL, &store), 0);
@@ -355,6 +355,13 @@ static void test_layout_is_the_documented_one(void **state)
     assert_int_equal(sizeof(struct hf__heap_root), 64);
     assert_int_equal(offsetof(struct hf__heap_root, free_set), 24);
     assert_int_equal(sizeof(struct hf__block_header), 16);
+    assert_int_equal(offsetof(struct hf__segment_header, slabs), 56);
+    assert_int_equal(HF__SLABS_BYTES, 3072);
+    assert_int_equal(sizeof(struct hf__slabs_entry), 24);
+    assert_int_equal(sizeof(struct hf__chunk), 48);
+    assert_int_equal(offsetof(struct hf__chunk, sum), 20);
+    assert_int_equal(offsetof(struct hf__chunk, slot_kind), 35);
+    assert_int_equal(sizeof(struct hf__chunk_word), 16);
     assert_int_equal(sizeof(struct hf__index_root), 64);
     assert_int_equal(sizeof(struct hf__index_node), 16);
     assert_int_equal(offsetof(struct hf__index_node, name_bytes), 12);

@@ -84,7 +84,7 @@ struct episode {
 };
 
 static const char *const backing_names[] = {"buffer", "heap", "file", "copy-on-write"};
-static const char *const allocator_names[] = {"?", "best_fit", "seq_fit"};
+static const char *const allocator_names[] = {"?", "best_fit", "seq_fit", "slab"};
 static const char *const index_names[] = {"set", "hash", "flat", "null"};
 
 /* ---- the model ------------------------------------------------------------------------------- */
@@ -279,11 +279,43 @@ static bool range_equal(struct episode *e, const struct image *image, const unsi
                            base[at]);
 }
 
+/* A chunk: everything but its free slots. Returns false where it differs. */
+static bool chunk_compare(struct episode *e, const struct image *image, const unsigned char *base,
+                          uint64_t at, uint64_t size, const char *when)
+{
+    struct hf__chunk chunk;
+    struct hf__chunk_word word;
+    uint64_t bytes = size & ~UINT64_C(4095), record = at + 64;
+    if (bytes == 65536)
+        record += 64 * ((uint64_t)((uint32_t)(at >> 16) * 0x9e3779b9u) * 896 >> 32);
+    uint64_t words = record + sizeof chunk;
+    memcpy(&chunk, image->bytes + record, sizeof chunk);
+    uint64_t number = chunk.slot_class;
+    uint64_t slot = number < 32   ? 8 * (number + 1)
+                    : number < 48 ? 256 + 16 * (number - 31)
+                                  : 512 + 32 * (number - 47);
+    uint64_t above = words + ((bytes - 64) / (64 * slot) + 1) * sizeof word;
+    uint64_t lower = (record - at - HF__BLOCK_HEADER_BYTES) / slot;
+    uint64_t slots = lower + (at + bytes - above) / slot;
+    bool same = range_equal(e, image, base, at, HF__BLOCK_HEADER_BYTES, "chunk", when) &&
+                range_equal(e, image, base, record, above - record, "chunk's record", when);
+    for (uint64_t i = 0; same && i < slots; i++) {
+        memcpy(&word, image->bytes + words + i / 64 * sizeof word, sizeof word);
+        if ((word.taken >> i % 64 & 1) != 0)
+            same = range_equal(e, image, base,
+                               i < lower ? at + HF__BLOCK_HEADER_BYTES + i * slot
+                                         : above + (i - lower) * slot,
+                               slot, "slot", when);
+    }
+    return same;
+}
+
 /* Every byte as in the image, but the payload of what was free in it. */
 static bool image_compare(struct episode *e, const struct image *image, const unsigned char *base,
                           const char *when)
 {
-    static const char *const kinds[] = {"free", "raw", "object", "system", "lost"};
+    static const char *const kinds[] = {"free", "raw",   "object", "system",
+                                        "lost", "chunk", "slabs"};
     struct hf__heap_root root = root_read(e, image->bytes);
     uint64_t node_bytes = e->allocator == HF_ALLOC_SEQ_FIT ? 8 : 24;
     if (!range_equal(e, image, base, 0, root.first, "segment header", when))
@@ -293,10 +325,11 @@ static bool image_compare(struct episode *e, const struct image *image, const un
         memcpy(&header, image->bytes + at, sizeof header);
         uint64_t size = (header.size_word & ((UINT64_C(1) << 44) - 1)) * HF__BLOCK_UNIT;
         uint64_t kind = header.size_word >> 44 & 15;
-        if (size < HF__BLOCK_HEADER_BYTES || size > root.used_end - at || kind > 4)
+        if (size < HF__BLOCK_HEADER_BYTES || size > root.used_end - at || kind > 6)
             return expect(e, false, "the image itself has a broken block", (int64_t)at);
         uint64_t compared = kind == HF__BLOCK_FREE ? HF__BLOCK_HEADER_BYTES + node_bytes : size;
-        if (!range_equal(e, image, base, at, compared, kinds[kind], when))
+        if (kind == HF__BLOCK_CHUNK ? !chunk_compare(e, image, base, at, size, when)
+                                    : !range_equal(e, image, base, at, compared, kinds[kind], when))
             return false;
         at += size;
     }
@@ -1068,11 +1101,12 @@ int main(void)
     snprintf(e.path, sizeof e.path, "%s/model.hf", directory);
     e.buffer = aligned_alloc(65536, BUFFER_BYTES);
     uint64_t wanted = campaign_count(&campaign, 1500000), episode = 0;
-    while (e.buffer != NULL && campaign.failed < 200 && (e.operations < wanted || episode < 32)) {
+    while (e.buffer != NULL && campaign.failed < 200 && (e.operations < wanted || episode < 48)) {
         e.backing = (enum backing)(episode % BACKING_COUNT);
         e.index = (uint32_t)(episode / BACKING_COUNT % 4);
-        e.allocator = episode / BACKING_COUNT / 4 % 2 == 0 ? HF_ALLOC_BEST_FIT : HF_ALLOC_SEQ_FIT;
-        e.engine = (uint32_t)(episode / 4 ^ episode / 8 ^ episode / 16) & 1; /* with each of both */
+        e.allocator = HF_ALLOC_BEST_FIT + (uint32_t)(episode / BACKING_COUNT / 4 % 3);
+        /* Each allocator and index with both. */
+        e.engine = (uint32_t)(episode / 4 ^ episode / 8 ^ episode / 16) & 1;
         memset(e.buffer, 0xA5, BUFFER_BYTES);
         snprintf(e.tag, sizeof e.tag, "episode %llu (%s, %s, %s, %s)", (unsigned long long)episode,
                  backing_names[e.backing], e.engine == HF_ENGINE_LOG ? "log" : "direct", allocator_names[e.allocator], index_names[e.index]);

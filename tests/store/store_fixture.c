@@ -359,7 +359,7 @@ bool child_become_nobody(void)
 /* ---- the matrix ------------------------------------------------------------------------------ */
 
 static const char *const backing_names[] = {"file", "file-direct", "shm", "heap", "buffer"};
-static const char *const allocator_names[] = {"default", "best_fit", "seq_fit"};
+static const char *const allocator_names[] = {"default", "best_fit", "seq_fit", "slab"};
 static const char *const index_names[] = {"set", "hash", "flat", "null"};
 
 struct planned {
@@ -446,7 +446,7 @@ static int end_planned(void **state)
 int fixture_run_matrix(const char *group, const struct fixture_case *cases, size_t count)
 {
     const char *only = getenv("HF_TEST_ONLY");
-    size_t planned_max = count * BACKING_COUNT * 2 * 4, n = 0;
+    size_t planned_max = count * BACKING_COUNT * 3 * 4, n = 0;
     struct planned *plans = calloc(planned_max, sizeof *plans);
     struct CMUnitTest *tests = calloc(planned_max, sizeof *tests);
     char(*names)[160] = calloc(planned_max, sizeof *names);
@@ -455,9 +455,9 @@ int fixture_run_matrix(const char *group, const struct fixture_case *cases, size
     for (size_t i = 0; i < planned_max; i++) {
         struct planned *plan = &plans[n];
         plan->fixture.index = (uint32_t)(i % 4);
-        plan->fixture.allocator = HF_ALLOC_BEST_FIT + (uint32_t)(i / 4 % 2);
-        plan->fixture.backing = (uint32_t)(i / 8 % BACKING_COUNT);
-        plan->what = &cases[i / 8 / BACKING_COUNT];
+        plan->fixture.allocator = HF_ALLOC_BEST_FIT + (uint32_t)(i / 4 % 3);
+        plan->fixture.backing = (uint32_t)(i / 12 % BACKING_COUNT);
+        plan->what = &cases[i / 12 / BACKING_COUNT];
         snprintf(names[n], sizeof names[n], "%s on %s/%s/%s", plan->what->name,
                  backing_names[plan->fixture.backing], allocator_names[plan->fixture.allocator],
                  index_names[plan->fixture.index]);

@@ -61,6 +61,7 @@ static void dies(struct child *self, void *argument)
     hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
     hf_txn *txn = NULL;
+    options.allocator = HF_ALLOC_BEST_FIT; /* so that each record is a block of the log */
     options.size_initial_bytes = 256 << 10;
     options.size_max_bytes = (uint64_t)64 << 20;
     child_expect(hf_open(argument, &options, &store) == 0);
@@ -272,6 +273,58 @@ static void test_log_ends_before_a_torn_last_record(void **state)
     assert_ok(hf_close(store));
 }
 
+/* ---- chunks above the used end ---------------------------------------------------------------- */
+
+enum { SLOTS = 3000, SLOT_BYTES = 64 }; /* several chunks of the largest size, the last at the end */
+
+static void free_slots(hf_store *store, const hf_ref *refs, unsigned from, unsigned to)
+{
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    for (unsigned i = from; i < to; i++)
+        hf_free(txn, hf_at(hf_txn_view(txn), refs[i]));
+    assert_ok(hf_commit(txn));
+}
+
+/* A chunk that is dropped at the end leaves no line in the log: what is above the used end isn't
+ * logged. Its record, still true in the file, mustn't be believed when the space is used again, by
+ * this process or by one whose pages are the file's. */
+static void test_chunks_dropped_at_the_end_stay_dropped(void **state)
+{
+    (void)state;
+    static hf_ref refs[SLOTS];
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    options.allocator = HF_ALLOC_SLAB;
+    options.size_initial_bytes = 1 << 20;
+    options.size_max_bytes = (uint64_t)64 << 20;
+    assert_ok(hf_open(path, &options, &store));
+    assert_ok(hf_begin(store, &txn));
+    for (unsigned i = 0; i < SLOTS; i++)
+        refs[i] = hf_ref_of(hf_txn_view(txn), hf_alloc(txn, SLOT_BYTES));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_sync(store));
+    free_slots(store, refs, 0, SLOTS);
+    assert_ok(hf_close(store)); /* with the private pages that show what isn't logged */
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    assert_ok(hf_begin(store, &txn));
+    hf_ref bulk = hf_ref_of(hf_txn_view(txn), hf_alloc(txn, 1024)), large[64];
+    for (unsigned i = 0; i < 64; i++)
+        large[i] = hf_ref_of(hf_txn_view(txn), hf_alloc(txn, 4000)); /* nothing is written there */
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    fixture_assert_sound(store);
+    assert_ok(hf_begin(store, &txn));
+    for (unsigned i = 0; i < 64; i++)
+        hf_free(txn, hf_at(hf_txn_view(txn), large[i]));
+    hf_free(txn, hf_at(hf_txn_view(txn), bulk));
+    assert_ok(hf_commit(txn));
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, clean)
 
 int main(void)
@@ -285,6 +338,7 @@ int main(void)
         TEST(test_openers_that_dont_write_show_the_last_commit_and_change_no_byte),
         TEST(test_damage_before_an_acknowledged_record_is_ecorrupt),
         TEST(test_log_ends_before_a_torn_last_record),
+        TEST(test_chunks_dropped_at_the_end_stay_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

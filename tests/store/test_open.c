@@ -238,8 +238,8 @@ static void test_recorded_choices_are_kept_and_others_refused(void **state)
 {
     (void)state;
     char path[PATH_BYTES];
-    for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t allocator = HF_ALLOC_BEST_FIT + i % 2, engine = i / 2;
+    for (uint32_t i = 0; i < 6; i++) {
+        const uint32_t allocator = HF_ALLOC_BEST_FIT + i % 3, engine = i / 3;
         for (uint32_t index = HF_INDEX_SET; index <= HF_INDEX_NULL; index++) {
             disk_path(path, "choices.hf");
             hf_options options = HF_OPTIONS_INIT;

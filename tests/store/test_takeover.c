@@ -565,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_takeover_beside_a_writer_that_dies_next),
         cmocka_unit_test(test_takeover_beside_a_reader),
     };
+    counted_engine = HF_ENGINE_LOG;
     ledger = share();
     counted_engine = HF_ENGINE_LOG;
     if (!choose_directory())

@@ -403,16 +403,16 @@ int main(void)
     }
     snprintf(path, sizeof path, "%s/stress.hf", directory);
     static const struct kind kinds[] = {
-        {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_SET, HF_ALLOC_BEST_FIT, 12000},
+        {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_SET, HF_ALLOC_SLAB, 12000},
         {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, 12000},
         {"direct", HF_ENGINE_DIRECT, 0, 0, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, 12000},
         {"log, SYNC", HF_ENGINE_LOG, HF_SYNC, HF_SYNC, HF_INDEX_SET, HF_ALLOC_BEST_FIT, 4000},
-        {"log, LAZY", HF_ENGINE_LOG, HF_LAZY, HF_LAZY, HF_INDEX_HASH, HF_ALLOC_SEQ_FIT, 4000},
+        {"log, LAZY", HF_ENGINE_LOG, HF_LAZY, HF_LAZY, HF_INDEX_HASH, HF_ALLOC_SLAB, 4000},
         {"log, NOSYNC", HF_ENGINE_LOG, HF_NOSYNC, HF_NOSYNC, HF_INDEX_FLAT, HF_ALLOC_BEST_FIT, 4000},
         {"log, SYNC beside LAZY", HF_ENGINE_LOG, HF_SYNC, HF_LAZY, HF_INDEX_FLAT, HF_ALLOC_SEQ_FIT,
          2000},
         {"log, SYNC beside NOSYNC", HF_ENGINE_LOG, HF_SYNC, HF_NOSYNC, HF_INDEX_SET,
-         HF_ALLOC_BEST_FIT, 2000},
+         HF_ALLOC_SLAB, 2000},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct kind kind = kinds[i];

@@ -27,6 +27,7 @@ enum region {
     REGION_SEGMENT_HEADER, /* used fields */
     REGION_RESERVED,       /* its reserved bytes */
     REGION_BLOCK_HEADER,
+    REGION_CHUNK,         /* what stands in front of a chunk's slots, and the directory of chunks */
     REGION_OBJECT_HEADER, /* index node, name, object header */
     REGION_SYSTEM,        /* type records, index arrays */
     REGION_FREE_NODE,
@@ -38,8 +39,8 @@ enum region {
 };
 static const char *const region_names[] = {
     "header slot A", "header slot B", "gap",          "segment header", "reserved",
-    "block header",  "object header", "system block", "free node",      "user payload",
-    "slack",         "free payload",  "tail"};
+    "block header",  "chunk",         "object header", "system block",  "free node",
+    "user payload",  "slack",         "free payload",  "tail"};
 
 /* Does the format answer for these bytes? */
 static inline bool region_is_metadata(unsigned char region)
@@ -57,7 +58,29 @@ struct small_object {
     uint64_t count, size_bytes;
     hf_ref ref;
     uint64_t block_from, block_end; /* in the segment, header included */
+    uint64_t chunk_from, chunk_end, chunk_record; /* the chunk that its slot is in, 0 = none */
 };
+
+/* Where the header of its block, or of its chunk, is. */
+static inline uint64_t small_header_of(const struct small_object *object)
+{
+    return object->chunk_from != 0 ? object->chunk_from : object->block_from;
+}
+
+/* What makes a chunk a chunk: who damages that takes all its slots away. Bitmaps and lists can be
+ * mended. */
+static inline bool small_chunk_essence(const struct small_object *object, uint64_t in_segment)
+{
+    uint64_t in_record = in_segment - object->chunk_record;
+    return object->chunk_from != 0 &&
+           (in_segment - object->chunk_from < HF__BLOCK_HEADER_BYTES ||
+            (in_record >= offsetof(struct hf__chunk, check) &&
+             in_record < offsetof(struct hf__chunk, sum)) ||
+            (in_record >= offsetof(struct hf__chunk, slots) &&
+             in_record < offsetof(struct hf__chunk, taken)) ||
+            (in_record >= offsetof(struct hf__chunk, slot_class) &&
+             in_record < offsetof(struct hf__chunk, reserved)));
+}
 
 struct small_store {
     uint32_t allocator, index;
@@ -186,12 +209,47 @@ static inline void small_mark_object(struct small_store *s, uint64_t from, uint6
 {
     for (size_t i = 0; i < s->objects_count; i++) {
         struct small_object *o = &s->objects[i];
-        if (o->ref <= from || o->ref > end) /* an empty object may lie at its block's very end */
+        bool inside = o->size_bytes == 0 ? o->ref > from && o->ref <= end
+                                         : o->ref >= from && o->ref < end;
+        if (!inside) /* an empty object may lie at its block's very end */
             continue;
         o->block_from = from;
         o->block_end = end;
         small_mark(s, o->ref, o->size_bytes, REGION_USER);
         small_mark(s, o->ref + o->size_bytes, end - o->ref - o->size_bytes, REGION_SLACK);
+    }
+}
+
+/* The slots of a chunk, as block_format.h describes it. */
+static inline void small_map_chunk(struct small_store *s, uint64_t at, uint64_t size_bytes)
+{
+    uint64_t bytes = size_bytes & ~UINT64_C(4095), record = at + 64;
+    if (bytes == 65536)
+        record += 64 * ((uint64_t)((uint32_t)(at >> 16) * 0x9e3779b9u) * 896 >> 32);
+    const struct hf__chunk *chunk = (const void *)(s->image + HF__SEGMENT_OFFSET + record);
+    const struct hf__chunk_word *words = (const void *)(chunk + 1);
+    uint64_t number = chunk->slot_class;
+    uint64_t slot = number < 32   ? 8 * (number + 1)
+                    : number < 48 ? 256 + 16 * (number - 31)
+                                  : 512 + 32 * (number - 47);
+    uint64_t above = record + sizeof *chunk + ((bytes - 64) / (64 * slot) + 1) * 16;
+    uint64_t lower = (record - at - HF__BLOCK_HEADER_BYTES) / slot;
+    uint64_t slots = lower + (at + bytes - above) / slot;
+    small_mark(s, at + HF__BLOCK_HEADER_BYTES, size_bytes - HF__BLOCK_HEADER_BYTES, REGION_FREE);
+    small_mark(s, record, above - record, REGION_CHUNK);
+    for (uint64_t i = 0; i < slots; i++) {
+        uint64_t from = i < lower ? at + HF__BLOCK_HEADER_BYTES + i * slot
+                                  : above + (i - lower) * slot;
+        if ((words[i / 64].taken >> i % 64 & 1) == 0)
+            continue;
+        small_mark(s, from, slot, REGION_OBJECT_HEADER);
+        small_mark_object(s, from, from + slot);
+        for (size_t o = 0; o < s->objects_count; o++)
+            if (s->objects[o].block_from == from) {
+                s->objects[o].chunk_from = at;
+                s->objects[o].chunk_end = at + size_bytes;
+                s->objects[o].chunk_record = record;
+            }
     }
 }
 
@@ -221,7 +279,12 @@ static inline bool small_map_regions(struct small_store *s)
         if (kind == HF__BLOCK_FREE)
             small_mark(s, at + HF__BLOCK_HEADER_BYTES, s->allocator == HF_ALLOC_SEQ_FIT ? 8 : 24,
                        REGION_FREE_NODE);
-        small_mark_object(s, at, at + size);
+        if (kind == HF__BLOCK_CHUNK)
+            small_map_chunk(s, at, size);
+        else if (kind == HF__BLOCK_SLABS)
+            small_mark(s, at + HF__BLOCK_HEADER_BYTES, HF__SLABS_BYTES, REGION_CHUNK);
+        else
+            small_mark_object(s, at, at + size);
         at += size;
     }
     return true;
@@ -245,7 +308,7 @@ static inline bool small_store_make(struct small_store *s, const char *path, uin
     options.engine = engine;
     options.allocator = allocator;
     options.index = index;
-    options.size_initial_bytes = 40 << 10;
+    options.size_initial_bytes = allocator == HF_ALLOC_SLAB ? 320 << 10 : 40 << 10;
     options.size_max_bytes = 16 << 20;
     options.layout = "small";
     if (hf_open(path, &options, &store) != 0)

@@ -46,7 +46,7 @@ test_a_tree_comes_back_byte_for_byte() {
 test_every_index_and_allocator_carries_a_tree() {
     make_tree tree
     for index in set hash flat; do
-        for allocator in best_fit seq_fit; do
+        for allocator in best_fit seq_fit slab; do
             holdfast create --quiet --index $index --allocator $allocator a.hf
             expect 0 holdfast import --quiet a.hf tree
             expect 0 holdfast export --quiet a.hf out.d

@@ -187,7 +187,7 @@ test_stat_adds_up() {
     holdfast put --quiet a.hf one --value 12345
     holdfast put --quiet --program a.hf two --value 678
     expect 0 holdfast stat a.hf
-    for part in "2 named" holdfast.file holdfast.program best_fit "index set"; do
+    for part in "2 named" holdfast.file holdfast.program slab "index set"; do
         says "$part" out
     done
     expect 0 holdfast stat --json a.hf

@@ -14,7 +14,7 @@ static const struct tool_option options[] = {
     {'s', "size", "SIZE", "of the new store, which grows by itself; 1M unless given"},
     {OPTION_MAX_SIZE, "max-size", "SIZE", "the largest it may ever become; 1T unless given"},
     {OPTION_ENGINE, "engine", "NAME", "log (safe against power loss) or direct (against kills)"},
-    {'a', "allocator", "NAME", "default, best_fit or seq_fit"},
+    {'a', "allocator", "NAME", "default, best_fit, seq_fit or slab"},
     {'i', "index", "NAME", "set (ordered by name), hash, flat or null"},
     {'l', "layout", "NAME", "the application's layout, up to 63 bytes"},
     {OPTION_LAYOUT_VERSION, "layout-version", "N", "and its version; needs --layout"},
@@ -35,6 +35,7 @@ static const struct choice allocators[] = {
     {"default", HF_ALLOC_DEFAULT},
     {"best_fit", HF_ALLOC_BEST_FIT},
     {"seq_fit", HF_ALLOC_SEQ_FIT},
+    {"slab", HF_ALLOC_SLAB},
     {NULL, 0},
 };
 static const struct choice indexes[] = {

@@ -143,7 +143,8 @@ static int collect(struct stat_run *run)
 
 static const char *allocator_name(uint32_t value)
 {
-    return value == HF_ALLOC_BEST_FIT ? "best_fit" : value == HF_ALLOC_SEQ_FIT ? "seq_fit" : "?";
+    static const char *const names[] = {"?", "best_fit", "seq_fit", "slab"};
+    return names[value < sizeof names / sizeof *names ? value : 0];
 }
 
 static const char *engine_name(uint32_t value)
