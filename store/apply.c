@@ -87,15 +87,27 @@ static int sync_fd_take(hf_store *store, int file, int *out_index)
     return -1;
 }
 
-static int sync_file(hf_store *store, int file)
+static void tell_failed(hf_store *store, uint64_t epoch)
+{
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == epoch)
+        set_flag(&words(store)->log_failed, 1);
+}
+
+/* active: the epoch, if records in the file count already; then everybody is told of a failure, and
+ * that before the descriptor is given back: who syncs through it next hears nothing of it. */
+static int sync_file(hf_store *store, int file, uint64_t active)
 {
     uint32_t nothing = 0;
-    int index, fd;
+    int index, fd, failed;
     while ((fd = sync_fd_take(store, file, &index)) < 0 && errno == EAGAIN)
         hf__os->futex_wait(&nothing, 0, 50 * 1000);
+    failed = fd < 0 || hf__os->fdatasync(fd) != 0 ? errno : 0;
+    if (failed != 0 && active != 0)
+        tell_failed(store, active);
     if (fd < 0)
-        return hf__fail_os(errno, store->log.paths[file], "open");
-    int failed = hf__os->fdatasync(fd) != 0 ? errno : 0;
+        return hf__fail_os(failed, store->log.paths[file], "open");
     __atomic_store_n(&store->log.sync_busy[file][index], 0, __ATOMIC_RELEASE);
     return failed != 0 ? hf__fail_os(failed, store->log.paths[file], "fdatasync") : 0;
 }
@@ -117,18 +129,18 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
             return hf__fail_path(HF_ECOMMIT_UNKNOWN, 0, store->path, "an earlier sync failed");
         if (sealed < commit)
             return hf__fail_path(HF_EBUSY, 0, store->path, "the log is being written");
-        int code = HF__BUG(COMMIT_NOT_SYNCED) ? 0 : sync_file(store, (int)(before.epoch % 2));
+        const int file = (int)(before.epoch % 2);
+        int code = HF__BUG(COMMIT_NOT_SYNCED) ? 0 : sync_file(store, file, before.epoch);
         if (code == 0) {
-            hf__durable_raise(store, sealed);
+            /* If another one's sync failed, this one says nothing: it was told, and not I. */
+            if (!flag(&words(store)->log_failed))
+                hf__durable_raise(store, sealed);
             continue;
         }
         if (HF__BUG(FAILED_LOG_SYNC_RETRIED))
             continue;
-        hf__tail_read(store, &after);
         if (hf__durable(store) >= commit)
-            return 0; /* a checkpoint has seen to it meanwhile */
-        if (after.epoch == before.epoch)
-            set_flag(&words(store)->log_failed, 1);
+            return 0; /* others have seen to it meanwhile */
         return hf__fail_path(HF_ECOMMIT_UNKNOWN, hf_last_error()->os_errno, store->path,
                              "the log could not be synced");
     }
@@ -375,7 +387,7 @@ static int write_and_sync(hf_store *store, const struct hf__log_header *header, 
 {
     int code = hf__log_write_header(store, header, size_bytes);
     if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
-        code = sync_file(store, (int)(header->epoch % 2));
+        code = sync_file(store, (int)(header->epoch % 2), 0);
     return code;
 }
 
@@ -554,10 +566,12 @@ static int renew(hf_store *store, uint64_t deadline)
         code = hf__log_write_header(store, &header, 0);
     if (code == 0)
         code = copy_records(store, &r);
-    if (code == 0 && (r.tail.appended < hf__durable(store) || r.tail.appended < r.applied))
+    /* A record that is missing can't be left out: another commit would get its number, and who waits
+     * for the first one would take it for his. */
+    if (code == 0 && r.tail.appended < old.appended)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
     if (code == 0)
-        code = sync_file(store, (int)(r.tail.epoch % 2));
+        code = sync_file(store, (int)(r.tail.epoch % 2), 0);
     if (code == 0)
         code = write_and_sync(store, &header, 0);
     if (code == 0) {
@@ -715,7 +729,7 @@ int hf__log_start(hf_store *store)
     if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
         code = write_state(store, HF__STATE_LOGGED, generation);
     for (int file = 0; code == 0 && file < 2 && !HF__BUG(START_LOGS_NOT_SYNCED); file++)
-        code = sync_file(store, file);
+        code = sync_file(store, file, 0);
     if (code == 0 && HF__BUG(START_DIRECTORY_LATE))
         code = write_state(store, HF__STATE_LOGGED, generation);
     if (code == 0 && !HF__BUG(START_DIRECTORY_NOT_SYNCED) &&

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_log_syncs.c - a failed sync of the log is believed by all, whoever the kernel tells of it
+ *
+ * The kernel tells each opened file of a failed write-back once. What other threads do in between is
+ * played by the fdatasync of this test, so that no clock decides; tests/model/protocol_switch.c has
+ * the ways there.
+ */
+#include "store_fixture.h"
+
+#include "base/os.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static char path[PATH_BYTES];
+static struct hf__os os;
+static hf_store *opened; /* what happens in the next fdatasync happens to it                     */
+static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS } next;
+
+static struct hf__log_words *words(void)
+{
+    return &opened->locks.table->header.log;
+}
+
+static int fdatasync_here(int fd)
+{
+    struct hf__log_tail tail;
+    const int happens = (int)next;
+    next = NOTHING;
+    if (happens == NOTHING)
+        return fdatasync(fd);
+    hf__tail_read(opened, &tail);
+    if (happens == ANOTHER_FAILS) {
+        __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
+        return 0;
+    }
+    hf__durable_raise(opened, tail.appended);
+    errno = EIO;
+    return -1;
+}
+
+
+static int commit_one(const char *name)
+{
+    hf_txn *txn = NULL;
+    int code = hf_begin(opened, &txn);
+    if (code != 0)
+        return code;
+    assert_got(hf_construct(txn, name, NULL, 8));
+    return hf_commit(txn);
+}
+
+static int open_store(uint32_t durability)
+{
+    hf_options options = {.durability = durability};
+    os = hf__os_system;
+    os.fdatasync = fdatasync_here;
+    hf__os = &os;
+    next = NOTHING;
+    fixture_path(path, fixture_disk_directory(), "syncs.hf");
+    assert_ok(hf_open(path, &options, &opened));
+    opened->log.housekeeping = durability == HF_LAZY; /* without a housekeeper */
+    return commit_one("first");
+}
+
+static void close_and_remove(void)
+{
+    opened->log.housekeeping = false;
+    assert_ok(hf_close(opened));
+    assert_ok(hf_remove(path));
+    hf__os = &hf__os_system;
+}
+
+/* Others have made this commit durable meanwhile; theirs may be what was lost. */
+static void test_log_syncs_failure_is_told_though_durable(void **unused)
+{
+    (void)unused;
+    assert_ok(open_store(HF_SYNC));
+    next = FAILS_THOUGH_DURABLE;
+    assert_ok(commit_one("a"));
+    assert_int_equal(words()->log_failed, 1);
+    assert_ok(commit_one("b"));
+    assert_int_equal(words()->log_failed, 0);
+    close_and_remove();
+}
+
+/* The other one was told of the failure, this one isn't. */
+static void test_log_syncs_success_beside_a_failure_says_nothing(void **unused)
+{
+    (void)unused;
+    assert_ok(open_store(HF_SYNC));
+    const uint64_t durable = hf__durable(opened);
+    next = ANOTHER_FAILS;
+    assert_code(commit_one("a"), HF_ECOMMIT_UNKNOWN);
+    assert_true(hf__durable(opened) == durable);
+    assert_ok(commit_one("b"));
+    close_and_remove();
+}
+
+/* A commit that can't be read any more keeps its number: it isn't given to another one. */
+static void test_log_syncs_renewal_leaves_nothing_out(void **unused)
+{
+    struct hf__log_tail before, after;
+    static const char zeros[HF__LOG_BLOCK];
+    char kept[HF__LOG_BLOCK];
+    (void)unused;
+    assert_ok(open_store(HF_LAZY));
+    hf__tail_read(opened, &before);
+    __atomic_store_n(&words()->sealed, before.appended, __ATOMIC_SEQ_CST);
+    assert_ok(commit_one("a"));
+    const int fd = opened->log.fds[before.epoch % 2];
+    const off_t at = (off_t)((before.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK);
+    assert_int_equal(pread(fd, kept, sizeof kept, at), sizeof kept);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, at), sizeof zeros);
+    __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
+    assert_code(commit_one("b"), HF_EIO);
+    hf__tail_read(opened, &after);
+    assert_true(after.appended == before.appended + 1);
+    assert_int_equal(pwrite(fd, kept, sizeof kept, at), sizeof kept);
+    assert_ok(commit_one("b"));
+    close_and_remove();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_log_syncs_failure_is_told_though_durable),
+        cmocka_unit_test(test_log_syncs_success_beside_a_failure_says_nothing),
+        cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
