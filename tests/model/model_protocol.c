@@ -37,14 +37,25 @@ static const struct planted {
     LOG(SEALS_LATE), LOG(RAISES_TO_APPENDED), LOG(IGNORES_SEAL), LOG(SHARES_SEALED_BLOCK),
     LOG(SEALS_WHILE_SHARING), LOG(APPLIES_APPENDED), LOG(PUBLISHES_FRONT_FIRST),
     LOG(DOESNT_ADOPT), LOG(PUBLISHES_TAIL_FIRST), LOG(ACKNOWLEDGES_EARLY), LOG(SHARES_WHEN_SYNC),
+#define SWITCH(bug) {&protocol_switch, SWITCH_##bug, "switch: " #bug}
+    SWITCH(APPENDS_MEANWHILE), SWITCH(BEFORE_DATA_SYNC), SWITCH(BEFORE_APPLYING),
+    SWITCH(PUBLISHES_BEFORE_SYNC), SWITCH(SKIPS_LOG_SYNC),
+#define FAILS(bug) {&protocol_switch_log_fails, SWITCH_##bug, "switch: " #bug}
+    FAILS(FORGETS_FAILURE), FAILS(TELLS_LATE), FAILS(BELIEVES_SYNC), FAILS(APPENDS_TO_FAILED),
+#define DIES(bug) {&protocol_switch_fails_dies, SWITCH_##bug, "switch: " #bug}
+    DIES(RENEWS_HEADER_FIRST), DIES(RENEWS_BY_APPLYING), DIES(CLEARS_FAILED_EARLY),
+    DIES(RENEWS_LESS),
+    {&protocol_switch_data_fails, SWITCH_IGNORES_DATA_FAILURE, "switch: IGNORES_DATA_FAILURE"},
 };
 
-static const struct protocol *const protocols[] = {&protocol_gate, &protocol_places, &protocol_log,
-                                                   &protocol_log_three};
+static const struct protocol *const protocols[] = {
+    &protocol_gate,   &protocol_places,           &protocol_log,
+    &protocol_log_three, &protocol_switch,        &protocol_switch_log_fails,
+    &protocol_switch_fails_dies, &protocol_switch_data_fails};
 
 static void report(const char *name, const struct explore_result *result)
 {
-    printf("%-32s %9zu states %10zu moves  %s\n", name, result->states, result->moves,
+    printf("%-38s %9zu states %10zu moves  %s\n", name, result->states, result->moves,
            result->broken != NULL ? result->broken : "holds");
     fflush(stdout);
 }

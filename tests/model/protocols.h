@@ -54,10 +54,12 @@ enum switch_bug {
     SWITCH_FORGETS_FAILURE,         /* a failed sync that a higher `durable` excuses isn't told  */
     SWITCH_TELLS_LATE,              /* log_failed after the descriptor was given back            */
     SWITCH_IGNORES_DATA_FAILURE,    /* the next checkpoint doesn't write all again               */
-    SWITCH_CLEAN_BEFORE_SYNC,       /* a recovery says "clean" before it has synced              */
+    SWITCH_BELIEVES_SYNC,           /* log_failed isn't looked at again after a sync             */
+    SWITCH_RENEWS_LESS,             /* a renewal goes on without published records it can't read */
 };
 
 extern const struct protocol protocol_gate, protocol_places, protocol_log, protocol_log_three,
-    protocol_switch;
+    protocol_switch, protocol_switch_log_fails, protocol_switch_fails_dies,
+    protocol_switch_data_fails;
 
 #endif
