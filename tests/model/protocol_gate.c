@@ -3,9 +3,9 @@
  * protocol_gate.c - readers, the gate and appliers, operation by operation (sync/gate.c)
  *
  * Process 0 reads and may write, process 1 reads and may not (it keeps its slot when the gate is
- * stuck), 2 applies, and so does 0 when it finds the gate stuck. Each step is one atomic operation on the lock table, or one look at a
- * liveness byte. Any process may be killed at any step, comes back in the same slot with the next
- * generation, or leaves in peace.
+ * stuck), 2 applies, and so does 0 when it finds the gate stuck. Each step is one atomic operation
+ * on the lock table, or one look at a liveness byte. Any process may be killed at any step, comes
+ * back in the same slot with the next generation, or leaves in peace.
  *
  * What must hold:
  *   no reader is inside, and none reads a private replay, while a living process applies

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * protocol_log.c - append, publish, seal, sync, apply on one log (store/log_engine.c, apply.c, lazy.c)
+ * protocol_log.c - append, seal, sync, apply on one log (store/log_engine.c, apply.c, lazy.c)
  *
  * Threads 0 and 3 commit SYNC, thread 1 commits LAZY, thread 2 is the housekeeper of 1's process. A
  * step is one atomic operation, half a write of a record, the beginning or the end of a sync, half
