@@ -559,6 +559,7 @@ static void test_takeover_beside_a_reader(void **state)
 
 int main(void)
 {
+    counted_engine = HF_ENGINE_LOG;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_takeover_beside_nobody),
         cmocka_unit_test(test_takeover_beside_a_writer),
