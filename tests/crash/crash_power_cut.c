@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-enum { WORKERS = 2, DEPTHS = 3, ALL_UP_TO = 2048, RANDOM_ROUNDS = 12 };
+enum { WORKERS = 2, DEPTHS = 3, ALL_UP_TO = 2048 };
 
 /* Kept where all workers see it. */
 static struct tally {
@@ -330,12 +330,9 @@ static void run_program(const struct cut_program *program, int round)
 static void run_rounds(const struct cut_program *program)
 {
     const uint64_t whole_sample = sample, whole_all = all_up_to;
-    const int rounds = program->is_random ? RANDOM_ROUNDS : 1;
-    if (program->is_random) {
-        sample = sample / 8 + 1;
-        all_up_to = all_up_to / 8 + 1;
-    }
-    for (int round = 0; round < rounds && !enough(); round++)
+    sample = (sample + program->share - 1) / program->share;
+    all_up_to = sample;
+    for (int round = 0; round < program->rounds && !enough(); round++)
         run_program(program, round);
     sample = whole_sample;
     all_up_to = whole_all;

@@ -626,16 +626,15 @@ static void run_failures(struct cut_player *p)
         fail_sync(p, true);
         change(p, 1); /* one of them wants a switch */
     }
-    fail_sync(p, true);
-    bulk(p, 1060 * KiB, true); /* its window isn't synced */
-    change(p, 1);
     fail_sync(p, false);
     change(p, 1);
     durability(p, HF_LAZY);
     change(p, 1);
     durability(p, HF_SYNC);
     change(p, 1);
-    p->may_fail = false;
+    fail_sync(p, true);
+    bulk(p, 1060 * KiB, true); /* its window isn't synced */
+    change(p, 1);
     close_store(p);
 }
 
@@ -651,20 +650,20 @@ void cut_run_recovery(struct cut_player *p)
 }
 
 const struct cut_program cut_programs[] = {
-    {"create", true, run_create, false},
-    {"commits", false, run_commits, false},
-    {"mix", false, run_mix, false},
-    {"growth", false, run_growth, false},
-    {"window", false, run_window, false},
-    {"window-over", false, run_window_over, false},
-    {"window-back", false, run_window_rollback, false},
-    {"reader", false, run_reader, false},
-    {"lazy", false, run_lazy, false},
-    {"lazy-and-sync", false, run_lazy_and_sync, false},
-    {"nosync", false, run_nosync, false},
-    {"reopen", false, run_reopen, false},
-    {"failures", false, run_failures, false},
-    {"random", false, run_random, true},
+    {"create", true, run_create, 1, 1},
+    {"commits", false, run_commits, 1, 1},
+    {"mix", false, run_mix, 1, 1},
+    {"growth", false, run_growth, 1, 1},
+    {"window", false, run_window, 1, 1},
+    {"window-over", false, run_window_over, 1, 1},
+    {"window-back", false, run_window_rollback, 1, 1},
+    {"reader", false, run_reader, 1, 1},
+    {"lazy", false, run_lazy, 1, 1},
+    {"lazy-and-sync", false, run_lazy_and_sync, 1, 1},
+    {"nosync", false, run_nosync, 1, 1},
+    {"reopen", false, run_reopen, 1, 1},
+    {"failures", false, run_failures, 1, 4},
+    {"random", false, run_random, 12, 16},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;
 

@@ -45,7 +45,8 @@ struct cut_program {
     const char *name;
     bool from_nothing;    /* there is no store when it begins                                    */
     void (*run)(struct cut_player *player);
-    bool is_random;       /* another seed, another sequence                                      */
+    int rounds;           /* recorded that many times, with other seeds                          */
+    unsigned share;       /* and each gets 1 / share of the states                               */
 };
 extern const struct cut_program cut_programs[];
 extern const size_t cut_program_count;
