@@ -199,7 +199,8 @@ typedef struct hf_recovery {
     uint64_t replayed_bytes;  /* and bytes                                                        */
 } hf_recovery;
 
-/* hf_recovery_info - what this handle found and rolled back. Cannot fail but for HF_EINVAL. */
+/* hf_recovery_info - what this handle found and rolled back or replayed. Fails with HF_EINVAL
+ * only. */
 HF_API int hf_recovery_info(hf_store *store, hf_recovery *out);
 
 /*
