@@ -143,6 +143,7 @@ static void test_abort_takes_back_unannounced_changes(void **state)
     assert_ok(hf_begin(store, &txn));
     the_pair(txn)->first[0] = 1;
     hf_abort(txn);
+    tune(0); /* a checked transaction would begin with what is in the file anyway */
     assert_ok(hf_begin(store, &txn));
     assert_int_equal(the_pair(txn)->first[0], 0);
     assert_ok(hf_commit(txn));
