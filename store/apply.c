@@ -306,7 +306,8 @@ int hf__log_apply_unsynced(hf_store *store, const struct hf__record *own, uint64
     int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
-    code = apply_to(store, hf__durable(store), true, &mine, deadline);
+    const uint64_t limit = HF__BUG(APPLIED_BEFORE_DURABLE) ? own->commit : hf__durable(store);
+    code = apply_to(store, limit, true, &mine, deadline);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
