@@ -155,13 +155,13 @@ static void test_raw_and_freed_blocks_are_named(void **state)
     hf_txn *txn;
     char expected[64];
     assert_ok(hf_begin(store, &txn));
-    unsigned char *raw = hf_alloc(txn, 512);
-    unsigned char *freed = hf_alloc(txn, 512);
-    assert_got(hf_alloc(txn, 64)); /* so that the block before is no tail */
+    unsigned char *raw = hf_alloc(txn, 2048);
+    unsigned char *freed = hf_alloc(txn, 2048);
+    assert_got(hf_alloc(txn, 2048)); /* so that the block before is no tail */
     assert_got(raw);
     assert_got(freed);
-    memset(raw, 0, 512);
-    memset(freed, 0, 512);
+    memset(raw, 0, 2048);
+    memset(freed, 0, 2048);
     const hf_ref raw_at = hf_ref_of(hf_txn_view(txn), raw);
     const hf_ref freed_at = hf_ref_of(hf_txn_view(txn), freed);
     assert_ok(hf_commit(txn));

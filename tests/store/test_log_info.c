@@ -299,7 +299,8 @@ static void leave_a_log(struct child *self, void *argument)
     (void)self;
     (void)argument;
     options.allocator = HF_ALLOC_BEST_FIT; /* a block of the log for each record */
-    child_expect(hf_open(path, &options, &store) == 0);
+    options.mode = HF_CREATE_NEW;
+    child_expect(hf_remove(path) == 0 && hf_open(path, &options, &store) == 0);
     for (int i = 1; i <= 5; i++)
         fixture_set(store, "x", i);
     raise(SIGKILL);
