@@ -2,17 +2,19 @@
 /*
  * log_check.c - hf_tuning.debug_checks: what a program forgot to announce, and addresses it stores
  *
- * A transaction that is checked begins with P and S alike in every byte: all commits are applied and
- * all private pages dropped. At the commit S still shows the old state, since only the writer's
+ * A transaction that is checked begins with P and S alike in every byte: all commits are applied
+ * and all private pages dropped. At the commit S still shows the old state, since only the writer's
  * records change the data file. So a line of P that differs from S and is not in the set of changed
  * lines was written behind the log's back: the commit would leave it out, and P would show what no
  * other process ever sees.
  *
- * Only pages that the kernel gave this process copies of can differ; /proc/self/pagemap tells which.
+ * Only pages that the kernel gave this process copies of can differ; /proc/self/pagemap tells
+ * which.
  *
  * Invariants
  *   D1  a transaction is compared only if nothing was left unapplied when it began
- *   D2  after a checked transaction that wasn't committed P shows S again, unannounced bytes included
+ *   D2  after a checked transaction that wasn't committed P shows S again, unannounced bytes
+ *       included
  */
 #include "base/os.h"
 #include "store.h"
@@ -117,17 +119,19 @@ static void describe(const hf_store *store, struct hf__segment *seg, uint64_t of
     static const char *const kinds[] = {"the free block at", "the raw block at", "the object at",
                                         "the library's own block at", "the lost block at"};
     struct hf__block_info block;
-    if (offset < HF__FIRST_BLOCK)
-        snprintf(out, room, "the segment's header");
-    else if (!locate(store, seg, offset, &block))
-        snprintf(out, room, "no block that can be found");
-    else if (offset < block.payload)
-        snprintf(out, room, "the header of %s %llu", kinds[block.kind <= HF__BLOCK_LOST ? block.kind : HF__BLOCK_LOST],
+    if (offset < HF__FIRST_BLOCK || !locate(store, seg, offset, &block)) {
+        snprintf(out, room, offset < HF__FIRST_BLOCK ? "the segment's header"
+                                                     : "no block that can be found");
+        return;
+    }
+    const char *kind = kinds[block.kind <= HF__BLOCK_LOST ? block.kind : HF__BLOCK_LOST];
+    if (offset < block.payload)
+        snprintf(out, room, "the header of %s %llu", kind,
                  (unsigned long long)block.payload);
     else if (block.kind == HF__BLOCK_OBJECT)
         describe_object(store, seg, &block, offset, out, room);
     else
-        snprintf(out, room, "%s %llu, byte %llu", kinds[block.kind <= HF__BLOCK_LOST ? block.kind : HF__BLOCK_LOST],
+        snprintf(out, room, "%s %llu, byte %llu", kind,
                  (unsigned long long)block.payload, (unsigned long long)(offset - block.payload));
 }
 

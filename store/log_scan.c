@@ -69,7 +69,8 @@ static int judge(const struct hf__log_cursor *cursor, uint64_t at, uint32_t *rea
         *reason = HF_LOG_END_FILE;
     else if (memcmp(&record, &nothing, sizeof record) == 0)
         *reason = HF_LOG_END_UNUSED;
-    else if (record.magic != HF__RECORD_MAGIC || record.check != hf__hash(&record, offsetof(struct hf__record, check), cursor->salt))
+    else if (record.magic != HF__RECORD_MAGIC ||
+             record.check != hf__hash(&record, offsetof(struct hf__record, check), cursor->salt))
         *reason = HF_LOG_END_OTHER;
     else if (record.commit != cursor->commit + 1 || record.chain != cursor->chain)
         *reason = HF_LOG_END_CHAIN;
@@ -129,7 +130,8 @@ static int walk(struct scan *scan, const struct hf__log_header *header, hf_log_f
 static int open_file(struct scan *scan)
 {
     struct hf__log *log = &scan->store->log;
-    int fd = hf__os->open(log->paths[scan->file], O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = hf__os->open(log->paths[scan->file], flags, 0);
     if (fd < 0)
         return errno == ENOENT ? 0 : hf__fail_os(errno, log->paths[scan->file], "open");
     log->fds[scan->file] = fd;
@@ -171,7 +173,8 @@ static int scan_file(struct scan *scan, hf_log_file *out)
         if (memcmp(header, &after[scan->file], sizeof *header) == 0)
             return 0;
     }
-    return hf__fail_path(HF_EBUSY, 0, store->path, "its log is switched faster than it can be read");
+    return hf__fail_path(HF_EBUSY, 0, store->path,
+                         "its log is switched faster than it can be read");
 }
 
 static void decide(const struct scan *scan, hf_log_summary *out)

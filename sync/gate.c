@@ -130,8 +130,8 @@ bool hf__reader_look(struct hf__locks *locks, uint32_t index, struct hf__reader_
         return false; /* it hasn't begun yet */
     do {
         since = __atomic_load_n(&slot->since_ns, __ATOMIC_ACQUIRE);
-        *out = (struct hf__reader_slot){
-            .word = word, .since_ns = since, .commit = __atomic_load_n(&slot->commit, __ATOMIC_ACQUIRE)};
+        uint64_t commit = __atomic_load_n(&slot->commit, __ATOMIC_ACQUIRE);
+        *out = (struct hf__reader_slot){.word = word, .since_ns = since, .commit = commit};
     } while (__atomic_load_n(&slot->since_ns, __ATOMIC_ACQUIRE) != since);
     return __atomic_load_n(&slot->shown, __ATOMIC_ACQUIRE) == word;
 }

@@ -112,24 +112,24 @@ typedef struct hf_tuning {     /* zero means default everywhere                 
 
 /*
  * hf_tune - sets all of the above for this handle, from its next transaction on; NULL sets the
- * defaults. May be called at any time, from any thread. Other handles keep theirs. Read-only handles and
- * other engines take the values and have no use for them.
+ * defaults. May be called at any time, from any thread. Other handles keep theirs. Read-only
+ * handles and other engines take the values and have no use for them.
  *
  * debug_checks finds two mistakes at the hf_commit that would make them last. The transaction is
  * then rolled back and the message says where: offset, and the object or block.
  *
  *   HF_DEBUG_ANNOUNCE  compares what is to be the state with the last one, in lines of 64 bytes: a
- *                      line that differs and of which nothing was announced. Before each transaction
- *                      all commits are synced and applied and private pages dropped. If a view keeps
- *                      commits from being applied, that transaction isn't looked at:
+ *                      line that differs and of which nothing was announced. Before each
+ *                      transaction all commits are synced and applied and private pages dropped. If
+ *                      a view keeps commits from being applied, that transaction isn't looked at:
  *                      hf_log_state.checks_skipped.
  *   HF_DEBUG_POINTERS  looks for 8-byte words among what was announced that are addresses inside
  *                      this handle's mappings. An hf_ref or HF_PTR never looks like that.
  *
  * The environment variable HOLDFAST_DEBUG, a list of `announce` and `pointers` with commas between,
  * sets them for each hf_open of a process that isn't setuid; hf_tune overrides it. Both are for
- * tests: they cost time with every transaction. Errors: HF_EINVAL (out of bounds; reserved words that are
- * not zero), HF_EFORKED.
+ * tests: they cost time with every transaction. Errors: HF_EINVAL (out of bounds; reserved words
+ * that are not zero), HF_EFORKED.
  */
 HF_API int hf_tune(hf_store *store, const hf_tuning *tuning);
 
@@ -200,15 +200,15 @@ typedef int (*hf_log_visit)(void *context, const hf_log_record *record);
 /*
  * hf_log_scan - reads both log files of a store: closed, left by a killed process, or open.
  *
- * Changes nothing, takes no lock, makes no file, recovers nothing. visit (may be NULL) is called for
- * each record of file 0, then of file 1, of whatever generation: as far as the chain holds. *out is
- * filled at the end. Beside a process that commits, records may come while it reads and the files
- * may be switched: then the scan of that file starts anew (what it visits afterwards replaces what it
- * visited before; hf_log_file.records says how many were the last).
+ * Changes nothing, takes no lock, makes no file, recovers nothing. visit (may be NULL) is called
+ * for each record of file 0, then of file 1, of whatever generation: as far as the chain holds.
+ * *out is filled at the end. Beside a process that commits, records may come while it reads and the
+ * files may be switched: then the scan of that file starts anew (what it visits afterwards replaces
+ * what it visited before; hf_log_file.records says how many were the last).
  *
  * Missing log files and bad ones are no error: *out tells. Errors: HF_EINVAL, HF_ENOENT, HF_EACCES,
  * HF_ENOTSTORE and others of hf_open about the data file's header, HF_ENOMEM, HF_EIO,
- * HF_ECANCELLED.
+ * HF_ECANCELLED, HF_EBUSY (its log is switched faster than it can be read).
  */
 HF_API int hf_log_scan(const char *path, hf_log_visit visit, void *context, hf_log_summary *out);
 

@@ -2,8 +2,8 @@
 /*
  * log.c - holdfast log: what stands in the log files beside a store
  *
- * Everything is read first and printed then: a file that is switched meanwhile is read anew, and only
- * what was read last counts.
+ * Everything is read first and printed then: a file that is switched meanwhile is read anew, and
+ * only what was read last counts.
  */
 #include "tools/commands.h"
 #include "tools/common/json.h"
@@ -197,8 +197,8 @@ static void print_file(const struct log_run *run, int number)
            ", used end there %" PRIu64 "\n",
            file->generation, file->epoch, file->base, file->used_end);
     if (records->count > 0)
-        printf("  %10s %10s %9s %7s %9s %10s %12s %8s  %s\n", "commit", "offset", "length", "ranges",
-               "bytes", "synced to", "used end", "process", "time");
+        printf("  %10s %10s %9s %7s %9s %10s %12s %8s  %s\n", "commit", "offset", "length",
+               "ranges", "bytes", "synced to", "used end", "process", "time");
     for (size_t i = 0; i < records->count; i++)
         print_record(run, &records->list[i]);
     printf("  ends at offset %" PRIu64 " with commit %" PRIu64 ": %s\n", file->end,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * readers.c - holdfast readers: who has views open, and whether they keep the log from being applied
+ * readers.c - holdfast readers: who has views open, and whether they defer applying the log
  *
- * Joins the processes that have the store open, read-only and without a view of its own. Where nobody
- * has it open there is nothing to join: the store is left untouched, with whatever a killed process
+ * Joins the processes that have the store open, read-only and without a view of its own. Where
+ * nobody has it open there is nothing to join: the store is left untouched, with whatever a killed process
  * may have left beside it.
  */
 #include "tools/commands.h"
