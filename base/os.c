@@ -213,6 +213,14 @@ int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes)
     return result;
 }
 
+void hf__drop_fd(int *fd)
+{
+    if (*fd < 0)
+        return;
+    hf__os_system.close(*fd);
+    *fd = HF__CLOSED_FD; /* the number may be another file's soon */
+}
+
 int hf__sync_directory_of(const char *path)
 {
     char directory[4096];

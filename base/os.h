@@ -59,6 +59,8 @@ struct hf__os {
 
 /* A descriptor that a fork handler closed: it was one (so >= 0 no more, and not -1: "none"). */
 #define HF__CLOSED_FD (-2)
+/* Closes one for a fork handler, past the seam: its locks of the parent's mean nothing here. */
+void hf__drop_fd(int *fd);
 
 extern const struct hf__os hf__os_system; /* the real calls                                      */
 extern const struct hf__os *hf__os;       /* what the library uses; tests set it before any open  */

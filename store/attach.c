@@ -58,23 +58,15 @@ static void fork_parent(void)
     pthread_mutex_unlock(&list_mutex);
 }
 
-/* The number may be another file's soon: a descriptor closed here is marked, not only closed. */
-static void drop_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = *fd >= 0 ? HF__CLOSED_FD : *fd;
-}
-
 /* The child shares the parent's open file descriptions and with them its locks: closing its copies
  * at once keeps the parent's death visible to others. */
 static void fork_child(void)
 {
     for (hf_store *store = list_head; store != NULL; store = store->next) {
         store->forked = true;
-        drop_fd(&store->fd);
-        drop_fd(&store->locks.lock_fd);
-        drop_fd(&store->undo.fd);
+        hf__drop_fd(&store->fd);
+        hf__drop_fd(&store->locks.lock_fd);
+        hf__drop_fd(&store->undo.fd);
         hf__log_drop_fds(&store->log);
     }
     list_head = NULL;

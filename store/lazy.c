@@ -25,7 +25,7 @@ static uint32_t word_of(hf_store *store)
 /* Seals what is appended, unless a record is being written that shares a block with it. */
 static bool seal(hf_store *store, uint64_t commit)
 {
-    uint64_t *sealed = &store->locks.table->header.log.sealed;
+    uint64_t *sealed = &hf__words(store)->sealed;
     uint64_t have = __atomic_load_n(sealed, __ATOMIC_SEQ_CST);
     while ((have & HF__SHARING) == 0 && have < commit)
         if (__atomic_compare_exchange_n(sealed, &have, commit, false, __ATOMIC_SEQ_CST,
@@ -43,8 +43,9 @@ static bool tidy(hf_store *store)
     if (tail.epoch == 0)
         return true;
     (void)seal(store, tail.appended);
+    const uint64_t wait_ns = hf__tuned(&store->log.gate_wait_ns);
     if (hf__log_sync_to(store, tail.appended) != 0 ||
-        hf__log_apply(store, NULL, 0, hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns)) != 0)
+        hf__log_apply(store, NULL, 0, false, hf__os->now_ns() + wait_ns) != 0)
         return false;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);

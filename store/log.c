@@ -54,16 +54,9 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-static void drop_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 void hf__log_drop_fds(struct hf__log *log)
 {
-    each_fd(log, drop_fd);
+    each_fd(log, hf__drop_fd);
 }
 
 void hf__log_dispose(struct hf__log *log)
@@ -386,11 +379,6 @@ int hf__log_acknowledged_beyond(const struct hf__log_cursor *cursor)
 
 /* ---- the words in the lock table ------------------------------------------------------------- */
 
-static struct hf__log_words *words(const hf_store *store)
-{
-    return &store->locks.table->header.log;
-}
-
 /* Eight words, one by one: a reader beside the writer sees a mixture, notices by the counter, and
  * reads again. */
 static void copy_words(uint64_t *to, const uint64_t *from)
@@ -420,18 +408,18 @@ static void publish_copy(uint32_t *count, void *copies, const void *value)
 
 void hf__tail_read(const hf_store *store, struct hf__log_tail *out)
 {
-    read_copy(&words(store)->tail_count, words(store)->tails, out);
+    read_copy(&hf__words(store)->tail_count, hf__words(store)->tails, out);
 }
 
 void hf__tail_publish(hf_store *store, const struct hf__log_tail *tail)
 {
-    publish_copy(&words(store)->tail_count, words(store)->tails, tail);
+    publish_copy(&hf__words(store)->tail_count, hf__words(store)->tails, tail);
 }
 
 void hf__front_read(const hf_store *store, struct hf__log_front *out)
 {
     struct hf__log_tail tail;
-    read_copy(&words(store)->front_count, words(store)->fronts, out);
+    read_copy(&hf__words(store)->front_count, hf__words(store)->fronts, out);
     hf__tail_read(store, &tail);
     if (out->epoch < tail.epoch)
         *out = (struct hf__log_front){.epoch = tail.epoch,
@@ -442,18 +430,18 @@ void hf__front_read(const hf_store *store, struct hf__log_front *out)
 
 void hf__front_publish(hf_store *store, const struct hf__log_front *front)
 {
-    publish_copy(&words(store)->front_count, words(store)->fronts, front);
+    publish_copy(&hf__words(store)->front_count, hf__words(store)->fronts, front);
 }
 
 uint64_t hf__durable(const hf_store *store)
 {
-    return __atomic_load_n(&words(store)->durable, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&hf__words(store)->durable, __ATOMIC_SEQ_CST);
 }
 
 void hf__durable_raise(hf_store *store, uint64_t commit)
 {
     uint64_t have = hf__durable(store);
-    while (have < commit && !__atomic_compare_exchange_n(&words(store)->durable, &have, commit,
+    while (have < commit && !__atomic_compare_exchange_n(&hf__words(store)->durable, &have, commit,
                                                          false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
 }

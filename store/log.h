@@ -4,7 +4,8 @@
  *
  *   log.c          the two files: headers, records, reading them back, room
  *   private.c      P, the writer's private mapping: changed lines, private pages, fresh window
- *   apply.c        syncing the log, applying, checkpoints, start and end of a log's use
+ *   apply.c        syncing the log, applying
+ *   log_switch.c   checkpoints, renewal after a failure, start and end of a log's use
  *   recover.c      cold recovery and private replay
  *   lazy.c         the housekeeper of LAZY commits
  *   log_info.c     what is told about it, and what can be tuned
@@ -78,6 +79,16 @@ struct hf__log {
 static inline uint64_t hf__tuned(const uint64_t *value)
 {
     return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+/* Flags among the words in the lock table. */
+static inline bool hf__flag(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST) != 0;
+}
+static inline void hf__set_flag(uint32_t *word, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
 /* ---- log.c: files and records ---------------------------------------------------------------- */
@@ -174,12 +185,26 @@ void hf__log_check_abandon(hf_store *store);
 /* Everything up to `commit` on stable storage. HF_ECOMMIT_UNKNOWN. */
 int hf__log_sync_to(hf_store *store, uint64_t commit);
 /* Applies what is durable, if it can: HF_EBUSY if a reader or another applier is in the way. own: a
- * record that this thread has just appended and still has in memory, or NULL. */
-int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end,
+ * record that this thread has just appended and still has in memory, or NULL. ahead: also what
+ * isn't durable, if the header says that this may be so (NOSYNC). */
+int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end, bool ahead,
                   uint64_t deadline);
-/* NOSYNC: applies what is appended up to `own`, whether durable or not; the header says so. */
-int hf__log_apply_unsynced(hf_store *store, const struct hf__record *own, uint64_t own_end,
-                           uint64_t deadline);
+/* With the applier's place held: up to `commit`, which is durable. */
+int hf__log_apply_to(hf_store *store, uint64_t commit, uint64_t deadline);
+/* The same for all since the base, after a failed sync of the data file: the kernel may have lost
+ * pages and calls them clean. */
+int hf__log_apply_again(hf_store *store, const struct hf__log_tail *tail, uint64_t deadline);
+/* May records be applied before they are durable? With the applier's place held it stays so: who
+ * writes another header takes that first. */
+bool hf__log_runs_ahead(const hf_store *store);
+/* Syncs a log file. active: its epoch, if records in it count already; then everybody is told of a
+ * failure. */
+int hf__log_sync_file(hf_store *store, int file, uint64_t active);
+/* Writes the ranges of a record into the data file. */
+int hf__record_write(hf_store *store, const struct hf__record *record);
+
+/* ---- log_switch.c ---------------------------------------------------------------------------- */
+
 /* C1 to C6, with the writer's place held: afterwards the active log is empty and at least
  * size_bytes long. */
 int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline);
@@ -196,8 +221,6 @@ int hf__log_mark_unsynced(hf_store *store);
 /* The header says that they may not: everything appended is made durable for it. The writer's place is
  * held. */
 int hf__log_mark_synced(hf_store *store, uint64_t deadline);
-/* Writes the ranges of a record into the data file. */
-int hf__record_write(hf_store *store, const struct hf__record *record);
 
 /* ---- recover.c ------------------------------------------------------------------------------- */
 

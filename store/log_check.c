@@ -48,7 +48,7 @@ static bool all_applied(hf_store *store)
     __atomic_store_n(&words->sealed, tail.appended, __ATOMIC_SEQ_CST);
     int code = hf__log_sync_to(store, tail.appended);
     if (code == 0)
-        (void)hf__log_apply(store, NULL, 0, deadline);
+        (void)hf__log_apply(store, NULL, 0, false, deadline);
     hf__front_read(store, &front);
     return front.applied >= tail.appended;
 }

@@ -25,16 +25,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct hf__log_words *words(const hf_store *store)
-{
-    return &store->locks.table->header.log;
-}
-
-static bool flag(const uint32_t *word)
-{
-    return __atomic_load_n(word, __ATOMIC_SEQ_CST) != 0;
-}
-
 static uint64_t soon(const hf_store *store)
 {
     return hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
@@ -134,12 +124,13 @@ static int enter(hf_store *store, uint64_t deadline)
     if (code != 0)
         return code;
     if (store->locks.writing.stolen)
-        __atomic_store_n(&words(store)->adopt, 1, __ATOMIC_SEQ_CST);
-    if (flag(&words(store)->recover))
+        __atomic_store_n(&hf__words(store)->adopt, 1, __ATOMIC_SEQ_CST);
+    if (hf__flag(&hf__words(store)->recover))
         code = hf__log_recover(store, deadline);
-    if (code == 0 && flag(&words(store)->adopt))
+    if (code == 0 && hf__flag(&hf__words(store)->adopt))
         code = hf__log_adopt(store);
-    if (code == 0 && (flag(&words(store)->log_failed) || flag(&words(store)->switching)))
+    if (code == 0 &&
+        (hf__flag(&hf__words(store)->log_failed) || hf__flag(&hf__words(store)->switching)))
         code = hf__log_checkpoint(store, 0, deadline);
     if (code != 0)
         log_end(store);
@@ -229,7 +220,7 @@ static int prepare_record(hf_store *store, uint64_t *length)
     if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED) &&
         hf__os->fdatasync(store->fd) != 0) {
         code = hf__fail_os(errno, store->path, "fdatasync");
-        __atomic_store_n(&words(store)->data_failed, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&hf__words(store)->data_failed, 1, __ATOMIC_SEQ_CST);
     }
     return code;
 }
@@ -241,11 +232,11 @@ static uint64_t place_record(hf_store *store, const struct hf__log_tail *tail)
 {
     const struct hf__log *log = &store->log;
     uint64_t block = (tail->end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    uint64_t sealed = __atomic_load_n(&words(store)->sealed, __ATOMIC_SEQ_CST);
+    uint64_t sealed = __atomic_load_n(&hf__words(store)->sealed, __ATOMIC_SEQ_CST);
     const bool known = log->block_chain == tail->chain && log->block_last == tail->appended;
     while (store->durability != HF_SYNC && known && sealed < log->block_first)
-        if (__atomic_compare_exchange_n(&words(store)->sealed, &sealed, sealed | HF__SHARING, false,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        if (__atomic_compare_exchange_n(&hf__words(store)->sealed, &sealed, sealed | HF__SHARING,
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return tail->end;
     return HF__BUG(BLOCK_SHARED_WITH_DURABLE) ? tail->end : block;
 }
@@ -277,8 +268,8 @@ static int append(hf_store *store, uint64_t length)
     if (hf__write_at(log->fds[file], record, (size_t)length, at) != 0) {
         int error = errno;
         /* It may stand there whole all the same. */
-        __atomic_store_n(&words(store)->log_failed, 1, __ATOMIC_SEQ_CST);
-        __atomic_fetch_and(&words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&hf__words(store)->log_failed, 1, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&hf__words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
         return hf__fail_path(HF_ECOMMIT_UNKNOWN, error, log->paths[file],
                              "the log could not be written");
     }
@@ -289,9 +280,9 @@ static int append(hf_store *store, uint64_t length)
         tail.fresh_end = record->used_end;
     hf__tail_publish(store, &tail);
     if (store->durability == HF_SYNC)
-        __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&hf__words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
     else
-        __atomic_fetch_and(&words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&hf__words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
     note_block(log, record, at);
     log->seen = tail.appended;
     log->seen_end = tail.end;
@@ -305,11 +296,11 @@ static int settle(hf_store *store, const struct hf__record *own, uint64_t own_en
     int code = 0, later = HF_EBUSY;
     if (store->durability == HF_SYNC) {
         if (HF__BUG(APPLIED_BEFORE_DURABLE))
-            (void)hf__log_apply_unsynced(store, own, own_end, soon(store));
+            (void)hf__log_apply(store, own, own_end, true, soon(store));
         code = hf__log_sync_to(store, own->commit);
-        later = code == 0 ? hf__log_apply(store, own, own_end, soon(store)) : 0;
+        later = code == 0 ? hf__log_apply(store, own, own_end, false, soon(store)) : 0;
     } else if (store->durability == HF_NOSYNC) {
-        later = hf__log_apply_unsynced(store, own, own_end, soon(store));
+        later = hf__log_apply(store, own, own_end, true, soon(store));
     }
     /* A view keeps it from being applied, or it is LAZY: the housekeeper sees to it. */
     if (later != 0)
@@ -383,12 +374,12 @@ static int log_sync(hf_store *store, uint64_t deadline)
     code = hf__log_open(store, false, false);
     if (code == 0)
         code = hf__log_mark_synced(store, deadline);
-    __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&hf__words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
     log_end(store);
     if (code == 0 && !HF__BUG(LAZY_NOT_SYNCED))
         code = hf__log_sync_to(store, tail.appended);
     /* A reader inside isn't waited for long: durable it is. */
-    return code == 0 ? hf__log_apply(store, NULL, 0, soon(store)) : code;
+    return code == 0 ? hf__log_apply(store, NULL, 0, false, soon(store)) : code;
 }
 
 static int log_clean(hf_store *store, uint64_t deadline)
@@ -404,12 +395,12 @@ static int log_clean(hf_store *store, uint64_t deadline)
 static int log_unstick(hf_store *store, uint64_t deadline)
 {
     int code = 0;
-    if (flag(&words(store)->recover) || flag(&words(store)->log_failed)) {
+    if (hf__flag(&hf__words(store)->recover) || hf__flag(&hf__words(store)->log_failed)) {
         code = enter(store, deadline);
         if (code == 0)
             log_end(store);
     }
-    return code == 0 ? hf__log_apply(store, NULL, 0, deadline) : code;
+    return code == 0 ? hf__log_apply(store, NULL, 0, false, deadline) : code;
 }
 
 const struct hf__engine hf__engine_log = {

@@ -245,7 +245,7 @@ int hf__log_replay_stuck(hf_store *store, void **out)
         return code;
     hf__front_read(store, &front);
     hf__tail_read(store, &tail);
-    if (__atomic_load_n(&store->locks.table->header.log.recover, __ATOMIC_SEQ_CST) != 0) {
+    if (hf__flag(&hf__words(store)->recover)) {
         if (header.state != HF__STATE_CLEAN)
             code = hf__log_replay_over(store, mapping, header.generation);
     } else if (tail.epoch != 0) {

@@ -11,8 +11,8 @@
  *
  * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
  * (file header), mapping.c (address space, growth), txn.c (transactions), engine.h with direct.c
- * (and undo.c) and log_engine.c (and log.c, apply.c, recover.c) behind it, view.c, object.c, type.c, iterate.c, memory.c, check.c, repair.c, resize.c, save.c,
- * info.c.
+ * (and undo.c) and log_engine.c (and what log.h lists) behind it, view.c, object.c, type.c,
+ * iterate.c, memory.c, check.c, repair.c, resize.c, save.c, info.c.
  */
 #ifndef HF_STORE_STORE_H
 #define HF_STORE_STORE_H
@@ -112,6 +112,12 @@ struct hf_store {
     bool forked;                  /* set in the child of a fork: the handle is dead              */
     struct hf_store *next;        /* in the process's list of open stores (attach.c)             */
 };
+
+/* What the log engine's processes share. */
+static inline struct hf__log_words *hf__words(const hf_store *store)
+{
+    return &store->locks.table->header.log;
+}
 
 static inline const struct hf__segment_header *hf__segment_header(const struct hf__segment *seg)
 {

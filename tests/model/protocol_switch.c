@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * protocol_switch.c - two log files: checkpoints, renewals, failing syncs (store/apply.c)
+ * protocol_switch.c - two log files: checkpoints, renewals, failing syncs (store/log_switch.c)
  *
  * Threads 0 and 1 are of one process, 2 is another one; each makes SYNC commits and may make a
  * checkpoint before. A step is one atomic operation on the lock table, one write of a record or a

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log_switch.c - from one log to the next: first use, checkpoints, renewal, end
+ *
+ *   checkpoint  C1 sync, C2 apply, C3 sync the data, C4 C5 the other log file, C6 publish
+ *   renew       after a failed write or sync: the log's records copied into the other file
+ *   start       clean -> logged;  finish: logged -> clean
+ *   adopt       a dead writer's record, which stands behind the tail
+ *
+ * Invariants
+ *   S1  from the first write of another log header until it is published nobody appends
+ *       (`switching`): on the disk either log may count, and both must lead to the same commit
+ *   S2  a log file is written anew only when the data file holds its base's successor on stable
+ *       storage, or its records stand durably in the other file
+ *
+ * The writer's place is held in all of it, the applier's from the moment the data has been synced.
+ */
+#include "base/bug.h"
+#include "base/os.h"
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_BYTES_LEAST (UINT64_C(16) << 10) /* where the disk has no more room                    */
+#define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
+
+static uint64_t soon(const hf_store *store)
+{
+    return hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
+}
+
+/* The segment header as the data file has it. */
+static const struct hf__segment_header *shared_header(const hf_store *store)
+{
+    return (const struct hf__segment_header *)(const void *)(store->log.shared +
+                                                             HF__SEGMENT_OFFSET);
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+/* C1 to C3, with the writer's place held. On success the applier's place is held, too. */
+static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
+{
+    struct hf__log_front front;
+    hf__tail_read(store, tail);
+    __atomic_store_n(&hf__words(store)->sealed, tail->appended, __ATOMIC_SEQ_CST);
+    int code = hf__log_sync_to(store, tail->appended);
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    if (code != 0)
+        return code;
+    if (!HF__BUG(CHECKPOINT_NOT_APPLIED))
+        code = hf__log_apply_to(store, tail->appended, deadline);
+    hf__front_read(store, &front);
+    if (code == 0 && front.applied != tail->appended && !HF__BUG(CHECKPOINT_NOT_APPLIED))
+        code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");
+    if (code == 0 && hf__flag(&hf__words(store)->data_failed) && !HF__BUG(FAILED_DATA_SYNC_FORGOTTEN))
+        code = hf__log_apply_again(store, tail, deadline);
+    if (code == 0 && !HF__BUG(CHECKPOINT_DATA_NOT_SYNCED) && !HF__BUG(SWITCH_BEFORE_DATA) &&
+        hf__os->fdatasync(store->fd) != 0) {
+        code = hf__fail_os(errno, store->path, "fdatasync");
+        hf__set_flag(&hf__words(store)->data_failed, 1);
+    }
+    if (code == 0)
+        hf__set_flag(&hf__words(store)->data_failed, 0);
+    else
+        hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
+}
+
+/* C6, and the end of a renewal: everything is known by the new log. */
+static void publish_log(hf_store *store, const struct hf__log_tail *tail,
+                        const struct hf__log_front *front)
+{
+    struct hf__log *log = &store->log;
+    struct hf__log_tail old;
+    hf__tail_read(store, &old);
+    bool followed = log->seen == tail->appended && log->seen_epoch == old.epoch;
+    hf__front_publish(store, front);
+    hf__tail_publish(store, tail);
+    hf__set_flag(&hf__words(store)->switching, 0);
+    if (followed) {
+        log->seen_epoch = tail->epoch;
+        log->seen_end = tail->end;
+        log->seen_chain = tail->chain;
+    }
+}
+
+static int write_and_sync(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes)
+{
+    int code = hf__log_write_header(store, header, size_bytes);
+    if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
+        code = hf__log_sync_file(store, (int)(header->epoch % 2), 0);
+    return code;
+}
+
+static uint64_t file_bytes_of(hf_store *store, int file)
+{
+    struct stat st;
+    if (hf__os->fstat(store->log.fds[file], &st) != 0)
+        return HF__LOG_FIRST;
+    return (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
+}
+
+/* C4 to C6, with both places held. Room comes first: on a full disk the old log is gone on with. */
+static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t size_bytes)
+{
+    struct hf__log_header header;
+    const uint64_t epoch = old->epoch + 1, used_end = shared_header(store)->heap.used_end;
+    const int file = (int)(epoch % 2);
+    const uint64_t least = size_bytes < LOG_BYTES_LEAST ? LOG_BYTES_LEAST : size_bytes;
+    const uint64_t first = hf__tuned(&store->log.first_bytes);
+    int code = hf__log_reach(store, file, least < first ? first : least);
+    if (code == HF_ENOSPC && least < first)
+        code = hf__log_reach(store, file, least);
+    if (code != 0)
+        return code;
+    hf__set_flag(&hf__words(store)->switching, 1);
+    hf__log_make_header(store, hf__words(store)->generation, epoch, old->appended, used_end, &header);
+    code = write_and_sync(store, &header, least);
+    if (code != 0)
+        return code;
+    struct hf__log_tail tail = {.epoch = epoch,
+                                .base = old->appended,
+                                .appended = old->appended,
+                                .end = HF__LOG_FIRST,
+                                .chain = header.salt,
+                                .file_bytes = file_bytes_of(store, file),
+                                .fresh_end = used_end,
+                                .salt = header.salt};
+    struct hf__log_front front = {
+        .epoch = epoch, .applied = tail.base, .end = HF__LOG_FIRST, .chain = header.salt};
+    publish_log(store, &tail, &front);
+    return 0;
+}
+
+/* The header's state, and boot id where the state speaks of one. */
+static int write_state(hf_store *store, uint32_t state, uint64_t generation)
+{
+    struct hf__file_header header;
+    const struct hf__segment_header *segment = shared_header(store);
+    int code = hf__header_read(store->fd, store->path, false, &header);
+    if (code != 0)
+        return code;
+    header.state = state;
+    header.generation = generation;
+    memset(header.boot_id, 0, sizeof header.boot_id);
+    if (state == HF__STATE_UNSYNCED && hf__boot_id(header.boot_id) != 0)
+        return hf__fail_os(errno, "boot_id", "reading");
+    if (state != HF__STATE_UNSYNCED) {
+        header.size_bytes = segment->size_bytes;
+        header.used_end = segment->heap.used_end;
+    }
+    return hf__header_write(store->fd, store->path, &header);
+}
+
+int hf__log_mark_unsynced(hf_store *store)
+{
+    if (hf__log_runs_ahead(store))
+        return 0;
+    hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_MAYBE);
+    int code = HF__BUG(UNSYNCED_NOT_MARKED)
+                   ? 0
+                   : write_state(store, HF__STATE_UNSYNCED, hf__words(store)->generation);
+    if (code == 0)
+        hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_YES);
+    return code;
+}
+
+/* With both places held, and nothing applied that isn't durable. */
+static int mark_logged(hf_store *store)
+{
+    hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_MAYBE);
+    int code = write_state(store, HF__STATE_LOGGED, hf__words(store)->generation);
+    if (code == 0)
+        hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_NO);
+    return code;
+}
+
+int hf__log_mark_synced(hf_store *store, uint64_t deadline)
+{
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == 0 || !hf__flag(&hf__words(store)->unsynced))
+        return 0;
+    __atomic_store_n(&hf__words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
+    int code = hf__log_sync_to(store, tail.appended);
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    if (code != 0)
+        return code;
+    code = mark_logged(store);
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
+}
+
+/* ---- renewing a log that failed -------------------------------------------------------------- */
+
+struct renewal {
+    struct hf__log_tail tail;
+    struct hf__log_front front;
+    struct hf__log_cursor from;
+    uint64_t applied;
+};
+
+static int copy_records(hf_store *store, struct renewal *r)
+{
+    const int file = (int)(r->tail.epoch % 2), fd = store->log.fds[file];
+    int found;
+    while ((found = hf__cursor_next(&r->from)) == 1) {
+        struct hf__record *record = (struct hf__record *)(void *)r->from.bytes;
+        uint64_t at = (r->tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+        record->chain = r->tail.chain;
+        record->synced_through = r->tail.base;
+        hf__record_seal(record, r->tail.salt);
+        if (hf__write_at(fd, record, (size_t)record->length_bytes, at) != 0)
+            return hf__fail_os(errno, store->log.paths[file], "write");
+        r->tail.appended = record->commit;
+        r->tail.end = at + record->length_bytes;
+        r->tail.chain = record->check;
+        if (record->used_end > r->tail.fresh_end)
+            r->tail.fresh_end = record->used_end;
+        if (record->commit == r->applied)
+            r->front = (struct hf__log_front){.epoch = r->tail.epoch,
+                                              .applied = record->commit,
+                                              .end = r->tail.end,
+                                              .chain = r->tail.chain};
+    }
+    return found;
+}
+
+/* With the writer's place held. Both logs lead to the same commits until the new one is published:
+ * the old one's records and no more (S1). Its header comes last: it would be the one that counts from
+ * the moment it is there, and its base is the old one's. */
+static int renew(hf_store *store, uint64_t deadline)
+{
+    struct hf__log_tail old;
+    struct hf__log_header headers[2], header;
+    struct renewal r = {.from = {.bytes = NULL}};
+    unsigned valid;
+    int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    if (code != 0)
+        return code;
+    hf__tail_read(store, &old);
+    hf__front_read(store, &r.front);
+    r.applied = r.front.applied;
+    hf__set_flag(&hf__words(store)->switching, 1);
+    code = hf__log_headers(store, hf__words(store)->generation, headers, &valid);
+    if (code == 0 && (valid >> old.epoch % 2 & 1) == 0)
+        code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
+    if (code == 0) {
+        const uint64_t used_end = headers[old.epoch % 2].used_end;
+        hf__log_make_header(store, hf__words(store)->generation, old.epoch + 1, old.base, used_end,
+                            &header);
+        r.tail = (struct hf__log_tail){.epoch = old.epoch + 1,
+                                       .base = old.base,
+                                       .appended = old.base,
+                                       .end = HF__LOG_FIRST,
+                                       .chain = header.salt,
+                                       .fresh_end = old.fresh_end,
+                                       .salt = header.salt};
+        r.front = (struct hf__log_front){
+            .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
+        hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, old.salt,
+                       HF__LOG_FIRST);
+        code = hf__log_reach(store, (int)(header.epoch % 2), 2 * old.file_bytes);
+    }
+    if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
+        code = hf__log_write_header(store, &header, 0);
+    if (code == 0)
+        code = copy_records(store, &r);
+    /* A record that is missing can't be left out: another commit would get its number, and who waits
+     * for the first one would take it for his. */
+    if (code == 0 && r.tail.appended < old.appended)
+        code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
+    if (code == 0)
+        code = hf__log_sync_file(store, (int)(r.tail.epoch % 2), 0);
+    if (code == 0)
+        code = write_and_sync(store, &header, 0);
+    if (code == 0) {
+        r.tail.file_bytes = file_bytes_of(store, (int)(r.tail.epoch % 2));
+        publish_log(store, &r.tail, &r.front);
+        __atomic_store_n(&hf__words(store)->sealed, r.tail.appended, __ATOMIC_SEQ_CST);
+        hf__durable_raise(store, r.tail.appended);
+        hf__set_flag(&hf__words(store)->log_failed, 0);
+        /* What P shows was never published, or stands elsewhere in the file now. */
+        store->log.seen_epoch = 0;
+    }
+    free(r.from.bytes);
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
+}
+
+int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
+{
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == 0)
+        return 0;
+    int code = hf__log_open(store, false, false);
+    if (code == 0 && hf__flag(&hf__words(store)->log_failed)) {
+        code = renew(store, deadline);
+        hf__tail_read(store, &tail);
+        if (code != 0 || tail.file_bytes - tail.end >= size_bytes)
+            return code;
+    }
+    if (code == 0 && HF__BUG(UNSYNCED_ENDS_EARLY) && hf__flag(&hf__words(store)->unsynced))
+        code = write_state(store, HF__STATE_LOGGED, hf__words(store)->generation);
+    if (code == 0)
+        code = settle(store, &tail, deadline);
+    if (code != 0)
+        return code;
+    code = switch_log(store, &tail, size_bytes);
+    if (code == 0 && HF__BUG(SWITCH_BEFORE_DATA))
+        code = hf__os->fdatasync(store->fd);
+    if (code == 0 && hf__flag(&hf__words(store)->unsynced))
+        code = mark_logged(store);
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
+}
+
+static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint64_t need)
+{
+    struct hf__log_tail longer = *tail;
+    uint64_t target = tail->file_bytes * 2 > need ? tail->file_bytes * 2 : need;
+    if (target > hf__tuned(&store->log.log_max_bytes))
+        target = hf__tuned(&store->log.log_max_bytes);
+    target = target / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    if (need > target) {
+        hf_error who = *hf_last_error();
+        hf__fail_path(HF_ELOGFULL, 0, store->path, "process %lld has had a view open for too long",
+                      (long long)who.pid);
+        return HF_ELOGFULL;
+    }
+    int code = hf__log_extend(store, (int)(tail->epoch % 2), tail->file_bytes, target);
+    if (code == 0) {
+        longer.file_bytes = target;
+        hf__tail_publish(store, &longer);
+    }
+    return code;
+}
+
+int hf__log_make_room(hf_store *store, uint64_t length_bytes)
+{
+    const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    struct hf__log_tail tail;
+    if (hf__flag(&hf__words(store)->log_failed) || hf__flag(&hf__words(store)->switching)) {
+        int code = hf__log_checkpoint(store, 0, hf__deadline_in_ms(store->lock_timeout_ms));
+        if (code != 0)
+            return code;
+    }
+    hf__tail_read(store, &tail);
+    uint64_t at = (tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    if (at + length <= tail.file_bytes)
+        return 0;
+    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes)
+                        ? tail.file_bytes * 2
+                        : tail.file_bytes;
+    if (size < HF__LOG_FIRST + 2 * length)
+        size = HF__LOG_FIRST + 2 * length;
+    int code = hf__log_checkpoint(store, size, soon(store));
+    if (code == HF_ENOSPC && size > HF__LOG_FIRST + length)
+        code = hf__log_checkpoint(store, HF__LOG_FIRST + length, soon(store));
+    if (code != HF_EBUSY)
+        return code;
+    /* A reader keeps commits from being applied: the log goes on, as long as it may. */
+    hf__tail_read(store, &tail);
+    return extend_active(store, &tail, at + length);
+}
+
+/* ---- first and last -------------------------------------------------------------------------- */
+
+/* All depends on it that a private page which was never written shows what is written to the file:
+ * Linux does so, but no manual page promises it. */
+static bool slot_seen(const unsigned char *mapping, uint64_t generation)
+{
+    static const uint64_t slots[2] = {0, HF__SLOT_B_OFFSET};
+    bool seen = false;
+    for (int i = 0; i < 2; i++) {
+        const volatile struct hf__file_header *slot =
+            (const volatile struct hf__file_header *)(const volatile void *)(mapping + slots[i]);
+        seen |= slot->generation == generation && slot->state == HF__STATE_LOGGED;
+    }
+    return seen;
+}
+
+static int test_following(hf_store *store, uint64_t generation)
+{
+    if (slot_seen(store->reserved, generation) && slot_seen(store->log.shared, generation))
+        return 0;
+    return hf__fail_path(HF_ENETFS, 0, store->path,
+                         "private mappings don't follow the file on this file system");
+}
+
+/* On a full disk a smaller log will do: what frees something needs little. The other file's room is
+ * taken now, too: a switch comes when the disk may be fuller still. */
+static int write_first(hf_store *store, const struct hf__log_header *header)
+{
+    static const unsigned char zeros[LOG_BYTES_LEAST];
+    uint64_t size_bytes = hf__tuned(&store->log.first_bytes);
+    int code = 0;
+    if (!HF__BUG(START_SAME_GENERATION) &&
+        hf__write_at(store->log.fds[1], zeros, sizeof zeros, 0) != 0)
+        return hf__fail_os(errno, store->log.paths[1], "write");
+    /* If that isn't had, the first switch makes do with less. */
+    (void)hf__os->fallocate(store->log.fds[1], FALLOC_FL_KEEP_SIZE, 0, (off_t)size_bytes);
+    while ((code = hf__log_write_header(store, header, size_bytes)) == HF_ENOSPC &&
+           size_bytes > LOG_BYTES_LEAST)
+        size_bytes /= 2;
+    return code;
+}
+
+int hf__log_start(hf_store *store)
+{
+    struct hf__file_header file_header;
+    struct hf__log_header header;
+    const struct hf__segment_header *segment = shared_header(store);
+    int code = hf__header_read(store->fd, store->path, false, &file_header);
+    /* Somebody died between making the file clean and saying so. */
+    if (code == 0 && file_header.state != HF__STATE_CLEAN)
+        code = write_state(store, HF__STATE_CLEAN, file_header.generation);
+    if (code == 0)
+        code = hf__log_open(store, true, false);
+    if (code != 0)
+        return code;
+    const uint64_t generation = file_header.generation + (HF__BUG(START_SAME_GENERATION) ? 0 : 1);
+    const uint64_t epoch = generation << EPOCHS_BITS;
+    hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
+                        &header);
+    code = write_first(store, &header);
+    if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
+        code = write_state(store, HF__STATE_LOGGED, generation);
+    for (int file = 0; code == 0 && file < 2 && !HF__BUG(START_LOGS_NOT_SYNCED); file++)
+        code = hf__log_sync_file(store, file, 0);
+    if (code == 0 && HF__BUG(START_DIRECTORY_LATE))
+        code = write_state(store, HF__STATE_LOGGED, generation);
+    if (code == 0 && !HF__BUG(START_DIRECTORY_NOT_SYNCED) &&
+        hf__sync_directory_of(store->path) != 0)
+        code = hf__fail_os(errno, store->path, "syncing the directory");
+    /* Both mappings are looked at before and after. */
+    (void)slot_seen(store->reserved, generation);
+    (void)slot_seen(store->log.shared, generation);
+    if (code == 0)
+        code = write_state(store, HF__STATE_LOGGED, generation);
+    if (code == 0)
+        code = test_following(store, generation);
+    if (code != 0)
+        return code;
+    struct hf__log_words *w = hf__words(store);
+    w->generation = generation;
+    __atomic_store_n(&w->durable, header.base, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&w->sealed, header.base, __ATOMIC_SEQ_CST);
+    hf__set_flag(&w->log_failed, 0);
+    hf__set_flag(&w->switching, 0);
+    hf__set_flag(&w->unsynced, HF__UNSYNCED_NO);
+    hf__set_flag(&store->locks.table->header.header_marked, 1);
+    struct hf__log_front front = {.epoch = epoch,
+                                  .applied = header.base,
+                                  .end = HF__LOG_FIRST,
+                                  .chain = header.salt};
+    struct hf__log_tail tail = {.epoch = epoch,
+                                .base = header.base,
+                                .appended = header.base,
+                                .end = HF__LOG_FIRST,
+                                .chain = header.salt,
+                                .file_bytes = file_bytes_of(store, 0),
+                                .fresh_end = header.used_end,
+                                .salt = header.salt};
+    hf__front_publish(store, &front);
+    hf__tail_publish(store, &tail);
+    return 0;
+}
+
+/* `epoch = 0` is published before the header is written: who dies in between leaves a header that
+ * says "logged" though nothing is, which the next start mends; never one that says "clean" while
+ * commits go to a log. */
+int hf__log_finish(hf_store *store, uint64_t deadline)
+{
+    struct hf__file_header header;
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    if (tail.epoch != 0) {
+        int code = hf__log_open(store, false, false);
+        if (code == 0 && hf__flag(&hf__words(store)->log_failed))
+            code = renew(store, deadline);
+        if (code == 0 && HF__BUG(END_HEADER_BEFORE_DATA))
+            code = write_state(store, HF__STATE_CLEAN, hf__words(store)->generation);
+        if (code == 0)
+            code = settle(store, &tail, deadline);
+        if (code != 0)
+            return code;
+        struct hf__log_front front = {.epoch = 0, .applied = tail.appended};
+        tail = (struct hf__log_tail){.appended = tail.appended};
+        hf__tail_publish(store, &tail);
+        hf__front_publish(store, &front);
+        hf__set_flag(&hf__words(store)->switching, 0);
+        hf__place_unlock(&store->locks, &store->locks.applying);
+        store->log.seen_epoch = 0;
+    }
+    int code = hf__header_read(store->fd, store->path, false, &header);
+    if (code == 0 && header.state != HF__STATE_CLEAN)
+        code = write_state(store, HF__STATE_CLEAN, header.generation);
+    if (code == 0) {
+        hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_NO);
+        hf__set_flag(&store->locks.table->header.header_marked, 0);
+    }
+    return code;
+}
+
+int hf__log_adopt(hf_store *store)
+{
+    struct hf__log_tail tail;
+    struct hf__log_cursor *cursor = &store->log.laying;
+    int found = 0, code = 0;
+    hf__tail_read(store, &tail);
+    if (tail.epoch != 0 && !hf__flag(&hf__words(store)->log_failed))
+        code = hf__log_open(store, false, false);
+    if (code == 0 && tail.epoch != 0 && !hf__flag(&hf__words(store)->log_failed)) {
+        hf__cursor_set(cursor, store, (int)(tail.epoch % 2), tail.salt, tail.appended, tail.chain,
+                       tail.end);
+        while ((found = hf__cursor_next(cursor)) == 1) {
+            const struct hf__record *record = hf__cursor_record(cursor);
+            tail.appended = cursor->commit;
+            tail.end = cursor->end;
+            tail.chain = cursor->chain;
+            if (record->used_end > tail.fresh_end)
+                tail.fresh_end = record->used_end;
+            hf__tail_publish(store, &tail);
+        }
+        code = found;
+    }
+    if (code == 0) {
+        __atomic_fetch_and(&hf__words(store)->sealed, ~HF__SHARING, __ATOMIC_SEQ_CST);
+        hf__set_flag(&hf__words(store)->adopt, 0);
+    }
+    return code;
+}
