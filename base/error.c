@@ -147,12 +147,17 @@ int hf__fail_os(int os_errno, const char *path, const char *what)
 
 int hf__fail_busy(int64_t pid, const char *path, const char *what)
 {
-    begin_error(HF_EBUSY, 0, path);
+    return hf__fail_holder(HF_EBUSY, pid, path, what);
+}
+
+int hf__fail_holder(int code, int64_t pid, const char *path, const char *what)
+{
+    begin_error(code, 0, path);
     last.pid = pid;
     say(": %s", what);
     if (pid != 0)
         say(" (process %" PRId64 ")", pid);
-    return HF_EBUSY;
+    return code;
 }
 
 /* No formatted printing, no clearing of the whole struct: the message is put together by hand. */

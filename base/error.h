@@ -21,6 +21,8 @@ int hf__fail_path(int code, int os_errno, const char *path, const char *format, 
     __attribute__((format(printf, 4, 5)));
 /* A lock that process pid holds (0 = unknown): HF_EBUSY. */
 int hf__fail_busy(int64_t pid, const char *path, const char *what);
+/* The same for another code. */
+int hf__fail_holder(int code, int64_t pid, const char *path, const char *what);
 /* HF_ENOTFOUND for an object of that name: quick, since it is an everyday answer. */
 int hf__fail_missing(const char *name);
 /* Records an earlier error again, for functions that clean up before they return it. */

@@ -28,9 +28,59 @@ static uint64_t soon(uint64_t wait_ns)
 
 /* ---- syncing the log ------------------------------------------------------------------------- */
 
+static void tell_failed(hf_store *store, uint64_t epoch)
+{
+    struct hf__log_tail tail;
+    hf__tail_read(store, &tail);
+    if (tail.epoch == epoch)
+        hf__set_flag(&hf__words(store)->log_failed, 1);
+}
+
+/* Writes the published records that aren't durable once more, as they stand. With the applier's place
+ * held: nobody writes another log over them meanwhile. */
+static int write_undurable(hf_store *store, const struct hf__log_tail *tail)
+{
+    struct hf__log_cursor *cursor = &store->log.reading;
+    const uint64_t durable = hf__durable(store);
+    const int file = (int)(tail->epoch % 2);
+    struct hf__log_front front;
+    int found = 1;
+    hf__front_read(store, &front);
+    if (front.applied <= durable)
+        hf__cursor_set(cursor, store, file, tail->salt, front.applied, front.chain, front.end);
+    else
+        hf__cursor_set(cursor, store, file, tail->salt, tail->base, tail->salt, HF__LOG_FIRST);
+    while (cursor->commit < tail->appended && (found = hf__cursor_next(cursor)) == 1)
+        if (cursor->commit > durable &&
+            hf__write_at(store->log.fds[file], cursor->bytes,
+                         (size_t)(cursor->end - cursor->at), cursor->at) != 0)
+            return hf__fail_os(errno, store->log.paths[file], "write");
+    return found == 1 ? 0 : found < 0 ? found : hf__corrupt("log.chain", cursor->end);
+}
+
+/* A descriptor opened now hears nothing of a failure that somebody was told of before, who may have
+ * died since or not have passed it on yet. So it must not answer for what was written before: that is
+ * written again (docs/recovery.md). */
+static int answer_for_nothing_old(hf_store *store, int file)
+{
+    struct hf__log_tail tail;
+    int code = hf__log_open(store, false, false);
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying, HF__NO_DEADLINE);
+    if (code != 0)
+        return code;
+    hf__tail_read(store, &tail);
+    /* Of the file that isn't in use everything will be written from now on. */
+    if (tail.epoch != 0 && (int)(tail.epoch % 2) == file && hf__durable(store) < tail.appended)
+        code = write_undurable(store, &tail);
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
+}
+
 /* A descriptor of its own for each thread that syncs at a time: of a failed write-back the kernel
- * tells each opened file once, so threads that share one could hear of it in another's place. */
-static int sync_fd_take(hf_store *store, int file, int *out_index)
+ * tells each opened file once, so threads that share one could hear of it in another's place.
+ * fresh: it has just been opened. */
+static int sync_fd_take(hf_store *store, int file, int *out_index, bool *fresh)
 {
     struct hf__log *log = &store->log;
     for (int i = 0; i < HF__LOG_SYNC_FDS; i++) {
@@ -38,7 +88,8 @@ static int sync_fd_take(hf_store *store, int file, int *out_index)
         if (!__atomic_compare_exchange_n(&log->sync_busy[file][i], &idle, 1, false,
                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             continue;
-        if (log->sync_fds[file][i] < 0)
+        *fresh = log->sync_fds[file][i] < 0;
+        if (*fresh)
             log->sync_fds[file][i] =
                 hf__os->open(log->paths[file], O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
         if (log->sync_fds[file][i] < 0) {
@@ -54,29 +105,36 @@ static int sync_fd_take(hf_store *store, int file, int *out_index)
     return -1;
 }
 
-static void tell_failed(hf_store *store, uint64_t epoch)
+static void sync_fd_give(hf_store *store, int file, int index, bool useless)
 {
-    struct hf__log_tail tail;
-    hf__tail_read(store, &tail);
-    if (tail.epoch == epoch)
-        hf__set_flag(&hf__words(store)->log_failed, 1);
+    struct hf__log *log = &store->log;
+    if (useless) {
+        hf__os->close(log->sync_fds[file][index]);
+        log->sync_fds[file][index] = -1;
+    }
+    __atomic_store_n(&log->sync_busy[file][index], 0, __ATOMIC_RELEASE);
 }
 
-/* active: the epoch, if records in the file count already; then everybody is told of a failure, and
- * that before the descriptor is given back: who syncs through it next hears nothing of it. */
-int hf__log_sync_file(hf_store *store, int file, uint64_t active)
+/* Everybody is told of a failure before the descriptor is given back: who syncs through it next hears
+ * nothing of it. */
+int hf__log_sync_file(hf_store *store, int file, uint64_t epoch)
 {
     uint32_t nothing = 0;
-    int index, fd, failed;
-    while ((fd = sync_fd_take(store, file, &index)) < 0 && errno == EAGAIN)
+    int index, fd;
+    bool fresh;
+    while ((fd = sync_fd_take(store, file, &index, &fresh)) < 0 && errno == EAGAIN)
         hf__os->futex_wait(&nothing, 0, 50 * 1000);
-    failed = fd < 0 || hf__os->fdatasync(fd) != 0 ? errno : 0;
-    if (failed != 0 && active != 0)
-        tell_failed(store, active);
-    if (fd < 0)
-        return hf__fail_os(failed, store->log.paths[file], "open");
-    __atomic_store_n(&store->log.sync_busy[file][index], 0, __ATOMIC_RELEASE);
-    return failed != 0 ? hf__fail_os(failed, store->log.paths[file], "fdatasync") : 0;
+    int code = fd < 0 ? hf__fail_os(errno, store->log.paths[file], "open") : 0;
+    if (code == 0 && fresh)
+        code = answer_for_nothing_old(store, file);
+    const bool useless = code != 0;
+    if (code == 0 && hf__os->fdatasync(fd) != 0)
+        code = hf__fail_os(errno, store->log.paths[file], "fdatasync");
+    if (code != 0)
+        tell_failed(store, epoch);
+    if (fd >= 0)
+        sync_fd_give(store, file, index, useless);
+    return code;
 }
 
 int hf__log_sync_to(hf_store *store, uint64_t commit)
@@ -112,6 +170,15 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
         return hf__fail_path(HF_ECOMMIT_UNKNOWN, hf_last_error()->os_errno, store->path,
                              "the log could not be synced");
     }
+}
+
+int hf__log_sync_data(hf_store *store)
+{
+    const uint32_t before = hf__data_suspect(store);
+    if (hf__os->fdatasync(store->fd) != 0)
+        return hf__fail_os(errno, store->path, "fdatasync");
+    hf__data_acquit(store, before);
+    return 0;
 }
 
 /* ---- applying -------------------------------------------------------------------------------- */

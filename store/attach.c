@@ -314,6 +314,16 @@ static int judge_leftovers(hf_store *store, const struct hf__file_header *header
 
 /* ---- the three ways in ----------------------------------------------------------------------- */
 
+/* The header says "clean", with log files beside it: who wrote that died before he removed them,
+ * perhaps also before it was on the disk, where "logged" may stand as long. So it is written again,
+ * not only synced: of a failed sync the kernel may have told him and not us. */
+static int settle_leftovers(hf_store *store, struct hf__file_header *header)
+{
+    if (header->state != HF__STATE_CLEAN || !hf__log_leftovers(store))
+        return 0;
+    return hf__header_write(store->fd, store->path, header);
+}
+
 static void unlink_leftovers(const hf_store *store)
 {
     hf__os->unlink(store->undo_path);
@@ -331,8 +341,12 @@ static int first_in(hf_store *store, bool repair, struct hf__file_header *header
         code = judge_leftovers(store, header, repair, reader, &in_use, &start);
     if (code != 0)
         return code;
-    if (!in_use && !reader)
+    if (!in_use && !reader) {
+        code = settle_leftovers(store, header);
+        if (code != 0)
+            return code;
         unlink_leftovers(store);
+    }
     /* Without an undo list (repair goes on without one) there is nothing that could be undone. */
     start.marked = in_use && (reader || start.recover || store->undo.map != NULL);
     code = hf__locks_create(&store->locks, store->path, store->lock_path, store->fd,

@@ -115,6 +115,12 @@ int hf__log_open(hf_store *store, bool create, bool read_only)
     return code;
 }
 
+bool hf__log_leftovers(const hf_store *store)
+{
+    struct stat st;
+    return hf__os->stat(store->log.paths[0], &st) == 0 || hf__os->stat(store->log.paths[1], &st) == 0;
+}
+
 static bool header_ok(const hf_store *store, const struct hf__log_header *header)
 {
     return header->magic == HF__LOG_MAGIC &&
@@ -198,10 +204,7 @@ static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
 int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes)
 {
     int fd = store->log.fds[file];
-    int code = write_zeros(fd, store->log.paths[file], from_bytes, to_bytes);
-    if (code == 0 && hf__os->fdatasync(fd) != 0)
-        code = hf__fail_os(errno, store->log.paths[file], "fdatasync");
-    return code;
+    return write_zeros(fd, store->log.paths[file], from_bytes, to_bytes);
 }
 
 int hf__log_reach(hf_store *store, int file, uint64_t size_bytes)

@@ -99,6 +99,8 @@ void hf__log_dispose(struct hf__log *log);
 void hf__log_drop_fds(struct hf__log *log);
 /* Opens both files if they aren't yet; create: makes those that are missing. HF_ELOGMISSING, ... */
 int hf__log_open(hf_store *store, bool create, bool read_only);
+/* Is there a log file beside the store? */
+bool hf__log_leftovers(const hf_store *store);
 /* The valid headers of this store's `generation` (0 = of any): bit i for file i. */
 int hf__log_headers(hf_store *store, uint64_t generation, struct hf__log_header out[2],
                     unsigned *valid);
@@ -111,7 +113,7 @@ int hf__log_write_header(hf_store *store, const struct hf__log_header *header, u
 /* Makes a header of that epoch, with a salt of its own. */
 void hf__log_make_header(const hf_store *store, uint64_t generation, uint64_t epoch, uint64_t base,
                          uint64_t used_end, struct hf__log_header *out);
-/* Longer, with written zeros, synced. */
+/* Longer, with written zeros; not synced. */
 int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes);
 
 void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int file, uint64_t salt,
@@ -197,9 +199,10 @@ int hf__log_apply_again(hf_store *store, const struct hf__log_tail *tail, uint64
 /* May records be applied before they are durable? With the applier's place held it stays so: who
  * writes another header takes that first. */
 bool hf__log_runs_ahead(const hf_store *store);
-/* Syncs a log file. active: its epoch, if records in it count already; then everybody is told of a
- * failure. */
-int hf__log_sync_file(hf_store *store, int file, uint64_t active);
+/* Syncs the data file, with the writer's place held. On success what was suspect before still is. */
+int hf__log_sync_data(hf_store *store);
+/* Syncs the log file of that epoch, the active one; everybody is told of a failure. */
+int hf__log_sync_file(hf_store *store, int file, uint64_t epoch);
 /* Writes the ranges of a record into the data file. */
 int hf__record_write(hf_store *store, const struct hf__record *record);
 

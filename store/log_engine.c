@@ -217,11 +217,8 @@ static int prepare_record(hf_store *store, uint64_t *length)
     /* Only now: making room may have been a checkpoint, after which the header doesn't say so. */
     if (code == 0 && store->durability == HF_NOSYNC && !HF__BUG(UNSYNCED_BEFORE_ROOM))
         code = hf__log_mark_unsynced(store);
-    if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED) &&
-        hf__os->fdatasync(store->fd) != 0) {
-        code = hf__fail_os(errno, store->path, "fdatasync");
-        __atomic_store_n(&hf__words(store)->data_failed, 1, __ATOMIC_SEQ_CST);
-    }
+    if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED))
+        code = hf__log_sync_data(store);
     return code;
 }
 

@@ -59,11 +59,8 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
         code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");
     if (code == 0 && hf__flag(&hf__words(store)->data_failed) && !HF__BUG(FAILED_DATA_SYNC_FORGOTTEN))
         code = hf__log_apply_again(store, tail, deadline);
-    if (code == 0 && !HF__BUG(CHECKPOINT_DATA_NOT_SYNCED) && !HF__BUG(SWITCH_BEFORE_DATA) &&
-        hf__os->fdatasync(store->fd) != 0) {
-        code = hf__fail_os(errno, store->path, "fdatasync");
-        hf__set_flag(&hf__words(store)->data_failed, 1);
-    }
+    if (code == 0 && !HF__BUG(CHECKPOINT_DATA_NOT_SYNCED) && !HF__BUG(SWITCH_BEFORE_DATA))
+        code = hf__log_sync_data(store);
     if (code == 0)
         hf__set_flag(&hf__words(store)->data_failed, 0);
     else
@@ -89,12 +86,25 @@ static void publish_log(hf_store *store, const struct hf__log_tail *tail,
     }
 }
 
-static int write_and_sync(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes)
+/* A log file that isn't in use yet is synced through a descriptor opened before it is written: one
+ * opened later could hear nothing of a failure that somebody else, who still syncs what stood there
+ * before, was told of. */
+static int witness_open(hf_store *store, int file, int *out)
 {
-    int code = hf__log_write_header(store, header, size_bytes);
-    if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
-        code = hf__log_sync_file(store, (int)(header->epoch % 2), 0);
-    return code;
+    *out = hf__os->open(store->log.paths[file], O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    return *out < 0 ? hf__fail_os(errno, store->log.paths[file], "open") : 0;
+}
+
+static int witness_sync(hf_store *store, int file, int fd)
+{
+    return hf__os->fdatasync(fd) == 0 ? 0
+                                      : hf__fail_os(errno, store->log.paths[file], "fdatasync");
+}
+
+static void witness_close(int fd)
+{
+    if (fd >= 0)
+        hf__os->close(fd);
 }
 
 static uint64_t file_bytes_of(hf_store *store, int file)
@@ -118,9 +128,16 @@ static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t 
         code = hf__log_reach(store, file, least);
     if (code != 0)
         return code;
+    int witness;
+    code = witness_open(store, file, &witness);
+    if (code != 0)
+        return code;
     hf__set_flag(&hf__words(store)->switching, 1);
     hf__log_make_header(store, hf__words(store)->generation, epoch, old->appended, used_end, &header);
-    code = write_and_sync(store, &header, least);
+    code = hf__log_write_header(store, &header, least);
+    if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
+        code = witness_sync(store, file, witness);
+    witness_close(witness);
     if (code != 0)
         return code;
     struct hf__log_tail tail = {.epoch = epoch,
@@ -154,7 +171,11 @@ static int write_state(hf_store *store, uint32_t state, uint64_t generation)
         header.size_bytes = segment->size_bytes;
         header.used_end = segment->heap.used_end;
     }
-    return hf__header_write(store->fd, store->path, &header);
+    const uint32_t before = hf__data_suspect(store);
+    code = hf__header_write(store->fd, store->path, &header);
+    if (code == 0)
+        hf__data_acquit(store, before);
+    return code;
 }
 
 int hf__log_mark_unsynced(hf_store *store)
@@ -241,14 +262,17 @@ static int renew(hf_store *store, uint64_t deadline)
     struct hf__log_header headers[2], header;
     struct renewal r = {.from = {.bytes = NULL}};
     unsigned valid;
-    int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    int witness = -1, code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         return code;
     hf__tail_read(store, &old);
+    const int file = (int)((old.epoch + 1) % 2);
+    code = witness_open(store, file, &witness);
     hf__front_read(store, &r.front);
     r.applied = r.front.applied;
     hf__set_flag(&hf__words(store)->switching, 1);
-    code = hf__log_headers(store, hf__words(store)->generation, headers, &valid);
+    if (code == 0)
+        code = hf__log_headers(store, hf__words(store)->generation, headers, &valid);
     if (code == 0 && (valid >> old.epoch % 2 & 1) == 0)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
     if (code == 0) {
@@ -266,7 +290,7 @@ static int renew(hf_store *store, uint64_t deadline)
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
         hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, old.salt,
                        HF__LOG_FIRST);
-        code = hf__log_reach(store, (int)(header.epoch % 2), 2 * old.file_bytes);
+        code = hf__log_reach(store, file, 2 * old.file_bytes);
     }
     if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
         code = hf__log_write_header(store, &header, 0);
@@ -277,11 +301,13 @@ static int renew(hf_store *store, uint64_t deadline)
     if (code == 0 && r.tail.appended < old.appended)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
     if (code == 0)
-        code = hf__log_sync_file(store, (int)(r.tail.epoch % 2), 0);
+        code = witness_sync(store, file, witness);
     if (code == 0)
-        code = write_and_sync(store, &header, 0);
+        code = hf__log_write_header(store, &header, 0);
+    if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
+        code = witness_sync(store, file, witness);
     if (code == 0) {
-        r.tail.file_bytes = file_bytes_of(store, (int)(r.tail.epoch % 2));
+        r.tail.file_bytes = file_bytes_of(store, file);
         publish_log(store, &r.tail, &r.front);
         __atomic_store_n(&hf__words(store)->sealed, r.tail.appended, __ATOMIC_SEQ_CST);
         hf__durable_raise(store, r.tail.appended);
@@ -290,6 +316,7 @@ static int renew(hf_store *store, uint64_t deadline)
         store->log.seen_epoch = 0;
     }
     free(r.from.bytes);
+    witness_close(witness);
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }
@@ -331,11 +358,13 @@ static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint6
     target = target / HF__LOG_BLOCK * HF__LOG_BLOCK;
     if (need > target) {
         hf_error who = *hf_last_error();
-        hf__fail_path(HF_ELOGFULL, 0, store->path, "process %lld has had a view open for too long",
-                      (long long)who.pid);
-        return HF_ELOGFULL;
+        return hf__fail_holder(HF_ELOGFULL, who.pid, store->path,
+                               "a view has been open for too long");
     }
-    int code = hf__log_extend(store, (int)(tail->epoch % 2), tail->file_bytes, target);
+    const int file = (int)(tail->epoch % 2);
+    int code = hf__log_extend(store, file, tail->file_bytes, target);
+    if (code == 0)
+        code = hf__log_sync_file(store, file, tail->epoch);
     if (code == 0) {
         longer.file_bytes = target;
         hf__tail_publish(store, &longer);
@@ -419,8 +448,10 @@ int hf__log_start(hf_store *store)
     struct hf__log_header header;
     const struct hf__segment_header *segment = shared_header(store);
     int code = hf__header_read(store->fd, store->path, false, &file_header);
-    /* Somebody died between making the file clean and saying so. */
-    if (code == 0 && file_header.state != HF__STATE_CLEAN)
+    /* Somebody died between making the file clean and saying so, or before he heard that this is on
+     * the disk. As long as it isn't, the header there may ask for the very logs that are written
+     * over now. */
+    if (code == 0 && (file_header.state != HF__STATE_CLEAN || hf__log_leftovers(store)))
         code = write_state(store, HF__STATE_CLEAN, file_header.generation);
     if (code == 0)
         code = hf__log_open(store, true, false);
@@ -433,8 +464,9 @@ int hf__log_start(hf_store *store)
     code = write_first(store, &header);
     if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
         code = write_state(store, HF__STATE_LOGGED, generation);
+    /* These descriptors are older than what has just been written. */
     for (int file = 0; code == 0 && file < 2 && !HF__BUG(START_LOGS_NOT_SYNCED); file++)
-        code = hf__log_sync_file(store, file, 0);
+        code = witness_sync(store, file, store->log.fds[file]);
     if (code == 0 && HF__BUG(START_DIRECTORY_LATE))
         code = write_state(store, HF__STATE_LOGGED, generation);
     if (code == 0 && !HF__BUG(START_DIRECTORY_NOT_SYNCED) &&

@@ -241,6 +241,23 @@ static int recover_cold(hf_store *store, bool repair)
     return code;
 }
 
+/* A reader replays what was left behind for itself, at each view: whether that can be done, hf_open
+ * says already. While somebody alive recovers the store, or keeps the gate closed, that is his. */
+static int prove_leftovers(hf_store *store)
+{
+    const int64_t timeout_ms = store->lock_timeout_ms;
+    hf_view *view;
+    if (store->role != HF__ROLE_READER ||
+        __atomic_load_n(&store->locks.table->header.gate, __ATOMIC_SEQ_CST) != HF__NOBODY)
+        return 0;
+    store->lock_timeout_ms = -1;
+    int code = hf_view_begin(store, &view);
+    store->lock_timeout_ms = timeout_ms;
+    if (code == 0)
+        hf_view_end(view);
+    return code == HF_EBUSY || code == HF_EREADERS ? 0 : code;
+}
+
 static int open_file_store(const char *path, const hf_options *options, enum hf__role role,
                            bool repair, hf_store **out)
 {
@@ -262,6 +279,8 @@ static int open_file_store(const char *path, const hf_options *options, enum hf_
         code = map_store(store, &header);
     if (code == 0)
         code = recover_cold(store, repair);
+    if (code == 0)
+        code = prove_leftovers(store);
     if (code == 0) {
         if (store->engine == &hf__engine_log && store->mode != HF_READ_ONLY)
             hf__lazy_inherit(store);

@@ -160,7 +160,10 @@ int hf__log_recover(hf_store *store, uint64_t deadline)
         return code;
     memset(&left, 0, sizeof left);
     const bool needed = header.state != HF__STATE_CLEAN;
-    if (needed)
+    /* Somebody recovered it and didn't live to say so, or to hear that "clean" is on the disk. */
+    if (!needed)
+        code = hf__header_write(store->fd, store->path, &header);
+    if (code == 0 && needed)
         code = survey(store, header.generation, false, &left);
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);

@@ -119,6 +119,18 @@ static inline struct hf__log_words *hf__words(const hf_store *store)
     return &store->locks.table->header.log;
 }
 
+/* The kernel tells of a failed write-back once, and who is told may die before he passes it on. So
+ * whoever syncs the data file, its header included, says beforehand that it failed, and takes that
+ * back when it didn't. The writer's place is held. */
+static inline uint32_t hf__data_suspect(hf_store *store)
+{
+    return __atomic_exchange_n(&hf__words(store)->data_failed, 1, __ATOMIC_SEQ_CST);
+}
+static inline void hf__data_acquit(hf_store *store, uint32_t before)
+{
+    hf__set_flag(&hf__words(store)->data_failed, before);
+}
+
 static inline const struct hf__segment_header *hf__segment_header(const struct hf__segment *seg)
 {
     return (const struct hf__segment_header *)seg->base;

@@ -94,8 +94,8 @@ typedef struct hf_options {
  *
  * If a process died, its transaction is rolled back first (direct engine), or the commits that stand
  * in the log alone are replayed (log engine): hf_recovery_info tells. Openers that may not write do
- * that in private memory and change no byte of the file; a read-only handle does it, and meets its
- * errors, at its first view.
+ * that in private memory, a read-only handle at each view until a writer has come, and change no
+ * byte of the file. A log that is missing or foreign fails hf_open in every mode.
  * A new store is complete and synced before its name appears; of two racing creators one wins and
  * both open its store (HF_CREATE_NEW: the loser gets HF_EEXIST).
  *

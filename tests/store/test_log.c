@@ -7,6 +7,9 @@
  */
 #include "store_fixture.h"
 
+#include "base/os.h"
+#include "store/store.h"
+
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -82,26 +85,12 @@ static void leave_unclosed(char *name)
     assert_true(fixture_sidecar_exists(name, "-log0"));
 }
 
-/* A read-only handle may find out at its first view. */
-static int look_code(const char *name, uint32_t mode)
-{
-    if (mode != HF_READ_ONLY)
-        return fixture_open_code(name, mode);
-    hf_store *store = fixture_open(name, mode);
-    hf_view *view = NULL;
-    int code = hf_view_begin(store, &view);
-    if (code == 0)
-        hf_view_end(view);
-    hf_close(store);
-    return code;
-}
-
 static void expect_refused(const char *name, int code)
 {
     static const uint32_t modes[] = {HF_OPEN_OR_CREATE, HF_OPEN_EXISTING, HF_READ_ONLY,
                                      HF_COPY_ON_WRITE};
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
-        assert_code(look_code(name, modes[i]), code);
+        assert_code(fixture_open_code(name, modes[i]), code);
     assert_code(hf_grow(name, 4096), code);
     assert_code(hf_shrink_to_fit(name), code);
 }
@@ -191,6 +180,87 @@ static void test_log_beside_a_closed_store_is_not_looked_at(void **state)
     unlink_logs(kept);
 }
 
+/* ---- killed while it said that it was closed -------------------------------------------------- */
+
+static hf_store *closing;
+static char events[16]; /* W the data file written, S synced, U a log file unlinked               */
+
+static void note(char event)
+{
+    const size_t length = strlen(events);
+    if (length + 1 < sizeof events && (length == 0 || events[length - 1] != event))
+        events[length] = event;
+}
+
+static int dies_in_fdatasync(int fd)
+{
+    struct hf__file_header header;
+    if (fd == closing->fd && hf__header_read(fd, "", true, &header) == 0 &&
+        header.state == HF__STATE_CLEAN)
+        raise(SIGKILL);
+    return fdatasync(fd);
+}
+
+static void dies_as_it_closes(struct child *self, void *argument)
+{
+    static struct hf__os os;
+    (void)self;
+    closing = fixture_open(argument, HF_CREATE_NEW);
+    fixture_set(closing, "v", 1);
+    os = hf__os_system;
+    os.fdatasync = dies_in_fdatasync;
+    hf__os = &os;
+    hf_close(closing);
+}
+
+static bool is_data(int fd)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino;
+}
+
+static ssize_t noted_pwrite(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    if (is_data(fd))
+        note('W');
+    return pwrite(fd, buffer, size_bytes, offset);
+}
+
+static int noted_fdatasync(int fd)
+{
+    if (is_data(fd))
+        note('S');
+    return fdatasync(fd);
+}
+
+static int noted_unlink(const char *name)
+{
+    if (strstr(name, "-log") != NULL)
+        note('U');
+    return unlink(name);
+}
+
+/* On the disk the header may ask for the log still: it mustn't go before "clean" is there. */
+static void test_log_stays_until_the_header_is_known_to_say_clean(void **state)
+{
+    (void)state;
+    static struct hf__os os;
+    struct child child = child_start(dies_as_it_closes, path);
+    child_join_killed(&child, SIGKILL);
+    assert_true(fixture_sidecar_exists(path, "-log0"));
+    memset(events, 0, sizeof events);
+    os = hf__os_system;
+    os.pwrite = noted_pwrite;
+    os.fdatasync = noted_fdatasync;
+    os.unlink = noted_unlink;
+    hf__os = &os;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    hf__os = &hf__os_system;
+    assert_string_equal(events, "WSU");
+    assert_int_equal(fixture_get(store, "v"), 1);
+    assert_ok(hf_close(store));
+}
+
 static unsigned char *bytes_of(const char *name, size_t *size_bytes)
 {
     *size_bytes = (size_t)fixture_file_bytes(name);
@@ -257,7 +327,7 @@ static void test_damage_before_an_acknowledged_record_is_ecorrupt(void **state)
         with_suffix(name, path, "-log1");
     fixture_patch(name, 2 * 4096 + 200, "damage", 6); /* in the second record */
     assert_code(fixture_open_code(path, HF_OPEN_EXISTING), HF_ECORRUPT);
-    assert_code(look_code(path, HF_READ_ONLY), HF_ECORRUPT);
+    assert_code(fixture_open_code(path, HF_READ_ONLY), HF_ECORRUPT);
 }
 
 /* The last record's death is that of a commit nobody was told of, as far as the log knows. */
@@ -335,6 +405,7 @@ int main(void)
         TEST(test_log_of_another_store_is_elogforeign),
         TEST(test_log_of_an_earlier_use_is_elogforeign),
         TEST(test_log_beside_a_closed_store_is_not_looked_at),
+        TEST(test_log_stays_until_the_header_is_known_to_say_clean),
         TEST(test_openers_that_dont_write_show_the_last_commit_and_change_no_byte),
         TEST(test_damage_before_an_acknowledged_record_is_ecorrupt),
         TEST(test_log_ends_before_a_torn_last_record),

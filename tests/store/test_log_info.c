@@ -218,6 +218,7 @@ static void test_log_lengths_are_those_asked_for(void **state)
         code = hf_commit(txn);
     }
     assert_int_equal(code, HF_ELOGFULL);
+    assert_int_equal(hf_last_error()->pid, child.pid);
     child_signal(&child);
     child_join(&child);
     assert_ok(hf_view_begin(store, &view));

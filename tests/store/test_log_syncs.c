@@ -18,7 +18,9 @@
 static char path[PATH_BYTES];
 static struct hf__os os;
 static hf_store *opened; /* what happens in the next fdatasync happens to it                     */
-static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS } next;
+static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS, FAILS } next;
+static uint32_t suspect; /* data_failed during the last sync of the data file                     */
+static off_t written_at; /* where the last write of a log record went                             */
 
 static struct hf__log_words *words(void)
 {
@@ -30,6 +32,12 @@ static int fdatasync_here(int fd)
     struct hf__log_tail tail;
     const int happens = (int)next;
     next = NOTHING;
+    if (fd == opened->fd)
+        suspect = words()->data_failed;
+    if (happens == FAILS) {
+        errno = EIO;
+        return -1;
+    }
     if (happens == NOTHING)
         return fdatasync(fd);
     hf__tail_read(opened, &tail);
@@ -42,6 +50,12 @@ static int fdatasync_here(int fd)
     return -1;
 }
 
+static ssize_t pwrite_here(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    if (opened != NULL && (fd == opened->log.fds[0] || fd == opened->log.fds[1]))
+        written_at = offset;
+    return pwrite(fd, buffer, size_bytes, offset);
+}
 
 static int commit_one(const char *name)
 {
@@ -58,6 +72,7 @@ static int open_store(uint32_t durability)
     hf_options options = {.durability = durability};
     os = hf__os_system;
     os.fdatasync = fdatasync_here;
+    os.pwrite = pwrite_here;
     hf__os = &os;
     next = NOTHING;
     fixture_path(path, fixture_disk_directory(), "syncs.hf");
@@ -124,12 +139,93 @@ static void test_log_syncs_renewal_leaves_nothing_out(void **unused)
     close_and_remove();
 }
 
+/* Another one was told that the record's write-back failed, and died. A descriptor opened since hears
+ * nothing of it, so the record is written again before that descriptor answers for it. */
+static void test_log_syncs_new_descriptor_answers_for_nothing_old(void **unused)
+{
+    struct hf__log_tail tail;
+    (void)unused;
+    assert_ok(open_store(HF_LAZY));
+    hf__tail_read(opened, &tail);
+    const int file = (int)(tail.epoch % 2);
+    assert_int_equal(opened->log.sync_fds[file][0], -1); /* nothing was synced yet */
+    assert_true(hf__durable(opened) < tail.appended);
+    written_at = -1;
+    assert_ok(hf__log_sync_file(opened, file, tail.epoch));
+    assert_int_equal(written_at, HF__LOG_FIRST);
+    written_at = -1; /* this one has been open all the time */
+    assert_ok(hf__log_sync_file(opened, file, tail.epoch));
+    assert_int_equal(written_at, -1);
+    close_and_remove();
+}
+
+/* What is to be acknowledged can't be read any more: no sync makes that durable. */
+static void test_log_syncs_lost_record_is_not_acknowledged(void **unused)
+{
+    struct hf__log_tail tail;
+    static const char zeros[HF__LOG_BLOCK];
+    char kept[HF__LOG_BLOCK];
+    (void)unused;
+    assert_ok(open_store(HF_LAZY));
+    hf__tail_read(opened, &tail);
+    const int fd = opened->log.fds[tail.epoch % 2];
+    assert_int_equal(pread(fd, kept, sizeof kept, HF__LOG_FIRST), sizeof kept);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, HF__LOG_FIRST), sizeof zeros);
+    assert_code(hf_sync(opened), HF_ECOMMIT_UNKNOWN);
+    assert_int_equal(words()->log_failed, 1);
+    assert_true(hf__durable(opened) < tail.appended);
+    assert_int_equal(pwrite(fd, kept, sizeof kept, HF__LOG_FIRST), sizeof kept);
+    close_and_remove();
+}
+
+/* The records there are synced with the zeros behind them. */
+static void test_log_syncs_failure_when_the_log_grows_is_told(void **unused)
+{
+    uint32_t slot;
+    struct hf__log_tail tail;
+    hf_tuning tuning = {.log_first_bytes = 16 << 10, .log_switch_bytes = 16 << 10};
+    (void)unused;
+    assert_ok(open_store(HF_SYNC));
+    assert_ok(hf__reader_enter(&opened->locks, HF__NO_DEADLINE, false, &slot));
+    assert_ok(commit_one("x")); /* not applied while somebody reads: so the log can't be switched */
+    assert_ok(hf_tune(opened, &tuning));
+    hf__tail_read(opened, &tail);
+    tail.end = tail.file_bytes; /* nothing fits any more */
+    hf__tail_publish(opened, &tail);
+    next = FAILS;
+    assert_code(commit_one("a"), HF_EIO);
+    assert_int_equal(words()->log_failed, 1);
+    hf__reader_leave(&opened->locks, slot);
+    close_and_remove();
+}
+
+/* Who is told of a failure may die before he passes it on: it is said before, and taken back. */
+static void test_log_syncs_data_is_suspect_while_it_is_synced(void **unused)
+{
+    (void)unused;
+    assert_ok(open_store(HF_NOSYNC));
+    assert_int_equal(suspect, 1);
+    assert_int_equal(words()->data_failed, 0);
+    assert_ok(hf_sync(opened));
+    assert_int_equal(words()->data_failed, 0);
+    next = FAILS; /* the header's sync, which may be told of pages of the segment, too */
+    assert_code(commit_one("a"), HF_EIO);
+    assert_int_equal(words()->data_failed, 1);
+    assert_ok(commit_one("b"));
+    assert_int_equal(words()->data_failed, 1);
+    close_and_remove();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log_syncs_failure_is_told_though_durable),
         cmocka_unit_test(test_log_syncs_success_beside_a_failure_says_nothing),
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
+        cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
+        cmocka_unit_test(test_log_syncs_lost_record_is_not_acknowledged),
+        cmocka_unit_test(test_log_syncs_failure_when_the_log_grows_is_told),
+        cmocka_unit_test(test_log_syncs_data_is_suspect_while_it_is_synced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
