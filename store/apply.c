@@ -191,6 +191,8 @@ int hf__log_sync_data(hf_store *store)
 static unsigned char *through(hf_store *store)
 {
     struct hf__log *log = &store->log;
+    if (!store->written_mapped)
+        return NULL; /* a full disk would be a signal */
     if (log->through == NULL && !log->through_refused) {
         log->through = hf__map_through(store);
         log->through_refused = log->through == NULL;

@@ -159,18 +159,23 @@ int hf__paths_set(hf_store *store, const char *path)
     return 0;
 }
 
-int hf__fs_check(int fd, const char *path)
+int hf__fs_check(int fd, const char *path, bool *mapped)
 {
     static const uint32_t network[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC,  SMB2_SUPER_MAGIC,
                                        0xff534d42,      V9FS_MAGIC,       AFS_SUPER_MAGIC,
                                        CODA_SUPER_MAGIC, CEPH_SUPER_MAGIC, 0x0bd00bd0};
+    /* Those that overwrite a block where it is, and can't share it with another file. */
+    static const uint32_t in_place[] = {EXT4_SUPER_MAGIC, TMPFS_MAGIC, RAMFS_MAGIC};
     uint64_t magic;
+    *mapped = false;
     if (hf__os->fs_type(fd, &magic) != 0)
         return hf__fail_os(errno, path, "fstatfs");
     for (size_t i = 0; i < sizeof network / sizeof *network; i++)
         if (magic == network[i])
             return hf__fail_path(HF_ENETFS, 0, path, "a network file system (type %#llx)",
                                  (unsigned long long)magic);
+    for (size_t i = 0; i < sizeof in_place / sizeof *in_place; i++)
+        *mapped |= magic == in_place[i];
     return 0;
 }
 
@@ -204,7 +209,7 @@ static int open_file_locked(hf_store *store)
     store->file_mode = st.st_mode & 0666;
     store->undo.user = st.st_uid;
     store->undo.group = st.st_gid;
-    code = hf__fs_check(fd, store->path);
+    code = hf__fs_check(fd, store->path, &store->written_mapped);
     if (code != 0)
         goto err_close;
     store->fd = fd;

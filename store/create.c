@@ -154,7 +154,8 @@ int hf__create_with(const char *path, uint32_t permissions,
     int fd = temporary_open(path, permissions, &temporary);
     if (fd < 0)
         return fd;
-    int code = hf__fs_check(fd, path);
+    bool mapped;
+    int code = hf__fs_check(fd, path, &mapped);
     if (code == 0)
         code = write(fd, path, what);
     if (code == 0)

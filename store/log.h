@@ -162,6 +162,8 @@ void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes);
 int hf__private_follow(hf_store *store);
 /* A transaction begins: nothing has changed yet. */
 void hf__private_begin(hf_store *store);
+/* Writes what the window holds to the file, if it isn't mapped shared. HF_ENOSPC, HF_EIO. */
+int hf__private_write_window(hf_store *store);
 /* Ends the window. */
 int hf__private_end(hf_store *store);
 /* Drops all private pages if they are many and stand in the data file. */

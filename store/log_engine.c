@@ -217,6 +217,8 @@ static int prepare_record(hf_store *store, uint64_t *length)
     /* Only now: making room may have been a checkpoint, after which the header doesn't say so. */
     if (code == 0 && store->durability == HF_NOSYNC && !HF__BUG(UNSYNCED_BEFORE_ROOM))
         code = hf__log_mark_unsynced(store);
+    if (code == 0)
+        code = hf__private_write_window(store);
     if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED))
         code = hf__log_sync_data(store);
     return code;

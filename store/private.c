@@ -10,7 +10,8 @@
  *       nobody else applies or commits; hf__private_follow makes that true of the newest commit
  *   P2  a page whose bit is not set is not private
  *   P3  the set of changed lines holds each line below the window that this transaction announced
- *   P4  from window_start on P is mapped shared; that is at or above the highest used end of any
+ *   P4  from window_start on P is mapped shared, or (where a store through a mapping may meet a full
+ *       disk) written to the file before the record; that is at or above the highest used end of any
  *       state since the log's base, so nothing there belongs to a state that recovery could lead to
  *
  * Bytes above the used end mean nothing, in P as in the file.
@@ -153,6 +154,10 @@ static void open_window(hf_store *store, uint64_t end)
     start = hf__whole_pages(start);
     if (end <= hf__whole_pages(fresh_end) + WINDOW_BYTES || start >= end)
         return;
+    if (!store->written_mapped) {
+        log->window_start = start; /* written by hf__private_write_window instead */
+        return;
+    }
     hf_error before = *hf_last_error();
     /* Without a window all goes through the log: slower, and no less safe. */
     if (hf__map_tail(store, start, true) == 0) {
@@ -161,6 +166,33 @@ static void open_window(hf_store *store, uint64_t end)
     } else {
         hf__fail_again(&before);
     }
+}
+
+/* What lies in a window that isn't mapped shared is private and not logged. */
+static void note_unmapped(struct hf__log *log, uint64_t offset, uint64_t end)
+{
+    const uint64_t from = offset > log->window_start ? offset : log->window_start;
+    for (uint64_t page = page_of(from); page <= page_of(end - 1); page++)
+        set_private(log, page);
+}
+
+int hf__private_write_window(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    const uint64_t used_end = page_of(hf__whole_pages(hf__used_end(&store->seg)));
+    if (log->window_start == UINT64_MAX || store->written_mapped)
+        return 0;
+    for (uint64_t page = page_of(log->window_start), first; page < used_end; page++) {
+        if (!is_private(log, page))
+            continue;
+        for (first = page; page < used_end && is_private(log, page);)
+            page++;
+        const uint64_t from = first * HF__PAGE_BYTES;
+        if (hf__write_at(store->fd, store->seg.base + from,
+                         (size_t)((page - first) * HF__PAGE_BYTES), HF__SEGMENT_OFFSET + from) != 0)
+            return hf__fail_os(errno, store->path, "write");
+    }
+    return 0;
 }
 
 void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
@@ -175,8 +207,11 @@ void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
         return;
     if (end > log->window_limit && log->window_start == UINT64_MAX)
         open_window(store, end);
-    if (end > log->window_start)
+    if (end > log->window_start) {
+        if (!store->written_mapped)
+            note_unmapped(log, offset, end);
         end = log->window_start;
+    }
     if (offset >= end)
         return;
     uint64_t line = offset / HF__LINE_BYTES;
@@ -212,7 +247,9 @@ int hf__private_end(hf_store *store)
     struct hf__log *log = &store->log;
     if (log->window_start == UINT64_MAX)
         return 0;
-    int code = hf__map_tail(store, log->window_start, false);
+    int code = store->written_mapped
+                   ? hf__map_tail(store, log->window_start, false)
+                   : drop_private(store, page_of(log->window_start), log->private_end);
     if (code == 0)
         log->window_start = UINT64_MAX;
     return code;

@@ -83,6 +83,7 @@ struct hf_store {
     char *path, *lock_path, *undo_path; /* canonical; NULL for memory backings                   */
     int fd;
     bool fd_read_only;            /* the data file could not be opened for writing               */
+    bool written_mapped;          /* the log engine may write it through mappings: hf__fs_check  */
     dev_t device;
     ino_t inode;
     mode_t file_mode;
@@ -232,8 +233,9 @@ int hf__list_add(hf_store *store);
 void hf__list_remove(hf_store *store);
 /* Sets path, lock_path and undo_path from a name: the directory resolved, links followed. */
 int hf__paths_set(hf_store *store, const char *path);
-/* Network file systems: HF_ENETFS. */
-int hf__fs_check(int fd, const char *path);
+/* Network file systems: HF_ENETFS. *mapped: a store through a shared mapping of allocated blocks can't
+ * meet a full disk. */
+int hf__fs_check(int fd, const char *path, bool *mapped);
 
 /* ---- create.c -------------------------------------------------------------------------------- */
 

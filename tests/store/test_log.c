@@ -11,6 +11,7 @@
 #include "store/store.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,6 +262,99 @@ static void test_log_stays_until_the_header_is_known_to_say_clean(void **state)
     assert_ok(hf_close(store));
 }
 
+/* ---- where a store through a mapping may meet a full disk -------------------------------------- */
+
+static unsigned mapped_writes; /* mappings through which the data file could be written, and stores */
+
+static int says_btrfs(int fd, uint64_t *out)
+{
+    (void)fd;
+    *out = 0x9123683e;
+    return 0;
+}
+
+static void *counted_mmap(void *address, size_t size_bytes, int protection, int flags, int fd,
+                          off_t offset)
+{
+    if (fd >= 0 && is_data(fd) && (protection & PROT_WRITE) != 0 && (flags & MAP_SHARED) != 0)
+        mapped_writes++;
+    return mmap(address, size_bytes, protection, flags, fd, offset);
+}
+
+static void counted_store(void *to, const void *from, size_t size_bytes)
+{
+    mapped_writes++;
+    memcpy(to, from, size_bytes);
+}
+
+/* 300 blocks of 64 KiB, each of one byte, in a transaction; every third freed again in it. */
+static void load_blocks(hf_store *store, hf_ref refs[300], int byte)
+{
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    for (int i = 0; i < 300; i++) {
+        unsigned char *block = hf_alloc(txn, 65536);
+        assert_got(block);
+        memset(block, byte + i % 7, 65536);
+        refs[i] = hf_ref_of(hf_txn_view(txn), block);
+    }
+    for (int i = 2; i < 300; i += 3)
+        hf_free(txn, hf_at(hf_txn_view(txn), refs[i]));
+    assert_ok(hf_commit(txn));
+}
+
+static void expect_blocks(hf_store *store, const hf_ref refs[300], int byte)
+{
+    hf_view *view = NULL;
+    assert_ok(hf_view_begin(store, &view));
+    for (int i = 0; i < 300; i++) {
+        const unsigned char *block = i % 3 == 2 ? NULL : hf_at(view, refs[i]);
+        if (block != NULL)
+            assert_true(block[0] == byte + i % 7 && block[65535] == byte + i % 7);
+    }
+    hf_view_end(view);
+}
+
+/* What is written in place still passes the log by. */
+static void test_log_writes_nothing_through_mappings_where_a_disk_may_be_full(void **state)
+{
+    (void)state;
+    static hf_ref first[300], second[300];
+    static struct hf__os os;
+    os = hf__os_system;
+    os.fs_type = says_btrfs;
+    os.mmap = counted_mmap;
+    os.store = counted_store;
+    hf__os = &os;
+    mapped_writes = 0;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    hf_log_state info;
+    hf_txn *txn = NULL;
+    options.size_initial_bytes = 1 << 20;
+    options.size_max_bytes = (uint64_t)256 << 20;
+    assert_ok(hf_open(path, &options, &store));
+    load_blocks(store, first, 10);
+    assert_ok(hf_log_info(store, &info));
+    assert_true(info.end_bytes < 4 << 20); /* of 19 MiB */
+    expect_blocks(store, first, 10);
+    assert_ok(hf_begin(store, &txn)); /* an abort leaves nothing behind */
+    memset(hf_alloc(txn, 8 << 20), 99, 8 << 20);
+    hf_abort(txn);
+    load_blocks(store, second, 20);
+    expect_blocks(store, first, 10);
+    expect_blocks(store, second, 20);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+    hf__os = &hf__os_system;
+    assert_int_equal(mapped_writes, 0);
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    expect_blocks(store, first, 10);
+    expect_blocks(store, second, 20);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+}
+
 static unsigned char *bytes_of(const char *name, size_t *size_bytes)
 {
     *size_bytes = (size_t)fixture_file_bytes(name);
@@ -406,6 +500,7 @@ int main(void)
         TEST(test_log_of_an_earlier_use_is_elogforeign),
         TEST(test_log_beside_a_closed_store_is_not_looked_at),
         TEST(test_log_stays_until_the_header_is_known_to_say_clean),
+        TEST(test_log_writes_nothing_through_mappings_where_a_disk_may_be_full),
         TEST(test_openers_that_dont_write_show_the_last_commit_and_change_no_byte),
         TEST(test_damage_before_an_acknowledged_record_is_ecorrupt),
         TEST(test_log_ends_before_a_torn_last_record),
