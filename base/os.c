@@ -4,6 +4,7 @@
  */
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -76,6 +77,18 @@ static int system_lock(int fd, int type, off_t start, off_t length)
     return ofd(fd, F_OFD_SETLK, type, start, length, &lock);
 }
 
+static int system_each_name(const char *directory, void (*visit)(void *context, const char *name),
+                            void *context)
+{
+    DIR *dir = opendir(directory);
+    if (dir == NULL)
+        return -1;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        visit(context, entry->d_name);
+    closedir(dir);
+    return 0;
+}
+
 static int system_lock_test(int fd, int type, off_t start, off_t length)
 {
     struct flock lock;
@@ -134,6 +147,7 @@ const struct hf__os hf__os_system = {
     .fchown = fchown,
     .rename_new = system_rename_new,
     .unlink = unlink,
+    .each_name = system_each_name,
     .mmap = mmap,
     .munmap = munmap,
     .mprotect = mprotect,

@@ -7,6 +7,7 @@
  * meaning, result and errno of the call they are named after, with these additions:
  *
  *   rename_new   renameat2 with RENAME_NOREPLACE; EEXIST if the target is there
+ *   each_name    opendir and readdir: visits each name in the directory
  *   lock         one F_OFD_SETLK: type F_RDLCK, F_WRLCK or F_UNLCK on [start, start + length)
  *   lock_test    one F_OFD_GETLK: 1 if another open file description stands in the way, 0, or -1
  *   futex_wait   waits while *word == expected, at most timeout_ns (never for ever: whoever waits
@@ -43,6 +44,8 @@ struct hf__os {
     int (*fchown)(int fd, uid_t user, gid_t group);
     int (*rename_new)(const char *from, const char *to);
     int (*unlink)(const char *path);
+    int (*each_name)(const char *directory, void (*visit)(void *context, const char *name),
+                     void *context);
     void *(*mmap)(void *address, size_t size_bytes, int protection, int flags, int fd,
                   off_t offset);
     int (*munmap)(void *address, size_t size_bytes);

@@ -398,6 +398,8 @@ static int freeze(hf_store *store, struct hf__file_header *header)
         hf__range_unlock(store->fd, HF__RANGE_FROZEN);
         return AGAIN;
     }
+    /* For messages only. */
+    (void)hf__range_shared(store->fd, HF__RANGE_NAMES + getpid());
     int code = read_headers(store, header, false, true);
     if (code == 0)
         code = judge_leftovers(store, header, false, true, &in_use, &ignored);
@@ -471,7 +473,7 @@ int hf__attach(hf_store *store, bool repair, uint64_t deadline, struct hf__file_
     int64_t pid = 0;
     int fd = hf__os->open(store->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd >= 0) {
-        pid = hf__locks_find_pid(store->lock_path, fd);
+        pid = hf__locks_find_pid(store->lock_path, fd, store->role == HF__ROLE_WRITER);
         hf__os->close(fd);
     }
     return hf__fail_busy(pid, store->path, "open elsewhere");
@@ -484,9 +486,11 @@ int hf__attach_to_look(hf_store *store)
         return code;
     if (hf__range_shared(store->fd, HF__RANGE_ATTACH) == 0 &&
         hf__range_shared(store->fd, HF__RANGE_FROZEN) == 0 &&
-        !hf__range_held(store->fd, HF__RANGE_WRITERS))
+        !hf__range_held(store->fd, HF__RANGE_WRITERS)) {
+        (void)hf__range_shared(store->fd, HF__RANGE_NAMES + getpid());
         return 0;
-    int64_t pid = hf__locks_find_pid(store->lock_path, store->fd);
+    }
+    int64_t pid = hf__locks_find_pid(store->lock_path, store->fd, false);
     close_file(store);
     return hf__fail_busy(pid, store->path, "open for writing");
 }
@@ -500,7 +504,7 @@ int hf__attach_for_removal(hf_store *store, uint64_t deadline)
             return code;
         if (hf__range_exclusive(store->fd, HF__RANGE_ATTACH) == 0 && same_file(store))
             return 0;
-        int64_t pid = hf__locks_find_pid(store->lock_path, store->fd);
+        int64_t pid = hf__locks_find_pid(store->lock_path, store->fd, false);
         close_file(store);
         if (deadline != HF__NO_DEADLINE && hf__os->now_ns() >= deadline)
             return hf__fail_busy(pid, store->path, "open elsewhere");

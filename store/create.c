@@ -4,7 +4,8 @@
  *
  * A new file is written whole under a spare name, synced, and then given its name with
  * RENAME_NOREPLACE: nobody ever sees half a store, and of two who create at once one is told
- * EEXIST. The segment is formatted in plain memory, by the same allocator and index that will use
+ * EEXIST. A file whose maker was killed is removed by whoever makes, recovers or removes a store of
+ * that name next. The segment is formatted in plain memory, by the same allocator and index that will use
  * it later, and copied out: the format has one source.
  */
 #include "store.h"
@@ -12,9 +13,11 @@
 #include "base/bug.h"
 #include "base/hash.h"
 #include "base/os.h"
+#include "sync/range_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +26,8 @@
 #define SIZE_MAX_DEFAULT (UINT64_C(1) << 40)
 #define SIZE_MAX_LIMIT (UINT64_C(1) << 47)
 #define SIZE_INITIAL_DEFAULT (UINT64_C(1) << 20)
+#define TAKEN INT_MIN /* a spare name, by who cleans up                                          */
+#define TRIES_MAX 100
 #define FORMAT_BYTES ((uint64_t)65536) /* more than an empty segment ever uses                    */
 
 int hf__constants_new(struct hf__constants *out, const hf_options *options, uint32_t engine,
@@ -108,6 +113,59 @@ int hf__format_segment(unsigned char *base, uint64_t size_bytes,
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/* Is the file at `name` still the one behind fd? */
+static bool leads_to(const char *name, int fd)
+{
+    struct stat a, b;
+    return hf__os->fstat(fd, &a) == 0 && hf__os->stat(name, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+struct spares {
+    const char *path;
+    size_t directory_bytes; /* of path, the slash included                                        */
+};
+
+/* NAME.new-PID-XXXXXXXX, as temporary_open makes it? */
+static bool is_spare(const char *base, const char *name)
+{
+    const size_t length = strlen(base);
+    if (strncmp(name, base, length) != 0 || strncmp(name + length, ".new-", 5) != 0)
+        return false;
+    const char *at = name + length + 5;
+    const size_t digits = strspn(at, "0123456789");
+    return digits != 0 && at[digits] == '-' && strlen(at + digits + 1) == 8 &&
+           strspn(at + digits + 1, "0123456789abcdef") == 8;
+}
+
+/* Its maker holds a lock on it as long as he lives: had by us, he is dead (or hasn't taken it yet; then
+ * he notices that his file is gone and makes another). */
+static void remove_dead_spare(void *context, const char *name)
+{
+    const struct spares *spares = context;
+    char *full;
+    if (!is_spare(spares->path + spares->directory_bytes, name) ||
+        asprintf(&full, "%.*s%s", (int)spares->directory_bytes, spares->path, name) < 0)
+        return;
+    int fd = hf__os->open(full, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd >= 0) {
+        if (hf__range_exclusive(fd, HF__RANGE_MAKING) == 0 && leads_to(full, fd))
+            hf__os->unlink(full);
+        hf__os->close(fd);
+    }
+    free(full);
+}
+
+void hf__create_clean_up(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    struct spares spares = {path, slash == NULL ? 0 : (size_t)(slash - path) + 1};
+    char *directory = slash == NULL ? strdup(".") : strndup(path, spares.directory_bytes);
+    if (directory != NULL)
+        (void)hf__os->each_name(directory, remove_dead_spare, &spares);
+    free(directory);
+}
+
 /* Opens a new file of a spare name beside path; the name is malloc'ed. A descriptor, or a code. */
 static int temporary_open(const char *path, uint32_t permissions, char **out_name)
 {
@@ -132,6 +190,16 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
         free(name);
         return code;
     }
+    /* Somebody who cleans up may have come before this lock: he looks at a name once. */
+    if (hf__range_exclusive(fd, HF__RANGE_MAKING) != 0 || !leads_to(name, fd)) {
+        int code = errno == EAGAIN || errno == EACCES || errno == ENOENT
+                       ? TAKEN
+                       : hf__fail_os(errno, path, "locking");
+        hf__os->close(fd);
+        hf__os->unlink(name);
+        free(name);
+        return code;
+    }
     *out_name = name;
     return fd;
 }
@@ -151,7 +219,13 @@ int hf__create_with(const char *path, uint32_t permissions,
                     int (*write)(int fd, const char *path, const void *what), const void *what)
 {
     char *temporary = NULL;
-    int fd = temporary_open(path, permissions, &temporary);
+    int fd, tries = 0;
+    hf__create_clean_up(path);
+    do
+        fd = temporary_open(path, permissions, &temporary);
+    while (fd == TAKEN && ++tries < TRIES_MAX);
+    if (fd == TAKEN)
+        return hf__fail_path(HF_EBUSY, 0, path, "its spare name can't be locked");
     if (fd < 0)
         return fd;
     bool mapped;

@@ -115,10 +115,16 @@ int hf__log_open(hf_store *store, bool create, bool read_only)
     return code;
 }
 
-bool hf__log_leftovers(const hf_store *store)
+/* What can't be looked at may be there. */
+static bool is_there(const char *path)
 {
     struct stat st;
-    return hf__os->stat(store->log.paths[0], &st) == 0 || hf__os->stat(store->log.paths[1], &st) == 0;
+    return hf__os->stat(path, &st) == 0 || errno != ENOENT;
+}
+
+bool hf__log_leftovers(const hf_store *store)
+{
+    return is_there(store->log.paths[0]) || is_there(store->log.paths[1]);
 }
 
 static bool header_ok(const hf_store *store, const struct hf__log_header *header)

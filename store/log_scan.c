@@ -210,7 +210,7 @@ static int scan_all(struct scan *scan, hf_log_summary *out)
     if (code == 0)
         code = hf__header_read(store->fd, store->path, true, &scan->header);
     if (code == 0) {
-        out->open_pid = hf__locks_find_pid(store->lock_path, store->fd);
+        out->open_pid = hf__locks_find_pid(store->lock_path, store->fd, false);
         decide(scan, out);
     }
     hf__os->close(store->fd);

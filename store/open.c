@@ -234,6 +234,7 @@ static int recover_cold(hf_store *store, bool repair)
     if (__atomic_load_n(&table->gate, __ATOMIC_SEQ_CST) != HF__NOBODY)
         return 0;
     store->opening = true;
+    hf__create_clean_up(store->path);
     int code = store->engine->unstick(store, hf__deadline_in_ms(store->lock_timeout_ms));
     store->opening = false;
     if (repair && code != 0 && store->engine == &hf__engine_log)
@@ -516,6 +517,7 @@ int hf_remove(const char *path)
     code = hf__header_read(store->fd, store->path, true, &slot);
     if (code != HF_ENOTSTORE) {
         code = 0;
+        hf__create_clean_up(store->path);
         /* The sidecars first: once the name is free, another store's may stand there. */
         hf__os->unlink(store->lock_path);
         hf__os->unlink(store->undo_path);

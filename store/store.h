@@ -244,6 +244,8 @@ int hf__constants_new(struct hf__constants *out, const hf_options *options, uint
                       uint64_t size_max_bytes);
 /* Makes a new, closed store under `path`: temporary name, synced, RENAME_NOREPLACE. HF_EEXIST. */
 int hf__create_file(const char *path, const hf_options *options);
+/* Removes the spare files of those who died while they made a store of that name. */
+void hf__create_clean_up(const char *path);
 /* Writes header, heap root and empty indexes into plain memory of size_bytes. HF_EFULL,
  * HF_EINVAL. */
 int hf__format_segment(unsigned char *base, uint64_t size_bytes,

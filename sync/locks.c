@@ -303,12 +303,15 @@ bool hf__locks_dead(const struct hf__locks *locks, uint32_t owner)
            !hf__range_held(locks->data_fd, HF__RANGE_LIVE + (off_t)index);
 }
 
-int64_t hf__locks_find_pid(const char *lock_path, int data_fd)
+int64_t hf__locks_find_pid(const char *lock_path, int data_fd, bool writes)
 {
-    int64_t pid = 0;
+    /* Who wants to write is let in beside those in the lock file. */
+    int64_t pid = writes ? hf__range_name(data_fd) : 0;
+    if (pid != 0)
+        return pid;
     int fd = hf__os->open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
-        return 0;
+        return hf__range_name(data_fd);
     for (uint32_t i = 0; i < HF_PROCESSES_MAX && pid == 0; i++) {
         struct hf__process_slot slot;
         if (hf__read_at(fd, &slot, sizeof slot, offsetof(struct hf__lock_table, processes) +
@@ -318,7 +321,7 @@ int64_t hf__locks_find_pid(const char *lock_path, int data_fd)
             pid = slot.pid;
     }
     hf__os->close(fd);
-    return pid;
+    return pid != 0 ? pid : hf__range_name(data_fd);
 }
 
 int64_t hf__locks_pid(const struct hf__locks *locks, uint32_t owner)

@@ -68,8 +68,9 @@ void hf__locks_detach(struct hf__locks *locks, bool release);
 
 /* Is the handle with this id gone? */
 bool hf__locks_dead(const struct hf__locks *locks, uint32_t owner);
-/* A living process that the lock file at lock_path names, or 0: for the message of HF_EBUSY. */
-int64_t hf__locks_find_pid(const char *lock_path, int data_fd);
+/* A living process that is in the way, or 0: for the message of HF_EBUSY. Whoever the lock file at
+ * lock_path names, or a FROZEN holder; writes: the other way round. */
+int64_t hf__locks_find_pid(const char *lock_path, int data_fd, bool writes);
 int64_t hf__locks_pid(const struct hf__locks *locks, uint32_t owner);
 
 /* Makes reader slot index usable (gate.c). HF_ENOSPC. */

@@ -101,8 +101,8 @@ typedef struct hf_options {
  *
  * HF_READ_ONLY needs no permission to write: it uses the lock file where it can, and where it can't
  * it keeps writers out while it is open (their hf_open returns HF_EBUSY) and is itself refused with
- * HF_EBUSY while one is there. HF_COPY_ON_WRITE always does so. Such handles stand in no table, so
- * the HF_EBUSY they cause names no process (pid 0).
+ * HF_EBUSY while one is there. HF_COPY_ON_WRITE always does so. Such handles stand in no table, but
+ * the HF_EBUSY they cause names one of them all the same.
  *
  * Errors: HF_EINVAL, HF_ENOENT, HF_EEXIST, HF_EACCES, HF_EBUSY (pid in hf_last_error),
  * HF_EALREADYOPEN, HF_EOTHERPATH, HF_EMISMATCH, HF_ELAYOUT, HF_ENOTSTORE, HF_ETRUNCATED, HF_ENEWER,

@@ -43,6 +43,7 @@ enum kind {
     FCHOWN,
     RENAME_NEW,
     UNLINK,
+    EACH_NAME,
     MMAP,
     MUNMAP,
     MPROTECT,
@@ -72,6 +73,7 @@ static const struct {
     [FCHOWN] = {"fchown", EPERM},
     [RENAME_NEW] = {"rename_new", EACCES},
     [UNLINK] = {"unlink", EACCES},
+    [EACH_NAME] = {"each_name", EMFILE},
     [MMAP] = {"mmap", ENOMEM},
     [MUNMAP] = {"munmap", ENOMEM},
     [MPROTECT] = {"mprotect", ENOMEM},
@@ -159,6 +161,10 @@ static int faulty_unlink(const char *name)
 {
     return fails(UNLINK) ? -1 : SYSTEM.unlink(name);
 }
+static int faulty_each_name(const char *at, void (*visit)(void *, const char *), void *context)
+{
+    return fails(EACH_NAME) ? -1 : SYSTEM.each_name(at, visit, context);
+}
 static void *faulty_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
     return fails(MMAP) ? MAP_FAILED : SYSTEM.mmap(at, size, protection, flags, fd, offset);
@@ -215,6 +221,7 @@ static void begin_faults(enum kind kind, unsigned at, bool on)
     faulty.fchown = faulty_fchown;
     faulty.rename_new = faulty_rename_new;
     faulty.unlink = faulty_unlink;
+    faulty.each_name = faulty_each_name;
     faulty.mmap = faulty_mmap;
     faulty.munmap = faulty_munmap;
     faulty.mprotect = faulty_mprotect;

@@ -6,8 +6,12 @@
  */
 #include "store_fixture.h"
 
+#include "base/os.h"
+
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -272,12 +276,81 @@ static void test_remove_and_resize_are_refused_while_open_elsewhere(void **state
     assert_ok(hf_remove(path));
 }
 
+/* ---- makers that die ------------------------------------------------------------------------- */
+
+static struct child *maker;
+static bool maker_dies;
+
+static int stops_before_naming(const char *from, const char *to)
+{
+    child_signal(maker);
+    child_wait(maker);
+    if (maker_dies)
+        raise(SIGKILL);
+    return hf__os_system.rename_new(from, to);
+}
+
+static void makes(struct child *self, void *argument)
+{
+    static struct hf__os os;
+    maker = self;
+    maker_dies = argument != NULL;
+    os = hf__os_system;
+    os.rename_new = stops_before_naming;
+    hf__os = &os;
+    hf_store *store = fixture_open(path, HF_OPEN_OR_CREATE);
+    child_expect(hf_close(store) == 0);
+}
+
+static unsigned spares(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir(fixture_disk_directory());
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += strstr(entry->d_name, ".new-") != NULL;
+    closedir(dir);
+    return count;
+}
+
+/* What a dead one left goes, what a living one makes stays. */
+static void test_spare_files_of_dead_makers_are_removed(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct child living = child_start(makes, NULL), dying = child_start(makes, path);
+        assert_true(child_wait(&living) && child_wait(&dying));
+        assert_int_equal(spares(), 2);
+        if (how == 2) { /* there is a store already */
+            fixture_create(path);
+            assert_int_equal(spares(), 2);
+        }
+        child_signal(&dying);
+        child_join_killed(&dying, SIGKILL);
+        assert_int_equal(spares(), 2);
+        if (how == 0)
+            fixture_create(path);
+        else if (how == 1)
+            assert_code(fixture_open_code(path, HF_CREATE_NEW), 0);
+        else
+            assert_ok(hf_remove(path));
+        assert_int_equal(spares(), 1);
+        child_signal(&living);
+        child_join(&living);
+        assert_int_equal(spares(), 0);
+        assert_ok(hf_remove(path));
+    }
+}
+
 static void test_copy_on_write_and_writers_exclude_each_other(void **state)
 {
     (void)state;
     fixture_create(path);
-    struct child child = start_holder(HF_COPY_ON_WRITE);
+    struct child child = start_holder(HF_COPY_ON_WRITE), reader = start_holder(HF_READ_ONLY);
     assert_code(fixture_open_code(path, HF_OPEN_EXISTING), HF_EBUSY);
+    assert_int_equal(hf_last_error()->pid, child.pid); /* not the reader: it isn't in the way */
+    child_signal(&reader);
+    child_join(&reader);
     assert_code(fixture_open_code(path, HF_OPEN_OR_CREATE), HF_EBUSY);
     assert_int_equal(fixture_open_code(path, HF_COPY_ON_WRITE), 0); /* each has its own pages */
     assert_int_equal(fixture_open_code(path, HF_READ_ONLY), 0);
@@ -367,7 +440,9 @@ static void test_reader_without_permission_keeps_writers_out_and_they_it(void **
     assert_false(fixture_sidecar_exists(path, "-lock"));
     if (geteuid() == 0) {
         assert_code(fixture_open_code(path, HF_OPEN_EXISTING), HF_EBUSY);
+        assert_int_equal(hf_last_error()->pid, child.pid);
         assert_code(hf_grow(path, 4096), HF_EBUSY);
+        assert_int_equal(hf_last_error()->pid, child.pid);
         assert_int_equal(fixture_open_code(path, HF_READ_ONLY), 0);
     }
     child_signal(&child);
@@ -661,6 +736,7 @@ int main(void)
         TEST(test_other_process_meets_the_same_locks_by_a_symlink),
         TEST(test_hard_link_while_open_is_eotherpath),
         TEST(test_remove_and_resize_are_refused_while_open_elsewhere),
+        TEST(test_spare_files_of_dead_makers_are_removed),
         TEST(test_copy_on_write_and_writers_exclude_each_other),
         TEST(test_read_only_beside_a_writer_follows_its_commits),
         TEST(test_reader_without_permission_keeps_writers_out_and_they_it),

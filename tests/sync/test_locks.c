@@ -312,10 +312,10 @@ static void test_a_living_process_is_found_for_the_message(void **state)
     (void)state;
     first(&a);
     int fd = open_data(O_RDONLY);
-    assert_int_equal(hf__locks_find_pid(lock_path, fd), getpid());
+    assert_int_equal(hf__locks_find_pid(lock_path, fd, false), getpid());
     leave(&a);
-    assert_int_equal(hf__locks_find_pid(lock_path, fd), 0);
-    assert_int_equal(hf__locks_find_pid("nowhere", fd), 0);
+    assert_int_equal(hf__locks_find_pid(lock_path, fd, false), 0);
+    assert_int_equal(hf__locks_find_pid("nowhere", fd, false), 0);
     close(fd);
 }
 
