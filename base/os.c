@@ -113,6 +113,22 @@ static uint64_t system_wall_ns(void)
     return clock_ns(CLOCK_REALTIME_COARSE);
 }
 
+static ssize_t system_pwrite_apart(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    const size_t page_bytes = 4096;
+    size_t done = 0;
+    while (done < size_bytes) {
+        const off_t at = offset + (off_t)done;
+        size_t part = page_bytes - (size_t)at % page_bytes;
+        part = part < size_bytes - done ? part : size_bytes - done;
+        ssize_t n = pwrite(fd, (const char *)buffer + done, part, at);
+        if (n <= 0)
+            return done != 0 ? (ssize_t)done : n;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
 static void system_store(void *to, const void *from, size_t size_bytes)
 {
     memcpy(to, from, size_bytes);
@@ -123,6 +139,7 @@ const struct hf__os hf__os_system = {
     .close = close,
     .pread = pread,
     .pwrite = pwrite,
+    .pwrite_apart = system_pwrite_apart,
     .fdatasync = fdatasync,
     .fsync = fsync,
     .ftruncate = ftruncate,
@@ -166,12 +183,13 @@ ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
     return (ssize_t)done;
 }
 
-int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+static int write_all(ssize_t (*write_some)(int, const void *, size_t, off_t), int fd,
+                     const void *buffer, size_t size_bytes, uint64_t offset)
 {
     size_t done = 0;
     while (done < size_bytes) {
-        ssize_t n = hf__os->pwrite(fd, (const char *)buffer + done, size_bytes - done,
-                                   (off_t)(offset + done));
+        ssize_t n = write_some(fd, (const char *)buffer + done, size_bytes - done,
+                               (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0)
@@ -181,6 +199,16 @@ int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
         done += (size_t)n;
     }
     return 0;
+}
+
+int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+{
+    return write_all(hf__os->pwrite, fd, buffer, size_bytes, offset);
+}
+
+int hf__write_apart_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+{
+    return write_all(hf__os->pwrite_apart, fd, buffer, size_bytes, offset);
 }
 
 /* Without fallocate only the part beyond the end can be made sure of by writing it; holes inside

@@ -186,7 +186,9 @@ void hf__log_make_header(const hf_store *store, uint64_t generation, uint64_t ep
     out->check = hf__hash(out, offsetof(struct hf__log_header, check), 0);
 }
 
-/* Real zeros: appending to a file that only has its blocks allocated costs twice as much. */
+/* Real zeros: appending to a file that only has its blocks allocated costs twice as much. Page by
+ * page: where several lie in one folio of the page cache, the second of two threads that commit waits
+ * for the first one's record to be written before its own is, and both lose a quarter by it. */
 static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
 {
     unsigned char *zeros = calloc(1, ZEROS);
@@ -196,7 +198,8 @@ static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
     if (hf__allocate_at(fd, from, to - from) != 0)
         code = hf__fail_os(errno, path, "growing the log");
     for (; code == 0 && from < to; from += ZEROS)
-        if (hf__write_at(fd, zeros, to - from < ZEROS ? (size_t)(to - from) : ZEROS, from) != 0)
+        if (hf__write_apart_at(fd, zeros, to - from < ZEROS ? (size_t)(to - from) : ZEROS, from) !=
+            0)
             code = hf__fail_os(errno, path, "growing the log");
     free(zeros);
     return code;
