@@ -153,7 +153,7 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
  * where a checkpoint can't write more than this many bytes for each that was logged. */
 #define THROUGH_RATIO 8u
 
-static unsigned char *through(hf_store *store)
+unsigned char *hf__log_through(hf_store *store)
 {
     struct hf__log *log = &store->log;
     if (log->through == NULL && !log->through_refused) {
@@ -170,7 +170,7 @@ int hf__record_write(hf_store *store, const struct hf__record *record)
         (const unsigned char *)record + hf__record_data(record->range_count);
     const bool small = record->used_end <= THROUGH_RATIO * store->log.switch_bytes &&
                        record->used_end <= store->size_max_bytes;
-    unsigned char *mapping = small ? through(store) : NULL;
+    unsigned char *mapping = small ? hf__log_through(store) : NULL;
     for (uint64_t i = 0; i < record->range_count; i++) {
         const uint64_t offset = HF__SEGMENT_OFFSET + ranges[i].offset;
         if (mapping != NULL)
@@ -506,7 +506,8 @@ static int copy_records(hf_store *store, struct renewal *r)
     const int file = (int)(r->tail.epoch % 2), fd = store->log.fds[file];
     int found;
     while ((found = hf__cursor_next(&r->from)) == 1) {
-        struct hf__record *record = (struct hf__record *)(void *)r->from.bytes;
+        struct hf__record *record =
+            (struct hf__record *)(void *)(r->from.bytes + r->from.start);
         uint64_t at = (r->tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
         record->chain = r->tail.chain;
         record->synced_through = r->tail.base;
