@@ -142,7 +142,7 @@ void hf__durable_raise(hf_store *store, uint64_t commit);
 
 /* ---- private.c ------------------------------------------------------------------------------- */
 
-/* Reserves and maps S beside P, and the bits for private pages. */
+/* The bits for private pages. */
 int hf__private_open(hf_store *store);
 void hf__private_close(hf_store *store);
 /* Room for the set of changed lines. */
