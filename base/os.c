@@ -126,6 +126,22 @@ static uint64_t system_wall_ns(void)
     return clock_ns(CLOCK_REALTIME_COARSE);
 }
 
+static ssize_t system_pwrite_apart(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    const size_t page_bytes = 4096;
+    size_t done = 0;
+    while (done < size_bytes) {
+        const off_t at = offset + (off_t)done;
+        size_t part = page_bytes - (size_t)at % page_bytes;
+        part = part < size_bytes - done ? part : size_bytes - done;
+        ssize_t n = pwrite(fd, (const char *)buffer + done, part, at);
+        if (n <= 0)
+            return done != 0 ? (ssize_t)done : n;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
 static void system_store(void *to, const void *from, size_t size_bytes)
 {
     memcpy(to, from, size_bytes);
@@ -136,6 +152,7 @@ const struct hf__os hf__os_system = {
     .close = close,
     .pread = pread,
     .pwrite = pwrite,
+    .pwrite_apart = system_pwrite_apart,
     .fdatasync = fdatasync,
     .fsync = fsync,
     .ftruncate = ftruncate,
@@ -180,12 +197,13 @@ ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
     return (ssize_t)done;
 }
 
-int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+static int write_all(ssize_t (*write_some)(int, const void *, size_t, off_t), int fd,
+                     const void *buffer, size_t size_bytes, uint64_t offset)
 {
     size_t done = 0;
     while (done < size_bytes) {
-        ssize_t n = hf__os->pwrite(fd, (const char *)buffer + done, size_bytes - done,
-                                   (off_t)(offset + done));
+        ssize_t n = write_some(fd, (const char *)buffer + done, size_bytes - done,
+                               (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0)
@@ -195,6 +213,16 @@ int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
         done += (size_t)n;
     }
     return 0;
+}
+
+int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+{
+    return write_all(hf__os->pwrite, fd, buffer, size_bytes, offset);
+}
+
+int hf__write_apart_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)
+{
+    return write_all(hf__os->pwrite_apart, fd, buffer, size_bytes, offset);
 }
 
 /* Without fallocate only the part beyond the end can be made sure of by writing it; holes inside
@@ -271,7 +299,7 @@ static int hex_digit(int c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-int hf__boot_id(uint8_t out[16])
+static int read_boot_id(uint8_t out[16])
 {
     char text[64];
     memset(out, 0, 16);
@@ -292,5 +320,27 @@ int hf__boot_id(uint8_t out[16])
         out[digits / 2] = (uint8_t)(out[digits / 2] << 4 | value);
         digits++;
     }
+    return 0;
+}
+
+/* It stays as long as this process may live, so it is read once (through each table of calls: a test's
+ * may tell another one); two threads may both do it. */
+int hf__boot_id(uint8_t out[16])
+{
+    static uint64_t known[2];
+    static const struct hf__os *known_from;
+    uint64_t words[2];
+    if (__atomic_load_n(&known_from, __ATOMIC_ACQUIRE) != hf__os) {
+        if (read_boot_id(out) != 0)
+            return -1;
+        memcpy(words, out, sizeof words);
+        for (int i = 0; i < 2; i++)
+            __atomic_store_n(&known[i], words[i], __ATOMIC_RELAXED);
+        __atomic_store_n(&known_from, hf__os, __ATOMIC_RELEASE);
+        return 0;
+    }
+    for (int i = 0; i < 2; i++)
+        words[i] = __atomic_load_n(&known[i], __ATOMIC_RELAXED);
+    memcpy(out, words, sizeof words);
     return 0;
 }

@@ -13,6 +13,8 @@
  *   futex_wait   waits while *word == expected, at most timeout_ns (never for ever: whoever waits
  *                looks up now and then whether the one he waits for still lives)
  *   now_ns       CLOCK_MONOTONIC; wall_ns CLOCK_REALTIME_COARSE
+ *   pwrite_apart pwrite, a page at a time: what one call writes may lie in one folio of the page
+ *                cache, and a folio is written back by one caller of fdatasync at a time
  *   store        memcpy into a shared, writable mapping of the data file (the log engine's applying;
  *                what a program writes through a mapping itself passes nobody)
  *
@@ -33,6 +35,7 @@ struct hf__os {
     int (*close)(int fd);
     ssize_t (*pread)(int fd, void *buffer, size_t size_bytes, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t size_bytes, off_t offset);
+    ssize_t (*pwrite_apart)(int fd, const void *buffer, size_t size_bytes, off_t offset);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
     int (*ftruncate)(int fd, off_t size_bytes);
@@ -71,6 +74,7 @@ extern const struct hf__os *hf__os;       /* what the library uses; tests set it
 /* All of size_bytes, or -1 and errno; a read that meets the end of file returns what there was. */
 ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset);
 int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset);
+int hf__write_apart_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset);
 /* Disk blocks for [offset, offset + size_bytes), the file made long enough; content kept. Where the
  * file system has no fallocate, the part beyond the end is written with zeros. 0 or -1 and
  * errno. */

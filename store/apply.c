@@ -188,7 +188,7 @@ int hf__log_sync_data(hf_store *store)
  * where a checkpoint can't write more than this many bytes for each that was logged. */
 #define THROUGH_RATIO 8u
 
-static unsigned char *through(hf_store *store)
+unsigned char *hf__log_through(hf_store *store)
 {
     struct hf__log *log = &store->log;
     if (!store->written_mapped)
@@ -207,7 +207,7 @@ int hf__record_write(hf_store *store, const struct hf__record *record)
         (const unsigned char *)record + hf__record_data(record->range_count);
     const bool small = record->used_end <= THROUGH_RATIO * store->log.switch_bytes &&
                        record->used_end <= store->size_max_bytes;
-    unsigned char *mapping = small ? through(store) : NULL;
+    unsigned char *mapping = small ? hf__log_through(store) : NULL;
     for (uint64_t i = 0; i < record->range_count; i++) {
         const uint64_t offset = HF__SEGMENT_OFFSET + ranges[i].offset;
         if (mapping != NULL)

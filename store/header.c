@@ -78,15 +78,20 @@ static int rank(int code)
     }
 }
 
-static int read_slot(int fd, const char *path, int index, struct hf__file_header *out, int *judged)
+/* Both, with one read. */
+static int read_slots(int fd, const char *path, struct hf__file_header out[2], int judged[2])
 {
-    memset(out, 0, sizeof *out);
-    ssize_t n = hf__read_at(fd, out, sizeof *out, (uint64_t)slot_offsets[index]);
+    unsigned char bytes[HF__SLOT_B_OFFSET + sizeof *out];
+    ssize_t n = hf__read_at(fd, bytes, sizeof bytes, 0);
     if (n < 0)
         return hf__fail_os(errno, path, "read");
-    *judged = hf__header_judge(out);
-    if (n < (ssize_t)sizeof *out && *judged == HF_ECORRUPT)
-        *judged = HF_ETRUNCATED;
+    memset(bytes + n, 0, sizeof bytes - (size_t)n);
+    for (int i = 0; i < 2; i++) {
+        memcpy(&out[i], bytes + slot_offsets[i], sizeof *out);
+        judged[i] = hf__header_judge(&out[i]);
+        if (n < (ssize_t)sizeof *out + slot_offsets[i] && judged[i] == HF_ECORRUPT)
+            judged[i] = HF_ETRUNCATED;
+    }
     return 0;
 }
 
@@ -94,13 +99,11 @@ int hf__header_read(int fd, const char *path, bool read_only, struct hf__file_he
 {
     struct hf__file_header slots[2];
     int judged[2];
-    for (int i = 0; i < 2; i++) {
-        int code = read_slot(fd, path, i, &slots[i], &judged[i]);
-        if (code != 0)
-            return code;
-    }
+    int code = read_slots(fd, path, slots, judged);
+    if (code != 0)
+        return code;
     if (judged[0] != 0 && judged[1] != 0) {
-        int code = rank(judged[0]) >= rank(judged[1]) ? judged[0] : judged[1];
+        code = rank(judged[0]) >= rank(judged[1]) ? judged[0] : judged[1];
         return hf__fail_path(code, 0, path, "in its header");
     }
     int best = judged[0] != 0 || (judged[1] == 0 && slots[1].sequence > slots[0].sequence);
@@ -114,15 +117,13 @@ int hf__header_settle(int fd, const char *path)
 {
     struct hf__file_header slots[2];
     int judged[2];
-    for (int i = 0; i < 2; i++) {
-        int code = read_slot(fd, path, i, &slots[i], &judged[i]);
-        if (code != 0)
-            return code;
-    }
+    int code = read_slots(fd, path, slots, judged);
+    if (code != 0)
+        return code;
     if (judged[0] == 0 && judged[1] == 0 && slots[0].state == slots[1].state)
         return 0;
     struct hf__file_header newest;
-    int code = hf__header_read(fd, path, false, &newest);
+    code = hf__header_read(fd, path, false, &newest);
     return code == 0 ? hf__header_write(fd, path, &newest) : code;
 }
 

@@ -6,6 +6,7 @@
  *   private.c      P, the writer's private mapping: changed lines, private pages, fresh window
  *   apply.c        syncing the log, applying
  *   log_switch.c   checkpoints, renewal after a failure, start and end of a log's use
+ *   replay.c       writing all of a log into the data file
  *   recover.c      cold recovery and private replay
  *   lazy.c         the housekeeper of LAZY commits
  *   log_info.c     what is told about it, and what can be tuned
@@ -35,8 +36,11 @@ struct hf__log_cursor {
     uint64_t size_max_bytes;      /* of the segment: ranges must lie within                      */
     uint64_t commit, chain, end;  /* of the last record read, or of where to begin               */
     uint64_t at;                  /* where that record starts                                    */
-    unsigned char *bytes;         /* it, whole                                                   */
-    size_t room;
+    unsigned char *bytes;         /* what was read of the file: `have` bytes from `have_at` on   */
+    size_t room, have;
+    uint64_t have_at;
+    size_t start;                 /* where in it the record begins, whole                        */
+    size_t ahead;                 /* reads so much at a time: of a log that nobody writes to     */
 };
 
 struct hf__log {
@@ -118,11 +122,11 @@ int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_b
 
 void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int file, uint64_t salt,
                     uint64_t commit, uint64_t chain, uint64_t end);
-/* The next record: 1 and it is in cursor->bytes; 0, there is none; or an error. */
+/* The next record: 1 and hf__cursor_record is it; 0, there is none; or an error. */
 int hf__cursor_next(struct hf__log_cursor *cursor);
 static inline const struct hf__record *hf__cursor_record(const struct hf__log_cursor *cursor)
 {
-    return (const struct hf__record *)(const void *)cursor->bytes;
+    return (const struct hf__record *)(const void *)(cursor->bytes + cursor->start);
 }
 static inline const struct hf__record_range *hf__record_ranges(const struct hf__record *record)
 {
@@ -151,7 +155,7 @@ void hf__durable_raise(hf_store *store, uint64_t commit);
 
 /* ---- private.c ------------------------------------------------------------------------------- */
 
-/* Reserves and maps S beside P, and the bits for private pages. */
+/* The bits for private pages. */
 int hf__private_open(hf_store *store);
 void hf__private_close(hf_store *store);
 /* Room for the set of changed lines. */
@@ -226,6 +230,27 @@ int hf__log_mark_unsynced(hf_store *store);
 /* The header says that they may not: everything appended is made durable for it. The writer's place is
  * held. */
 int hf__log_mark_synced(hf_store *store, uint64_t deadline);
+/* W, mapped when it is first asked for; NULL if it can't be. */
+unsigned char *hf__log_through(hf_store *store);
+
+/* ---- replay.c -------------------------------------------------------------------------------- */
+
+/* What is known of where a whole log writes, before it is written. */
+struct hf__replay {
+    uint32_t *hits;               /* for each region of the segment: writes of parts of pages    */
+    size_t room;
+    bool unknown;                 /* there was no memory for them                                */
+};
+
+/* Goes through the records before: notes where they write. */
+void hf__replay_note(struct hf__replay *replay, const struct hf__record *record);
+/* Between the two: reads what many of them will write to. The file reaches to `end` of the segment,
+ * behind the highest range. */
+int hf__replay_prepare(hf_store *store, const struct hf__replay *replay, uint64_t end);
+/* As hf__record_write, for a record that was noted. */
+int hf__replay_write(hf_store *store, const struct hf__replay *replay,
+                     const struct hf__record *record);
+void hf__replay_dispose(struct hf__replay *replay);
 
 /* ---- recover.c ------------------------------------------------------------------------------- */
 

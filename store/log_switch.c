@@ -232,7 +232,8 @@ static int copy_records(hf_store *store, struct renewal *r)
     const int file = (int)(r->tail.epoch % 2), fd = store->log.fds[file];
     int found;
     while ((found = hf__cursor_next(&r->from)) == 1) {
-        struct hf__record *record = (struct hf__record *)(void *)r->from.bytes;
+        struct hf__record *record =
+            (struct hf__record *)(void *)(r->from.bytes + r->from.start);
         uint64_t at = (r->tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
         record->chain = r->tail.chain;
         record->synced_through = r->tail.base;

@@ -81,45 +81,64 @@ int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, b
 }
 
 /*
- * Maps the file from file_offset on over [at, at + size_bytes). Not through store->fd: a mapping
- * keeps the open file description alive that it was made from, and with it that description's
- * locks. The child of a fork inherits mappings, so it would go on holding its parent's locks after
- * the parent's death.
+ * Opens the file anew, to map it. Not through store->fd: a mapping keeps the open file description
+ * alive that it was made from, and with it that description's locks. The child of a fork inherits
+ * mappings, so it would go on holding its parent's locks after the parent's death.
  */
-static int map_part(const hf_store *store, void *at, uint64_t file_offset, uint64_t size_bytes,
-                    int protection, int flags)
+static int open_to_map(const hf_store *store, bool to_write, int *out)
 {
     struct stat st;
     int code = 0;
-    bool through = (protection & PROT_WRITE) != 0 && (flags & MAP_SHARED) != 0;
-    int fd = hf__os->open(store->path, (through ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0);
+    int fd = hf__os->open(store->path, (to_write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return hf__fail_os(errno, store->path, "open");
     if (hf__os->fstat(fd, &st) != 0)
         code = hf__fail_os(errno, store->path, "fstat");
     else if (st.st_dev != store->device || st.st_ino != store->inode)
         code = hf__fail_path(HF_ENOENT, 0, store->path, "another file took its name meanwhile");
-    else if (hf__os->mmap(at, (size_t)size_bytes, protection, flags | MAP_FIXED | MAP_NORESERVE, fd,
-                          (off_t)file_offset) == MAP_FAILED)
-        code = hf__fail_os(errno, store->path, "mmap");
+    if (code != 0)
+        hf__os->close(fd);
+    else
+        *out = fd;
+    return code;
+}
+
+/* Maps the file from file_offset on over [at, at + size_bytes). */
+static int map_over(const hf_store *store, int fd, void *at, uint64_t file_offset,
+                    uint64_t size_bytes, int protection, int flags)
+{
+    return hf__os->mmap(at, (size_t)size_bytes, protection, flags | MAP_FIXED | MAP_NORESERVE, fd,
+                        (off_t)file_offset) == MAP_FAILED
+               ? hf__fail_os(errno, store->path, "mmap")
+               : 0;
+}
+
+static int map_part(const hf_store *store, void *at, uint64_t file_offset, uint64_t size_bytes,
+                    int protection, int flags)
+{
+    int fd;
+    int code =
+        open_to_map(store, (protection & PROT_WRITE) != 0 && (flags & MAP_SHARED) != 0, &fd);
+    if (code != 0)
+        return code;
+    code = map_over(store, fd, at, file_offset, size_bytes, protection, flags);
     hf__os->close(fd);
     return code;
 }
 
-static int map_over(const hf_store *store, void *at, int protection, int flags)
-{
-    return map_part(store, at, 0, store->reserved_bytes, protection, flags);
-}
-
 int hf__map_file(hf_store *store, bool writable, bool is_private)
 {
-    return map_over(store, store->reserved, PROT_READ | (writable ? PROT_WRITE : 0),
+    const uint64_t bytes = store->reserved_bytes;
+    int fd;
+    int code = open_to_map(store, writable && !is_private, &fd);
+    if (code != 0)
+        return code;
+    code = map_over(store, fd, store->reserved, 0, bytes, PROT_READ | (writable ? PROT_WRITE : 0),
                     is_private ? MAP_PRIVATE : MAP_SHARED);
-}
-
-int hf__map_shared(hf_store *store)
-{
-    return map_over(store, store->log.shared, PROT_READ, MAP_SHARED);
+    if (code == 0 && store->log.shared != NULL)
+        code = map_over(store, fd, store->log.shared, 0, bytes, PROT_READ, MAP_SHARED);
+    hf__os->close(fd);
+    return code;
 }
 
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
@@ -152,7 +171,7 @@ int hf__map_private(hf_store *store, unsigned char **out)
     unsigned char *at = reserve(store->reserved_bytes);
     if (at == NULL)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for a private view");
-    int code = map_over(store, at, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    int code = map_part(store, at, 0, store->reserved_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     if (code == 0)
         *out = at;
     else

@@ -68,7 +68,7 @@ static int check_recorded(const struct hf__constants *recorded, const hf_options
 int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *options)
 {
     hf_store *store = calloc(1, sizeof *store);
-    hf_view *views = calloc(HF_READERS_MAX, sizeof *views);
+    hf_view *views = malloc(HF_READERS_MAX * sizeof *views); /* each is set when it begins */
     if (store == NULL || views == NULL) {
         free(store);
         free(views);

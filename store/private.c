@@ -40,9 +40,6 @@ static uint64_t page_of(uint64_t offset)
 int hf__private_open(hf_store *store)
 {
     struct hf__log *log = &store->log;
-    int code = hf__map_shared(store);
-    if (code != 0)
-        return code;
     uint64_t bytes = hf__whole_pages(page_of(store->reserved_bytes) / 8 + 8);
     void *bits = hf__os->mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -21,13 +21,17 @@ struct left {
     uint64_t commit;              /* the last one                                                */
     uint64_t end;                 /* of the segment: behind the highest range                    */
     int64_t pid;                  /* who wrote the last record                                   */
+    struct hf__replay replay;
 };
+
+#define AHEAD_BYTES ((size_t)1 << 20)
 
 static void begin_at(hf_store *store, struct hf__log_cursor *cursor,
                      const struct hf__log_header *header)
 {
     hf__cursor_set(cursor, store, (int)(header->epoch % 2), header->salt, header->base,
                    header->salt, HF__LOG_FIRST);
+    cursor->ahead = AHEAD_BYTES; /* nobody writes to a log that was left */
 }
 
 /* Proves the chain. HF_ELOGMISSING, HF_ELOGFOREIGN, HF_ECORRUPT, HF_ETRUNCATED. */
@@ -51,6 +55,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
             if (ranges[i].offset + ranges[i].size_bytes > left->end)
                 left->end = ranges[i].offset + ranges[i].size_bytes;
         }
+        hf__replay_note(&left->replay, record);
         left->commits++;
         left->ranges += record->range_count;
         left->pid = record->pid;
@@ -105,10 +110,11 @@ static int write_all(hf_store *store, const struct left *left)
     int found, code = reach(store, left->end);
     if (code != 0)
         return code;
+    code = hf__replay_prepare(store, &left->replay, left->end);
     begin_at(store, &cursor, &left->header);
     while (code == 0 && cursor.commit < left->commit) {
         found = hf__cursor_next(&cursor);
-        code = found == 1 ? hf__record_write(store, hf__cursor_record(&cursor))
+        code = found == 1 ? hf__replay_write(store, &left->replay, hf__cursor_record(&cursor))
                : found < 0 ? found
                            : hf__corrupt("log.chain", cursor.end);
     }
@@ -168,7 +174,7 @@ int hf__log_recover(hf_store *store, uint64_t deadline)
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
-        return code;
+        goto out_dispose;
     code = hf__gate_close(&store->locks, deadline);
     if (code != 0)
         goto out_unlock;
@@ -190,6 +196,8 @@ int hf__log_recover(hf_store *store, uint64_t deadline)
     hf__gate_open(&store->locks);
 out_unlock:
     hf__place_unlock(&store->locks, &store->locks.applying);
+out_dispose:
+    hf__replay_dispose(&left.replay);
     return code;
 }
 
@@ -202,7 +210,8 @@ static int lay_over(struct hf__log_cursor *cursor, uint64_t last, unsigned char 
             return found < 0 ? found : hf__corrupt("log.chain", cursor->end);
         const struct hf__record *record = hf__cursor_record(cursor);
         const struct hf__record_range *ranges = hf__record_ranges(record);
-        const unsigned char *data = cursor->bytes + hf__record_data(record->range_count);
+        const unsigned char *data =
+            (const unsigned char *)record + hf__record_data(record->range_count);
         for (uint64_t i = 0; i < record->range_count; i++) {
             memcpy(segment + ranges[i].offset, data, (size_t)ranges[i].size_bytes);
             data += ranges[i].size_bytes;
@@ -230,6 +239,7 @@ int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t genera
             code = hf__map_private_to(store, mapping, segment->size_bytes);
         report(store, &left);
     }
+    hf__replay_dispose(&left.replay);
     return code;
 }
 

@@ -193,11 +193,10 @@ int hf__segment_header_read(int fd, const char *path, const struct hf__file_head
  * sets reserved, reserved_bytes, size_max_bytes and seg.base. twice: also log.shared, for the log
  * engine's second mapping. HF_EADDRSPACE. */
 int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, bool twice);
-/* Maps the data file over the reservation: shared, or private (writable in memory only). */
+/* Maps the data file over the reservation: shared, or private (writable in memory only); and over the
+ * second one, through which readers look, shared and read-only. */
 int hf__map_file(hf_store *store, bool writable, bool is_private);
 void hf__map_release(hf_store *store);
-/* Maps the file over the second reservation, through which readers look: shared, read-only. */
-int hf__map_shared(hf_store *store);
 /* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);
 /* A shared, writable mapping of the file, of reserved_bytes, somewhere; NULL if it can't be had. */

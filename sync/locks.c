@@ -93,7 +93,7 @@ int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock
                                      .sync_failed = start->sync_failed,
                                      .log.recover = start->recover,
                                      .gate = start->pending ? HF__NOBODY : 0};
-    struct stat st;
+    struct stat st, own;
     int code;
     *locks = (struct hf__locks){.path = path, .data_fd = data_fd, .lock_fd = -1};
     if (hf__os->unlink(lock_path) != 0 && errno != ENOENT)
@@ -102,14 +102,16 @@ int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock
     if (fd < 0)
         return hf__fail_os(errno, lock_path, "open");
     locks->lock_fd = fd;
-    if (hf__os->fstat(data_fd, &st) != 0 || hf__os->fchmod(fd, mode) != 0 ||
+    if (hf__os->fstat(data_fd, &st) != 0 || hf__os->fstat(fd, &own) != 0 ||
+        ((own.st_mode & 07777) != mode && hf__os->fchmod(fd, mode) != 0) ||
         hf__os->ftruncate(fd, sizeof(struct hf__lock_table)) != 0 ||
         back_first_pages(fd, &header) != 0) {
         code = hf__fail_os(errno, lock_path, "making the lock file");
         goto err_unlink;
     }
     /* Whoever may use the store may use its lock file, also when root was here first. */
-    (void)!hf__os->fchown(fd, st.st_uid, st.st_gid);
+    if (own.st_uid != st.st_uid || own.st_gid != st.st_gid)
+        (void)!hf__os->fchown(fd, st.st_uid, st.st_gid);
     memcpy(header.uuid, uuid, 16);
     header.device = (uint64_t)st.st_dev;
     header.inode = (uint64_t)st.st_ino;

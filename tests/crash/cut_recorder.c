@@ -310,7 +310,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     table = hf__os_system;
     table.open = record_open;
     table.close = record_close;
-    table.pwrite = record_pwrite;
+    table.pwrite = table.pwrite_apart = record_pwrite;
     table.fdatasync = table.fsync = record_sync;
     table.ftruncate = record_ftruncate;
     table.fallocate = record_fallocate;

@@ -154,7 +154,7 @@ void cut_scratch_use(struct cut_scratch *scratch)
     table = hf__os_system;
     table.open = scratch_open;
     table.close = scratch_close;
-    table.pwrite = scratch_pwrite;
+    table.pwrite = table.pwrite_apart = scratch_pwrite;
     table.unlink = scratch_unlink;
     table.fdatasync = table.fsync = scratch_sync;
     table.mmap = scratch_mmap;

@@ -209,7 +209,7 @@ static void begin_faults(enum kind kind, unsigned at, bool on)
     faulty.open = faulty_open;
     faulty.close = faulty_close;
     faulty.pread = faulty_pread;
-    faulty.pwrite = faulty_pwrite;
+    faulty.pwrite = faulty.pwrite_apart = faulty_pwrite;
     faulty.fdatasync = faulty_fdatasync;
     faulty.fsync = faulty_fsync;
     faulty.ftruncate = faulty_ftruncate;
