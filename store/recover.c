@@ -34,6 +34,20 @@ static void begin_at(hf_store *store, struct hf__log_cursor *cursor,
     cursor->ahead = AHEAD_BYTES; /* nobody writes to a log that was left */
 }
 
+/* Nothing is applied before it is durable: a data file that shows a later commit than the log has lost
+ * its end to something else than a crash, and older records over it would make a mixture. */
+static int compare_data(hf_store *store, const struct left *left)
+{
+    struct hf__segment_header segment;
+    if (hf__read_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET) != sizeof segment)
+        return hf__fail_os(errno, store->path, "read");
+    if (segment.commit <= left->commit)
+        return 0;
+    return hf__fail_path(HF_ECORRUPT, 0, store->log.paths[left->header.epoch % 2],
+                         "it ends with commit %llu, but the store shows commit %llu",
+                         (unsigned long long)left->commit, (unsigned long long)segment.commit);
+}
+
 /* Proves the chain. HF_ELOGMISSING, HF_ELOGFOREIGN, HF_ECORRUPT, HF_ETRUNCATED. */
 static int survey(hf_store *store, uint64_t generation, bool read_only, struct left *left)
 {
@@ -77,7 +91,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
                              "%llu bytes were used when its log began, the file ends after %llu",
                              (unsigned long long)left->header.used_end,
                              (unsigned long long)st.st_size);
-    return 0;
+    return compare_data(store, left);
 }
 
 static void report(hf_store *store, const struct left *left)

@@ -65,7 +65,8 @@ typedef struct hf_log_state {
     uint64_t file_bytes;  /* length of the log file, as far as it is prepared                     */
     uint64_t end_bytes;   /* how much of it is in use                                             */
     uint32_t log_failed;  /* 1: a write or sync of the log failed; the next transaction renews it */
-    uint32_t data_failed; /* 1: a sync of the data file failed; the next checkpoint writes anew   */
+    uint32_t data_failed; /* 1: a sync of the data file failed, or its process died, or goes on;  *
+                           *    the next checkpoint writes all since the base anew                */
     uint32_t switching;   /* 1: between two log files                                             */
     uint32_t unsynced;    /* 1: NOSYNC: applied may be ahead of durable                           */
     uint32_t unrecovered; /* 1: a log was left behind and waits for a writer to replay it: all    *

@@ -155,8 +155,9 @@ HF_API int hf_remove(const char *path);
  * It takes the writer's place (the log engine for a moment, the direct engine for the duration; a
  * transaction that is open is not in what is synced): HF_ENESTED inside one, HF_EDEADLOCK inside a
  * view, HF_EBUSY on a timeout. On the log engine it also makes what was committed visible to views
- * that begin afterwards: HF_EBUSY with the pid of a reader means durable, but not yet visible, since
- * that view was open until lock_timeout_ms ran out. No effect on heap and buffer backings, and
+ * that begin afterwards: HF_EBUSY with the pid of a reader means durable, but not yet visible:
+ * a view that has been open for longer than gate_wait_us (hf_tuning) isn't waited for, and the commits
+ * are shown when it has ended. No effect on heap and buffer backings, and
  * read-only handles. Errors: those, HF_EFORKED, HF_ECOMMIT_UNKNOWN (log engine: commits of HF_LAZY or
  * HF_NOSYNC may be lost), and HF_EIO: assume that nothing since the last successful call is durable.
  */

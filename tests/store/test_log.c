@@ -424,12 +424,45 @@ static void test_damage_before_an_acknowledged_record_is_ecorrupt(void **state)
     assert_code(fixture_open_code(path, HF_READ_ONLY), HF_ECORRUPT);
 }
 
-/* The last record's death is that of a commit nobody was told of, as far as the log knows. */
-static void test_log_ends_before_a_torn_last_record(void **state)
+/* The data file shows the third commit: records one and two over it would make a mixture. */
+static void test_log_that_ends_before_what_the_store_shows_is_ecorrupt(void **state)
 {
     (void)state;
     char name[PATH_BYTES + 8];
     leave_unclosed(path);
+    fixture_copy_file(path, kept);
+    copy_logs(path, kept);
+    assert_int_equal(truncate(with_suffix(name, path, "-log0"), 3 * 4096), 0);
+    expect_refused(path, HF_ECORRUPT);
+    expect_same_file(path, "");
+    copy_logs(kept, path);
+    expect_recovered(path);
+    unlink_logs(kept);
+}
+
+/* As `dies`, but a view keeps what is committed from being applied. */
+static void dies_reading(struct child *self, void *argument)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    uint32_t slot;
+    (void)self;
+    options.allocator = HF_ALLOC_BEST_FIT;
+    child_expect(hf_open(argument, &options, &store) == 0);
+    fixture_set(store, "v", 1);
+    child_expect(hf__reader_enter(&store->locks, HF__NO_DEADLINE, false, &slot) == 0);
+    fixture_set(store, "v", 2);
+    fixture_set(store, "v", 3);
+    raise(SIGKILL);
+}
+
+/* The last record's death is that of a commit nobody was told of, as far as the files know. */
+static void test_log_ends_before_a_torn_last_record(void **state)
+{
+    (void)state;
+    char name[PATH_BYTES + 8];
+    struct child child = child_start(dies_reading, path);
+    child_join_killed(&child, SIGKILL);
     fixture_patch(with_suffix(name, path, "-log0"), 3 * 4096 + 200, "damage", 6);
     hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
     assert_int_equal(fixture_get(store, "v"), 2);
@@ -503,6 +536,7 @@ int main(void)
         TEST(test_log_writes_nothing_through_mappings_where_a_disk_may_be_full),
         TEST(test_openers_that_dont_write_show_the_last_commit_and_change_no_byte),
         TEST(test_damage_before_an_acknowledged_record_is_ecorrupt),
+        TEST(test_log_that_ends_before_what_the_store_shows_is_ecorrupt),
         TEST(test_log_ends_before_a_torn_last_record),
         TEST(test_chunks_dropped_at_the_end_stay_dropped),
     };
