@@ -29,7 +29,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_BYTES_LEAST (UINT64_C(16) << 10) /* where the disk has no more room                    */
+#define LOG_BYTES_LEAST                                                                            \
+    (UINT64_C(16) << 10) /* where the disk has no more room                    */
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
 
 static struct hf__log_words *words(const hf_store *store)
@@ -137,8 +138,10 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
                 hf__durable_raise(store, sealed);
             continue;
         }
-        if (HF__BUG(FAILED_LOG_SYNC_RETRIED))
+        if (HF__BUG(FAILED_LOG_SYNC_RETRIED)) {
+            set_flag(&words(store)->log_failed, 0);
             continue;
+        }
         if (hf__durable(store) >= commit)
             return 0; /* others have seen to it meanwhile */
         return hf__fail_path(HF_ECOMMIT_UNKNOWN, hf_last_error()->os_errno, store->path,
@@ -264,7 +267,8 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
     if (flag(&words(store)->log_failed))
-        return hf__fail_path(HF_EIO, 0, store->path, "the log failed: the next transaction renews it");
+        return hf__fail_path(HF_EIO, 0, store->path,
+                             "the log failed: the next transaction renews it");
     /* A dead applier, too, may have been ahead. */
     if (may_run_ahead(store) && (ahead || gate_closed(store)))
         limit = tail.appended;
@@ -323,7 +327,7 @@ static int apply_again(hf_store *store, const struct hf__log_tail *tail, uint64_
                    HF__LOG_FIRST);
     while (code == 0 && cursor->commit < tail->appended) {
         int found = hf__cursor_next(cursor);
-        code = found == 1 ? hf__record_write(store, hf__cursor_record(cursor))
+        code = found == 1  ? hf__record_write(store, hf__cursor_record(cursor))
                : found < 0 ? found
                            : hf__corrupt("log.chain", cursor->end);
     }
@@ -342,7 +346,7 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
     struct hf__log_front front;
     hf__tail_read(store, tail);
     __atomic_store_n(&words(store)->sealed, tail->appended, __ATOMIC_SEQ_CST);
-    int code = hf__log_sync_to(store, tail->appended);
+    int code = HF__BUG(CHECKPOINT_LOG_NOT_SYNCED) ? 0 : hf__log_sync_to(store, tail->appended);
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
@@ -415,6 +419,9 @@ static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t 
         return code;
     set_flag(&words(store)->switching, 1);
     hf__log_make_header(store, words(store)->generation, epoch, old->appended, used_end, &header);
+    if (HF__BUG(SWITCH_ERASES_OLD))
+        (void)hf__write_at(store->log.fds[old->epoch % 2], (char[sizeof header]){0}, sizeof header,
+                           0);
     code = write_and_sync(store, &header, least);
     if (code != 0)
         return code;
@@ -470,8 +477,10 @@ static int mark_logged(hf_store *store)
 {
     set_flag(&words(store)->unsynced, HF__UNSYNCED_MAYBE);
     int code = write_state(store, HF__STATE_LOGGED, words(store)->generation);
-    if (code == 0)
+    if (code == 0 && !HF__BUG(UNSYNCED_FORGOTTEN))
         set_flag(&words(store)->unsynced, HF__UNSYNCED_NO);
+    else if (code == 0)
+        set_flag(&words(store)->unsynced, HF__UNSYNCED_YES);
     return code;
 }
 
@@ -479,10 +488,10 @@ int hf__log_mark_synced(hf_store *store, uint64_t deadline)
 {
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
-    if (tail.epoch == 0 || !flag(&words(store)->unsynced))
+    if (tail.epoch == 0 || !flag(&words(store)->unsynced) || HF__BUG(UNSYNCED_STAYS))
         return 0;
     __atomic_store_n(&words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
-    int code = hf__log_sync_to(store, tail.appended);
+    int code = HF__BUG(UNSYNCED_ENDS_UNSYNCED) ? 0 : hf__log_sync_to(store, tail.appended);
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
@@ -542,6 +551,11 @@ static int renew(hf_store *store, uint64_t deadline)
     hf__tail_read(store, &old);
     hf__front_read(store, &r.front);
     r.applied = r.front.applied;
+    struct hf__log_front from = {.end = HF__LOG_FIRST, .chain = old.salt};
+    if (HF__BUG(RENEWED_BASE_EARLY)) {
+        from = r.front;
+        old.base = from.applied;
+    }
     set_flag(&words(store)->switching, 1);
     code = hf__log_headers(store, words(store)->generation, headers, &valid);
     if (code == 0 && (valid >> old.epoch % 2 & 1) == 0)
@@ -559,8 +573,8 @@ static int renew(hf_store *store, uint64_t deadline)
                                        .salt = header.salt};
         r.front = (struct hf__log_front){
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
-        hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, old.salt,
-                       HF__LOG_FIRST);
+        hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, from.chain,
+                       from.end);
         code = hf__log_reach(store, (int)(header.epoch % 2), 2 * old.file_bytes);
     }
     if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
@@ -571,7 +585,7 @@ static int renew(hf_store *store, uint64_t deadline)
      * for the first one would take it for his. */
     if (code == 0 && r.tail.appended < old.appended)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
-    if (code == 0)
+    if (code == 0 && !HF__BUG(RENEWED_TOGETHER))
         code = sync_file(store, (int)(r.tail.epoch % 2), 0);
     if (code == 0)
         code = write_and_sync(store, &header, 0);
@@ -651,9 +665,8 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     uint64_t at = (tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     if (at + length <= tail.file_bytes)
         return 0;
-    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes)
-                        ? tail.file_bytes * 2
-                        : tail.file_bytes;
+    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes) ? tail.file_bytes * 2
+                                                                               : tail.file_bytes;
     if (size < HF__LOG_FIRST + 2 * length)
         size = HF__LOG_FIRST + 2 * length;
     const uint64_t wait_ns = hf__tuned(&store->log.gate_wait_ns);
@@ -724,8 +737,7 @@ int hf__log_start(hf_store *store)
         return code;
     const uint64_t generation = file_header.generation + (HF__BUG(START_SAME_GENERATION) ? 0 : 1);
     const uint64_t epoch = generation << EPOCHS_BITS;
-    hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
-                        &header);
+    hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end, &header);
     code = write_first(store, &header);
     if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
         code = write_state(store, HF__STATE_LOGGED, generation);
@@ -753,10 +765,8 @@ int hf__log_start(hf_store *store)
     set_flag(&w->switching, 0);
     set_flag(&w->unsynced, HF__UNSYNCED_NO);
     set_flag(&store->locks.table->header.header_marked, 1);
-    struct hf__log_front front = {.epoch = epoch,
-                                  .applied = header.base,
-                                  .end = HF__LOG_FIRST,
-                                  .chain = header.salt};
+    struct hf__log_front front = {
+        .epoch = epoch, .applied = header.base, .end = HF__LOG_FIRST, .chain = header.salt};
     struct hf__log_tail tail = {.epoch = epoch,
                                 .base = header.base,
                                 .appended = header.base,
