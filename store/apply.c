@@ -29,8 +29,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_BYTES_LEAST                                                                            \
-    (UINT64_C(16) << 10) /* where the disk has no more room                    */
+#define LOG_BYTES_LEAST (UINT64_C(16) << 10) /* where the disk has no more room                    */
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
 
 static struct hf__log_words *words(const hf_store *store)
@@ -267,8 +266,7 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
     if (flag(&words(store)->log_failed))
-        return hf__fail_path(HF_EIO, 0, store->path,
-                             "the log failed: the next transaction renews it");
+        return hf__fail_path(HF_EIO, 0, store->path, "the log failed: the next transaction renews it");
     /* A dead applier, too, may have been ahead. */
     if (may_run_ahead(store) && (ahead || gate_closed(store)))
         limit = tail.appended;
@@ -327,7 +325,7 @@ static int apply_again(hf_store *store, const struct hf__log_tail *tail, uint64_
                    HF__LOG_FIRST);
     while (code == 0 && cursor->commit < tail->appended) {
         int found = hf__cursor_next(cursor);
-        code = found == 1  ? hf__record_write(store, hf__cursor_record(cursor))
+        code = found == 1 ? hf__record_write(store, hf__cursor_record(cursor))
                : found < 0 ? found
                            : hf__corrupt("log.chain", cursor->end);
     }
@@ -665,8 +663,9 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     uint64_t at = (tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     if (at + length <= tail.file_bytes)
         return 0;
-    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes) ? tail.file_bytes * 2
-                                                                               : tail.file_bytes;
+    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes)
+                        ? tail.file_bytes * 2
+                        : tail.file_bytes;
     if (size < HF__LOG_FIRST + 2 * length)
         size = HF__LOG_FIRST + 2 * length;
     const uint64_t wait_ns = hf__tuned(&store->log.gate_wait_ns);
@@ -737,7 +736,8 @@ int hf__log_start(hf_store *store)
         return code;
     const uint64_t generation = file_header.generation + (HF__BUG(START_SAME_GENERATION) ? 0 : 1);
     const uint64_t epoch = generation << EPOCHS_BITS;
-    hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end, &header);
+    hf__log_make_header(store, generation, epoch, segment->commit, segment->heap.used_end,
+                        &header);
     code = write_first(store, &header);
     if (code == 0 && HF__BUG(START_HEADER_BEFORE_LOGS))
         code = write_state(store, HF__STATE_LOGGED, generation);
@@ -765,8 +765,10 @@ int hf__log_start(hf_store *store)
     set_flag(&w->switching, 0);
     set_flag(&w->unsynced, HF__UNSYNCED_NO);
     set_flag(&store->locks.table->header.header_marked, 1);
-    struct hf__log_front front = {
-        .epoch = epoch, .applied = header.base, .end = HF__LOG_FIRST, .chain = header.salt};
+    struct hf__log_front front = {.epoch = epoch,
+                                  .applied = header.base,
+                                  .end = HF__LOG_FIRST,
+                                  .chain = header.salt};
     struct hf__log_tail tail = {.epoch = epoch,
                                 .base = header.base,
                                 .appended = header.base,

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define RECORD_KEPT_BYTES (UINT64_C(4) << 20)
-#define WINDOW_BYTES      (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
+#define WINDOW_BYTES (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
 
 static uint64_t page_of(uint64_t offset)
 {
