@@ -18,6 +18,9 @@
     X(WINDOW_FROM_USED_END, "fresh space begins at the used end of the last commit")               \
     X(FRESH_END_FALLS, "fresh_end follows the used end down at each commit")                       \
     X(LINES_ABOVE_USED_END, "a record holds changed lines above the used end")                     \
+    X(LAST_LINE_LEFT_OUT, "a record ends with the last whole line below the used end")             \
+    X(LINES_FORGOTTEN_AT_ROLLBACK, "a rollback to a savepoint empties the set of changed lines")   \
+    X(PRIVATE_TRIMMED_EARLY, "private pages of commits that aren't applied are dropped")           \
     X(UNDO_SKIPPED, "an abort leaves P as it is")                                                  \
     X(BLOCK_SHARED_WITH_DURABLE, "a record begins in the block of a durable one")                  \
     X(CLAIMS_TOO_MUCH, "synced_through names commits that aren't durable")                         \
@@ -25,6 +28,9 @@
     X(SWITCH_BEFORE_DATA, "the new log is synced before the data")                                 \
     X(CHECKPOINT_DATA_NOT_SYNCED, "a checkpoint doesn't sync the data")                            \
     X(CHECKPOINT_NOT_APPLIED, "a checkpoint leaves commits unapplied")                             \
+    X(CHECKPOINT_LOG_NOT_SYNCED, "a checkpoint applies what isn't durable")                        \
+    X(SWITCH_ERASES_OLD, "the old log's header goes before the new one is synced")                 \
+    X(ZEROS_TOO_LOW, "what a commit frees is zeroed in the file before that is durable")           \
     X(START_LOGS_NOT_SYNCED, "new log files aren't synced")                                        \
     X(START_HEADER_BEFORE_LOGS, "the header says logged before the logs are synced")               \
     X(START_DIRECTORY_NOT_SYNCED, "the directory isn't synced when logs were made")                \
@@ -33,18 +39,28 @@
     X(START_SAME_GENERATION, "the generation isn't counted, the other log's header stays")         \
     X(END_HEADER_BEFORE_DATA, "the header says clean, then the data is synced")                    \
     X(END_LOGS_GO_FIRST, "the logs are unlinked, then the header says clean")                      \
-    X(UNSYNCED_BEFORE_ROOM, "NOSYNC marks the header, then makes room")                            \
+    X(UNSYNCED_FORGOTTEN, "the header says logged again, and NOSYNC doesn't notice")               \
+    X(UNSYNCED_STAYS, "hf_sync and SYNC commits leave the header unsynced")                        \
+    X(UNSYNCED_ENDS_UNSYNCED, "the header says logged before the log is synced")                   \
+    X(UNSYNCED_TRUSTED, "what another boot left unsynced is recovered like any log")               \
     X(UNSYNCED_NOT_MARKED, "NOSYNC doesn't mark the header")                                       \
     X(UNSYNCED_ENDS_EARLY, "the header says logged again before the checkpoint")                   \
     X(FAILED_LOG_SYNC_RETRIED, "a failed sync of the log is simply tried again")                   \
     X(FAILED_DATA_SYNC_FORGOTTEN, "a failed sync of the data is followed by another one")          \
+    X(WINDOW_FAILURE_IGNORED, "a commit goes on though its fresh space couldn't be synced")        \
+    X(WINDOW_FAILURE_UNTOLD, "a failed sync of fresh space isn't one of the data")                 \
+    X(UNKNOWN_ROLLED_BACK, "a record whose write failed counts, what it left in the window is undone") \
     X(RENEWED_HEADER_FIRST, "a renewed log gets its header before its records are synced")         \
+    X(RENEWED_TOGETHER, "a renewed log's records and header are synced together")                  \
+    X(RENEWED_BASE_EARLY, "a renewed log begins at what is applied, but not synced")               \
     X(RECORD_NOT_CHECKED, "a record's checks aren't looked at")                                    \
     X(BODY_NOT_CHECKED, "the check of a record's content isn't looked at")                         \
     X(SALT_AND_CHAIN_UNUSED, "one salt for ever, and no chain")                                    \
     X(TORN_RECORD_SKIPPED, "a record behind a torn one is replayed")                               \
     X(OLDER_LOG_CHOSEN, "of two logs the older counts")                                            \
     X(RECOVERY_DATA_NOT_SYNCED, "recovery doesn't sync the data")                                  \
+    X(RECOVERY_LAST_LEFT_OUT, "recovery leaves the last record out")                               \
+    X(RECOVERY_LEAVES_SHORT, "recovery doesn't give the file the size that the segment has")       \
     X(RECOVERY_CLEAN_FIRST, "recovery says clean, then replays")                                   \
     X(RECOVERY_UNLINKS_FIRST, "recovery unlinks the logs, then says clean")                        \
     X(CREATE_NOT_SYNCED, "a new store gets its name before it is synced")                          \

@@ -163,8 +163,10 @@ int hf__log_sync_to(hf_store *store, uint64_t commit)
                 hf__durable_raise(store, sealed);
             continue;
         }
-        if (HF__BUG(FAILED_LOG_SYNC_RETRIED))
+        if (HF__BUG(FAILED_LOG_SYNC_RETRIED)) {
+            hf__set_flag(&hf__words(store)->log_failed, 0);
             continue;
+        }
         if (hf__durable(store) >= commit)
             return 0; /* others have seen to it meanwhile */
         return hf__fail_path(HF_ECOMMIT_UNKNOWN, hf_last_error()->os_errno, store->path,

@@ -289,7 +289,7 @@ static int judge_leftovers(hf_store *store, const struct hf__file_header *header
     if (header->state >= HF__STATE_LOGGED) {
         *start = (struct hf__lock_start){.pending = true, .recover = true};
         *in_use = true;
-        if (header->state == HF__STATE_LOGGED)
+        if (header->state == HF__STATE_LOGGED || HF__BUG(UNSYNCED_TRUSTED))
             return 0;
     }
     int code = this_boot(header, in_use);

@@ -172,6 +172,8 @@ static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
 
 static int log_rollback(hf_store *store, uint64_t to)
 {
+    if (HF__BUG(LINES_FORGOTTEN_AT_ROLLBACK) && to != HF__UNDO_FIRST)
+        hf__lines_empty(&store->log.changed);
     int code = HF__BUG(UNDO_SKIPPED) ? 0
                                      : hf__undo_apply(&store->undo, store->seg.base,
                                                       store->seg.size_bytes, to, false, NULL);
@@ -200,6 +202,18 @@ static int give_up(hf_store *store, int code)
     return code;
 }
 
+/* The same after a record may have been written: whoever renews the log finds it whole, perhaps, and
+ * then what it left in the window counts. So nothing is rolled back there: P is dropped instead. */
+static int give_up_unknown(hf_store *store, int code)
+{
+    hf_error failure = *hf_last_error();
+    if (hf__private_end(store) == 0 && hf__private_forget(store) == 0)
+        (void)hf__txn_refresh_size(store);
+    log_abandon(store, false);
+    hf__fail_again(&failure);
+    return code;
+}
+
 /* All that can fail without a byte logged. */
 static int prepare_record(hf_store *store, uint64_t *length)
 {
@@ -208,19 +222,23 @@ static int prepare_record(hf_store *store, uint64_t *length)
         code = hf__private_encode(store, length);
     if (code != 0 || *length == 0)
         return code;
-    if (HF__BUG(UNSYNCED_BEFORE_ROOM) && store->durability == HF_NOSYNC)
-        code = hf__log_mark_unsynced(store);
     if (store->durability == HF_SYNC)
         code = hf__log_mark_synced(store, hf__deadline_in_ms(store->lock_timeout_ms));
     if (code == 0)
         code = hf__log_make_room(store, *length);
-    /* Only now: making room may have been a checkpoint, after which the header doesn't say so. */
-    if (code == 0 && store->durability == HF_NOSYNC && !HF__BUG(UNSYNCED_BEFORE_ROOM))
+    /* Only now: making room may have been a checkpoint, after which the header doesn't say so, and
+     * the commit would be shown only once it is durable. */
+    if (code == 0 && store->durability == HF_NOSYNC)
         code = hf__log_mark_unsynced(store);
     if (code == 0)
         code = hf__private_write_window(store);
-    if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED))
+    if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED)) {
         code = hf__log_sync_data(store);
+        if (code != 0 && (HF__BUG(WINDOW_FAILURE_UNTOLD) || HF__BUG(WINDOW_FAILURE_IGNORED)))
+            hf__set_flag(&hf__words(store)->data_failed, 0);
+        if (HF__BUG(WINDOW_FAILURE_IGNORED))
+            code = 0;
+    }
     return code;
 }
 
@@ -312,10 +330,12 @@ static int log_commit(hf_store *store)
     struct hf__record *own = NULL;
     uint64_t length;
     int code = prepare_record(store, &length);
-    if (code == 0 && length != 0)
-        code = append(store, length);
     if (code != 0)
         return give_up(store, code);
+    if (length != 0)
+        code = append(store, length);
+    if (code != 0)
+        return HF__BUG(UNKNOWN_ROLLED_BACK) ? give_up(store, code) : give_up_unknown(store, code);
     const uint64_t own_end = store->log.seen_end;
     if (length != 0)
         own = hf__private_record_take(&store->log);
@@ -339,13 +359,13 @@ static int log_zero_tail(hf_store *store)
     const uint64_t used_end = hf__used_end(&store->seg);
     const unsigned char *shared = store->log.shared + HF__SEGMENT_OFFSET;
     hf__tail_read(store, &tail);
-    if (tail.fresh_end > used_end) {
+    if (tail.fresh_end > used_end && !HF__BUG(ZEROS_TOO_LOW)) {
         int code = hf__log_checkpoint(store, 0, soon(store));
         if (code != 0)
             return code;
         hf__tail_read(store, &tail);
     }
-    uint64_t at = tail.fresh_end > used_end ? tail.fresh_end : used_end;
+    uint64_t at = tail.fresh_end > used_end && !HF__BUG(ZEROS_TOO_LOW) ? tail.fresh_end : used_end;
     while (at < store->seg.size_bytes) {
         uint64_t part = sizeof zeros - at % sizeof zeros;
         part = part < store->seg.size_bytes - at ? part : store->seg.size_bytes - at;

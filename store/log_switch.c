@@ -47,7 +47,7 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
     struct hf__log_front front;
     hf__tail_read(store, tail);
     __atomic_store_n(&hf__words(store)->sealed, tail->appended, __ATOMIC_SEQ_CST);
-    int code = hf__log_sync_to(store, tail->appended);
+    int code = HF__BUG(CHECKPOINT_LOG_NOT_SYNCED) ? 0 : hf__log_sync_to(store, tail->appended);
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
@@ -134,6 +134,9 @@ static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t 
         return code;
     hf__set_flag(&hf__words(store)->switching, 1);
     hf__log_make_header(store, hf__words(store)->generation, epoch, old->appended, used_end, &header);
+    if (HF__BUG(SWITCH_ERASES_OLD))
+        (void)hf__write_at(store->log.fds[old->epoch % 2], (char[sizeof header]){0}, sizeof header,
+                           0);
     code = hf__log_write_header(store, &header, least);
     if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
         code = witness_sync(store, file, witness);
@@ -196,8 +199,10 @@ static int mark_logged(hf_store *store)
 {
     hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_MAYBE);
     int code = write_state(store, HF__STATE_LOGGED, hf__words(store)->generation);
-    if (code == 0)
+    if (code == 0 && !HF__BUG(UNSYNCED_FORGOTTEN))
         hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_NO);
+    else if (code == 0)
+        hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_YES);
     return code;
 }
 
@@ -205,10 +210,10 @@ int hf__log_mark_synced(hf_store *store, uint64_t deadline)
 {
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
-    if (tail.epoch == 0 || !hf__flag(&hf__words(store)->unsynced))
+    if (tail.epoch == 0 || !hf__flag(&hf__words(store)->unsynced) || HF__BUG(UNSYNCED_STAYS))
         return 0;
     __atomic_store_n(&hf__words(store)->sealed, tail.appended, __ATOMIC_SEQ_CST);
-    int code = hf__log_sync_to(store, tail.appended);
+    int code = HF__BUG(UNSYNCED_ENDS_UNSYNCED) ? 0 : hf__log_sync_to(store, tail.appended);
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
@@ -271,6 +276,11 @@ static int renew(hf_store *store, uint64_t deadline)
     code = witness_open(store, file, &witness);
     hf__front_read(store, &r.front);
     r.applied = r.front.applied;
+    struct hf__log_front from = {.end = HF__LOG_FIRST, .chain = old.salt};
+    if (HF__BUG(RENEWED_BASE_EARLY)) {
+        from = r.front;
+        old.base = from.applied;
+    }
     hf__set_flag(&hf__words(store)->switching, 1);
     if (code == 0)
         code = hf__log_headers(store, hf__words(store)->generation, headers, &valid);
@@ -289,8 +299,8 @@ static int renew(hf_store *store, uint64_t deadline)
                                        .salt = header.salt};
         r.front = (struct hf__log_front){
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
-        hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, old.salt,
-                       HF__LOG_FIRST);
+        hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, from.chain,
+                       from.end);
         code = hf__log_reach(store, file, 2 * old.file_bytes);
     }
     if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
@@ -301,7 +311,7 @@ static int renew(hf_store *store, uint64_t deadline)
      * for the first one would take it for his. */
     if (code == 0 && r.tail.appended < old.appended)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
-    if (code == 0)
+    if (code == 0 && !HF__BUG(RENEWED_TOGETHER))
         code = witness_sync(store, file, witness);
     if (code == 0)
         code = hf__log_write_header(store, &header, 0);

@@ -126,7 +126,7 @@ void hf__private_trim(hf_store *store)
         return;
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
-    if (tail.epoch == 0 || front.applied >= tail.appended)
+    if (tail.epoch == 0 || front.applied >= tail.appended || HF__BUG(PRIVATE_TRIMMED_EARLY))
         (void)drop_private(store, 0, log->private_end);
 }
 
@@ -145,8 +145,8 @@ static void open_window(hf_store *store, uint64_t end)
     struct hf__log *log = &store->log;
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
-    const uint64_t fresh_end = HF__BUG(WINDOW_FROM_USED_END) ? log->window_limit - WINDOW_BYTES
-                                                             : tail.fresh_end;
+    const uint64_t fresh_end =
+        HF__BUG(WINDOW_FROM_USED_END) ? log->window_limit - WINDOW_BYTES : tail.fresh_end;
     uint64_t start = fresh_end > log->changed_end ? fresh_end : log->changed_end;
     start = hf__whole_pages(start);
     if (end <= hf__whole_pages(fresh_end) + WINDOW_BYTES || start >= end)
@@ -337,9 +337,9 @@ int hf__private_encode(hf_store *store, uint64_t *length)
 {
     struct hf__log *log = &store->log;
     const uint64_t used_end = hf__used_end(&store->seg);
-    const uint64_t limit = HF__BUG(LINES_ABOVE_USED_END)
-                               ? UINT64_MAX
-                               : (used_end + HF__LINE_BYTES - 1) & ~(uint64_t)(HF__LINE_BYTES - 1);
+    const uint64_t whole = used_end + (HF__BUG(LAST_LINE_LEFT_OUT) ? 0 : HF__LINE_BYTES - 1);
+    const uint64_t limit =
+        HF__BUG(LINES_ABOVE_USED_END) ? UINT64_MAX : whole & ~(uint64_t)(HF__LINE_BYTES - 1);
     struct runs runs = {NULL, 0, 0, 0, 0};
     if (log->changed_lost)
         return hf__fail(HF_ENOMEM, "the set of changed lines");

@@ -74,7 +74,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
         left->ranges += record->range_count;
         left->pid = record->pid;
     }
-    left->commit = cursor.commit;
+    left->commit = cursor.commit - (HF__BUG(RECOVERY_LAST_LEFT_OUT) && left->commits != 0);
     if (found == 0)
         found = hf__log_acknowledged_beyond(&cursor);
     free(cursor.bytes);
@@ -157,7 +157,7 @@ static int replay(hf_store *store, struct hf__file_header *header, const struct 
     if (code == 0 && (segment.size_bytes > store->constants.size_max_bytes ||
                       segment.heap.used_end > segment.size_bytes))
         code = hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
-    if (code == 0)
+    if (code == 0 && !HF__BUG(RECOVERY_LEAVES_SHORT))
         code = reach(store, segment.size_bytes);
     if (code == 0 && !HF__BUG(RECOVERY_DATA_NOT_SYNCED) && hf__os->fdatasync(store->fd) != 0)
         code = hf__fail_os(errno, store->path, "fdatasync");

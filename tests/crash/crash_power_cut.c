@@ -21,13 +21,21 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-enum { WORKERS = 2, DEPTHS = 3, ALL_UP_TO = 2048 };
+enum {
+    WORKERS = 2,
+    DEPTHS = 3,
+    ALL_UP_TO = 2048,       /* a point with no more states has all of them gone through           */
+    SAMPLE = 1536,          /* states drawn at any other                                          */
+    NESTED_POINTS = 60,     /* of a recovery, about: a long one has hundreds, all alike           */
+    STATES_LEAST = 1000000, /* at full length                                                     */
+    WINDOW_BYTES = 1 << 20
+};
 
 /* Kept where all workers see it. */
 static struct tally {
     uint64_t states, points, points_all, failed, looked_deep;
     uint64_t rare[RARES];
-} *tally;
+} * tally;
 
 #ifdef HF_TEST_BUGS
 int hf__bug = -1;
@@ -36,8 +44,8 @@ int hf__bug = -1;
 static struct campaign campaign;
 static struct cut_scratch scratches[DEPTHS];
 static char directory[512];
-static uint64_t all_up_to;      /* a point with more states than that has a sample drawn         */
-static uint64_t sample;         /* states drawn at such a point                                  */
+static uint64_t all_up_to; /* a point with more states than that has a sample drawn         */
+static uint64_t sample;    /* states drawn at such a point                                  */
 static uint64_t nested_every;
 static int worker;
 
@@ -51,8 +59,8 @@ static void add(uint64_t *counter, uint64_t n)
 static const char *describe(const struct cut_disk *disk)
 {
     static char text[600];
-    static const char *const kinds[] = {"create", "write", "size", "sync", "sync failed", "rename", "unlink",
-                                        "directory sync", "mark"};
+    static const char *const kinds[] = {"create", "write",  "size",           "sync", "sync failed",
+                                        "rename", "unlink", "directory sync", "mark"};
     size_t n = (size_t)snprintf(text, sizeof text, "after event %zu", disk->next);
     for (size_t i = disk->next < 3 ? 0 : disk->next - 3; i < disk->next; i++) {
         const struct cut_event *e = &disk->trace->events[i];
@@ -147,8 +155,7 @@ static bool look(struct cut_disk *disk, const char *name, int depth, bool deep, 
     if (!sound || ((*k < mark->acknowledged || *k > mark->attempted) && !absent) ||
         *k - trace->first_commit >= trace->hash_count ||
         hash != trace->hashes[*k - trace->first_commit]) {
-        fail(disk, name, depth, "%s: k %llu, of %llu..%llu",
-             !sound ? "the walk" : "the state", *k);
+        fail(disk, name, depth, "%s: k %llu, of %llu..%llu", !sound ? "the walk" : "the state", *k);
         hf_close(store);
         return false;
     }
@@ -213,7 +220,7 @@ static void one(struct cut_disk *disk, const char *name, int depth, struct rng *
     const bool rare = cut_later_record_alone(disk);
     add(&tally->rare[RARE_LATER_ALONE], rare);
     const bool good = look(disk, name, depth, depth == 0 && rng_below(rng, 50) == 0, &k);
-    const uint64_t every = depth > 0 ? 300 : rare ? nested_every / 400 : nested_every;
+    const uint64_t every = depth > 0 ? 300 : rare ? nested_every / 40 : nested_every;
     if (good && k != UINT64_MAX && depth + 1 < DEPTHS && rng_below(rng, every) == 0)
         nest(disk, name, depth, k, rng);
 }
@@ -244,6 +251,8 @@ static void enumerate(const struct cut_trace *trace, const char *name, int depth
     do {
         if (disk->next > 0 && trace->events[disk->next - 1].joined)
             continue;
+        if (depth > 0 && rng_below(rng, trace->count) >= NESTED_POINTS)
+            continue;
         /* The workers share the points of a program; what is nested is one worker's. */
         if (depth > 0 || (int)(point++ % WORKERS) == worker)
             at_point(disk, name, depth, rng, limit_all, limit_sample);
@@ -257,8 +266,8 @@ static void enumerate(const struct cut_trace *trace, const char *name, int depth
 
 static void print_trace(const struct cut_trace *trace)
 {
-    static const char *const kinds[] = {"create", "write", "size", "SYNC", "FAILED", "rename", "unlink",
-                                        "DIRECTORY", "mark"};
+    static const char *const kinds[] = {"create", "write",  "size",      "SYNC", "FAILED",
+                                        "rename", "unlink", "DIRECTORY", "mark"};
     for (size_t i = 0; i < trace->count; i++) {
         const struct cut_event *e = &trace->events[i];
         printf("%4zu %-9s file %2d name %d  %llu + %llu", i, kinds[e->kind], e->file, e->name,
@@ -270,6 +279,16 @@ static void print_trace(const struct cut_trace *trace)
     }
 }
 
+/* Each recording of a program gets a part of the states; one in which a whole window was written a
+ * smaller one: there a state costs ten times as much. */
+static uint64_t share_of(const struct cut_trace *trace, const struct cut_program *program)
+{
+    uint64_t written = 0;
+    for (size_t i = 0; i < trace->count; i++)
+        written += trace->events[i].bytes != NULL ? trace->events[i].size_bytes : 0;
+    return program->rounds > 1 && written > WINDOW_BYTES ? 16 * program->share : program->share;
+}
+
 static void work(const struct cut_trace *trace, const struct cut_program *program, int number)
 {
     struct rng rng = {mix64(campaign.seed + (uint64_t)number)};
@@ -279,7 +298,9 @@ static void work(const struct cut_trace *trace, const struct cut_program *progra
         snprintf(where, sizeof where, "%s/scratch-%d-%d", directory, number, depth);
         cut_scratch_start(&scratches[depth], where);
     }
-    enumerate(trace, program->name, 0, &rng, all_up_to, sample);
+    const uint64_t part = share_of(trace, program);
+    enumerate(trace, program->name, 0, &rng, (all_up_to + part - 1) / part,
+              (sample + part - 1) / part);
     fflush(stdout);
     _exit(0);
 }
@@ -297,8 +318,8 @@ static void run_program(const struct cut_program *program, int round)
         return;
     }
     struct cut_mark mark = {.may_be_absent = program->from_nothing};
-    if (!cut_play(&trace, where, program->run, mark,
-                  campaign.seed + (uint64_t)round, tally->rare)) {
+    if (!cut_play(&trace, where, program->run, mark, campaign.seed + (uint64_t)round,
+                  tally->rare)) {
         printf("%s could not be recorded\n", program->name);
         tally->failed++;
         return;
@@ -326,16 +347,11 @@ static void run_program(const struct cut_program *program, int round)
     cut_trace_free(&trace);
 }
 
-/* A program whose steps are drawn is recorded several times, each with a part of the states. */
+/* A program whose steps are drawn is recorded several times. */
 static void run_rounds(const struct cut_program *program)
 {
-    const uint64_t whole_sample = sample, whole_all = all_up_to;
-    sample = (sample + program->share - 1) / program->share;
-    all_up_to = sample;
     for (int round = 0; round < program->rounds && !enough(); round++)
         run_program(program, round);
-    sample = whole_sample;
-    all_up_to = whole_all;
 }
 
 /* One of the mistakes of base/bug.h, where the library has them. */
@@ -370,14 +386,13 @@ int main(void)
     if (!choose_bug())
         return 2;
     campaign_start(&campaign, "power cut");
-    if (getenv("HF_TEST_SCALE") == NULL)
-        campaign.scale = 0.1; /* a million states take minutes: HF_TEST_SCALE=1 by hand */
     const char *parent =
         getenv("HF_TEST_DIR") == NULL && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NULL;
     tally = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (tally == MAP_FAILED || !campaign_directory(parent, directory, sizeof directory))
         return 2;
-    sample = all_up_to = campaign_count(&campaign, ALL_UP_TO);
+    all_up_to = campaign_count(&campaign, ALL_UP_TO);
+    sample = campaign_count(&campaign, SAMPLE);
     nested_every = 4000;
     for (size_t i = 0; i < cut_program_count && !enough(); i++)
         if (only == NULL || strcmp(only, cut_programs[i].name) == 0)
@@ -390,6 +405,9 @@ int main(void)
         if (only == NULL && campaign.scale >= 1)
             campaign_expect(&campaign, tally->rare[i] != 0, "never: %s", cut_rare_names[i]);
     }
+    if (only == NULL && campaign.scale >= 1)
+        campaign_expect(&campaign, tally->failed != 0 || tally->states >= STATES_LEAST,
+                        "less than %d states", STATES_LEAST);
     campaign.passed += tally->states > tally->failed ? tally->states - tally->failed : 0;
     campaign.failed += tally->failed;
     if (getenv("HF_CUT_KEEP") == NULL) {

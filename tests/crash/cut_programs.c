@@ -47,7 +47,12 @@ bool cut_state_of(hf_store *store, uint64_t *out_commit, uint64_t *out_hash)
 {
     const struct hf__segment_header *header = hf__segment_header(&store->seg);
     struct hf__block_info block;
+    struct stat st;
     if (hf__txn_refresh_size(store) != 0) /* recovery may have made it longer */
+        return false;
+    /* A file that ends before its segment does would be a trap for whoever writes there. */
+    if (fstat(store->fd, &st) != 0 ||
+        (uint64_t)st.st_size < HF__SEGMENT_OFFSET + header->size_bytes)
         return false;
     uint64_t position = 0, hash = hf__hash(header, sizeof *header, 1);
     int found;
@@ -152,11 +157,29 @@ static void fail_sync(struct cut_player *p, bool of_data)
     p->may_fail = true;
 }
 
+static void fail_write(struct cut_player *p)
+{
+    cut_record_fail_write(true);
+    p->may_fail = p->write_fails = true;
+}
+
+/* The hash of the commit just made. If its write failed, only the next transaction knows whether it
+ * was one. */
+static bool note_commit(struct cut_player *p)
+{
+    uint64_t number, *hash = &p->trace->hashes[p->trace->hash_count++];
+    hf_txn *next = p->write_fails ? begin(p) : NULL;
+    const bool good = cut_state_of(p->store, &number, hash) && number == p->mark.attempted;
+    if (next != NULL)
+        hf_abort(next);
+    p->write_fails = false;
+    return good;
+}
+
 static void commit(struct cut_player *p, hf_txn *txn)
 {
     struct hf__log_tail before, tail;
     struct hf__log_front front;
-    uint64_t number;
     if (txn == NULL)
         return;
     hf__tail_read(p->store, &before);
@@ -171,6 +194,7 @@ static void commit(struct cut_player *p, hf_txn *txn)
     p->may_fail = false;
     cut_record_fail_sync(true, false);
     cut_record_fail_sync(false, false);
+    cut_record_fail_write(false);
     if (code != 0 && code != HF_ECOMMIT_UNKNOWN) { /* it never was */
         p->mark.attempted--;
         mark(p);
@@ -181,8 +205,7 @@ static void commit(struct cut_player *p, hf_txn *txn)
     p->rare[RARE_SWITCH] += tail.epoch != before.epoch;
     p->rare[RARE_DEFERRED] += p->durability == HF_SYNC && front.applied < tail.appended;
     if (p->trace->hash_count == sizeof p->trace->hashes / sizeof *p->trace->hashes ||
-        !cut_state_of(p->store, &number, &p->trace->hashes[p->trace->hash_count++]) ||
-        number != p->mark.attempted)
+        !note_commit(p))
         failed(p, "looking at a commit");
     if (p->durability == HF_SYNC && code == 0) {
         p->mark.acknowledged = p->mark.attempted;
@@ -471,6 +494,7 @@ static void run_reader(struct cut_player *p)
     struct reader r;
     if (!open_store(p, HF_OPEN_EXISTING))
         return;
+    p->store->log.private_max_bytes = 4 * KiB; /* what isn't applied must be kept all the same */
     change(p, 1);
     for (int round = 0; round < 2; round++) {
         if (!reader_start(p, &r))
@@ -560,6 +584,32 @@ static void run_reopen(struct cut_player *p)
     }
 }
 
+/* What a commit frees at the end is zeroed in the file: not before that commit is durable. */
+static void run_zeros(struct cut_player *p)
+{
+    if (!open_store(p, HF_OPEN_EXISTING))
+        return;
+    for (int round = 0; round < 2; round++) {
+        hf_ref block = bulk(p, 6 * KiB, true);
+        sync_store(p);
+        if (round == 1)
+            checkpoint(p); /* the block stands in the file alone, in no log */
+        durability(p, HF_LAZY);
+        if (block != 0)
+            free_at(p, block);
+        hf_txn *txn = begin(p);
+        if (txn == NULL || hf_zero_free_memory(txn) != 0) {
+            failed(p, "zeroing");
+            return;
+        }
+        set_random(p, txn);
+        commit(p, txn);
+        sync_store(p);
+        durability(p, HF_SYNC);
+    }
+    close_store(p);
+}
+
 /* Whatever comes, in any order. */
 static void random_step(struct cut_player *p, struct reader *r, bool *reading, hf_ref *block)
 {
@@ -638,6 +688,26 @@ static void run_failures(struct cut_player *p)
     close_store(p);
 }
 
+/* Records that stand whole though their write was said to have failed: they count. */
+static void run_unwritten(struct cut_player *p)
+{
+    if (!open_store(p, HF_OPEN_EXISTING))
+        return;
+    change(p, 1);
+    fail_write(p);
+    change(p, 2);
+    change(p, 1);
+    fail_write(p);
+    hf_txn *txn = begin(p);
+    unsigned char *block = fill_block(p, txn, 1060 * KiB);
+    if (block != NULL && (block = hf_edit(txn, block + 1050 * KiB, 512)) != NULL)
+        content_fill(block, 512, rng_next(&p->rng)); /* in the window, and with an undo */
+    set_random(p, txn);
+    commit(p, txn);
+    change(p, 1);
+    close_store(p);
+}
+
 void cut_run_recovery(struct cut_player *p)
 {
     if (!open_store(p, HF_OPEN_EXISTING))
@@ -651,19 +721,21 @@ void cut_run_recovery(struct cut_player *p)
 
 const struct cut_program cut_programs[] = {
     {"create", true, run_create, 1, 1},
-    {"commits", false, run_commits, 1, 1},
+    {"commits", false, run_commits, 3, 1},
     {"mix", false, run_mix, 1, 1},
     {"growth", false, run_growth, 1, 1},
-    {"window", false, run_window, 1, 1},
-    {"window-over", false, run_window_over, 1, 1},
-    {"window-back", false, run_window_rollback, 1, 1},
-    {"reader", false, run_reader, 1, 1},
-    {"lazy", false, run_lazy, 1, 1},
+    {"window", false, run_window, 1, 8},
+    {"window-over", false, run_window_over, 1, 32},
+    {"window-back", false, run_window_rollback, 1, 8},
+    {"reader", false, run_reader, 2, 1},
+    {"lazy", false, run_lazy, 3, 1},
     {"lazy-and-sync", false, run_lazy_and_sync, 1, 1},
-    {"nosync", false, run_nosync, 1, 1},
-    {"reopen", false, run_reopen, 1, 1},
-    {"failures", false, run_failures, 1, 4},
-    {"random", false, run_random, 12, 16},
+    {"nosync", false, run_nosync, 4, 1},
+    {"reopen", false, run_reopen, 2, 1},
+    {"zeros", false, run_zeros, 1, 4},
+    {"failures", false, run_failures, 1, 2},
+    {"unwritten", false, run_unwritten, 1, 2},
+    {"random", false, run_random, 12, 8},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;
 

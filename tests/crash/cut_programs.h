@@ -38,6 +38,7 @@ struct cut_player {
     uint64_t window_end;  /* of the highest window so far                                        */
     uint64_t *rare;
     bool may_fail;        /* the next commit                                                     */
+    bool write_fails;     /* of its record                                                       */
     const char *trouble;  /* a call that failed, NULL if none did                                */
 };
 

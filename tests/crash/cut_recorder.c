@@ -7,6 +7,7 @@
  */
 #include "cut_recorder.h"
 
+#include "store/log_format.h"
 #include "tests/support/campaign.h"
 
 #include <errno.h>
@@ -26,12 +27,13 @@ static struct hf__os table;
 static struct shadow shadows[CUT_FILES];
 static int names[CUT_NAMES];
 static int fd_file[FDS];
-static int window_file = -1;     /* mapped shared and writable */
+static int window_file = -1; /* mapped shared and writable */
 static char data_path[1024];
 static uint64_t window_from;
-static unsigned char *through;   /* the library's own shared, writable mapping, and whose it is */
+static unsigned char *through; /* the library's own shared, writable mapping, and whose it is */
 static int through_file;
 static bool fail_data, fail_log; /* the next sync */
+static bool fail_write;          /* of the next record */
 
 enum cut_name cut_name_of(const char *path)
 {
@@ -147,6 +149,12 @@ static int record_close(int fd)
     return hf__os_system.close(fd);
 }
 
+static bool is_record(const void *bytes, size_t size_bytes)
+{
+    return size_bytes >= sizeof(struct hf__record) &&
+           ((const struct hf__record *)bytes)->magic == HF__RECORD_MAGIC;
+}
+
 static ssize_t record_pwrite(int fd, const void *bytes, size_t size_bytes, off_t offset)
 {
     const int file = file_of(fd);
@@ -155,6 +163,11 @@ static ssize_t record_pwrite(int fd, const void *bytes, size_t size_bytes, off_t
     ssize_t n = hf__os_system.pwrite(fd, bytes, size_bytes, offset);
     if (file >= 0 && n > 0)
         note_write(file, bytes, (uint64_t)n, (uint64_t)offset);
+    if (fail_write && file >= 0 && file != names[CUT_DATA] && is_record(bytes, size_bytes)) {
+        fail_write = false;
+        errno = EIO;
+        return -1;
+    }
     return n;
 }
 
@@ -306,7 +319,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     for (int fd = 0; fd < FDS; fd++)
         fd_file[fd] = -1;
     window_file = -1;
-    fail_data = fail_log = false;
+    fail_data = fail_log = fail_write = false;
     table = hf__os_system;
     table.open = record_open;
     table.close = record_close;
@@ -331,6 +344,11 @@ void cut_record_mark(struct cut_mark mark)
 void cut_record_fail_sync(bool of_data, bool fails)
 {
     *(of_data ? &fail_data : &fail_log) = fails;
+}
+
+void cut_record_fail_write(bool fails)
+{
+    fail_write = fails;
 }
 
 void cut_record_end(void)

@@ -71,6 +71,8 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
 void cut_record_mark(struct cut_mark mark);
 /* The next sync of the data file, or of a log file, fails, or no more does. */
 void cut_record_fail_sync(bool of_data, bool fails);
+/* The next record is written whole, and said not to be. */
+void cut_record_fail_write(bool fails);
 /* Ends it: the library gets the real calls again. */
 void cut_record_end(void);
 void cut_trace_free(struct cut_trace *trace);

@@ -168,6 +168,11 @@ static void sync_event(struct cut_disk *disk, int number)
             file->size_choice = -1;
             continue;
         }
+        /* It reaches the disk with as much of the size as it needs, whatever sync failed before. */
+        const uint64_t end = (choice->sector + 1) * CUT_SECTOR;
+        const uint64_t reached = end < file->current_bytes ? end : file->current_bytes;
+        if (reached > file->stable_bytes)
+            file->stable_bytes = reached;
         memcpy(file->stable + choice->sector * CUT_SECTOR,
                file->current + choice->sector * CUT_SECTOR, CUT_SECTOR);
         file->choice_of[choice->sector] = -1;

@@ -9,7 +9,7 @@
  *     it may also be garbage, if something was written there since the sync
  *   - a file has its synced size, or any it was given since; a grown part reads zeros
  *   - after a sync that failed all that stays as it is, whatever is synced later, but for sectors that
- *     were written again
+ *     were written again (and what those need of the size)
  *   - a name that was made, moved or removed since the directory's sync is there or not
  *
  * Each of these independently of the others. cut_choose draws or counts up one such state and

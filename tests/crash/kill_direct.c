@@ -457,19 +457,6 @@ static pid_t start_role(const struct setting *s, enum role role, unsigned number
 
 /* ---- verifying ------------------------------------------------------------------------------- */
 
-/* How long this process was ready to run and had to wait for a processor. */
-static uint64_t starved_ns(void)
-{
-    unsigned long long run = 0, wait = 0;
-    FILE *file = fopen("/proc/self/schedstat", "r");
-    if (file != NULL) {
-        if (fscanf(file, "%llu %llu", &run, &wait) != 2)
-            wait = 0;
-        fclose(file);
-    }
-    return wait;
-}
-
 static void verify_thing(hf_view *view, const struct world *world, uint32_t place,
                          const struct table *table)
 {

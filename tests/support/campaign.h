@@ -111,6 +111,19 @@ static inline uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+/* How long this process was ready to run and had to wait for a processor. */
+static inline uint64_t starved_ns(void)
+{
+    unsigned long long run = 0, wait = 0;
+    FILE *file = fopen("/proc/self/schedstat", "r");
+    if (file != NULL) {
+        if (fscanf(file, "%llu %llu", &run, &wait) != 2)
+            wait = 0;
+        fclose(file);
+    }
+    return wait;
+}
+
 static inline void campaign_start(struct campaign *c, const char *title)
 {
     const char *seed = getenv("HF_TEST_SEED"), *scale = getenv("HF_TEST_SCALE");

@@ -25,6 +25,7 @@ enum { PATH_BYTES = 512 };
 struct ledger {
     uint64_t attempted, acknowledged;
     int stage, told; /* of a bystander */
+    uint64_t worked, troubles; /* of a workload: acknowledged, and calls that reported an error */
     char message[700];
 };
 static struct ledger *ledger; /* a page shared by the processes of a test */
