@@ -211,10 +211,10 @@ int hf__record_write(hf_store *store, const struct hf__record *record)
                        record->used_end <= store->size_max_bytes;
     unsigned char *mapping = small ? hf__log_through(store) : NULL;
     for (uint64_t i = 0; i < record->range_count; i++) {
-        const uint64_t offset = HF__SEGMENT_OFFSET + ranges[i].offset;
         if (mapping != NULL)
-            hf__os->store(mapping + offset, data, (size_t)ranges[i].size_bytes);
-        else if (hf__write_at(store->fd, data, (size_t)ranges[i].size_bytes, offset) != 0)
+            hf__os->store(mapping + HF__SEGMENT_OFFSET + ranges[i].offset, data,
+                          (size_t)ranges[i].size_bytes);
+        else if (hf__segment_write(store->fd, data, ranges[i].size_bytes, ranges[i].offset) != 0)
             return hf__fail_os(errno, store->path, "write");
         data += ranges[i].size_bytes;
     }
@@ -303,7 +303,8 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
     hf__tail_read(store, &tail);
     hf__front_read(store, &front);
     if (hf__flag(&hf__words(store)->log_failed))
-        return hf__fail_path(HF_EIO, 0, store->path, "the log failed: the next transaction renews it");
+        return hf__fail_path(HF_EIO, 0, store->path,
+                             "the log failed: the next transaction renews it");
     /* A dead applier, too, may have been ahead. */
     if (hf__log_runs_ahead(store) && (ahead || gate_closed(store)))
         limit = tail.appended;
@@ -356,7 +357,7 @@ int hf__log_apply_again(hf_store *store, const struct hf__log_tail *tail, uint64
                    HF__LOG_FIRST);
     while (code == 0 && cursor->commit < tail->appended) {
         int found = hf__cursor_next(cursor);
-        code = found == 1 ? hf__record_write(store, hf__cursor_record(cursor))
+        code = found == 1  ? hf__record_write(store, hf__cursor_record(cursor))
                : found < 0 ? found
                            : hf__corrupt("log.chain", cursor->end);
     }
@@ -366,4 +367,3 @@ int hf__log_apply_again(hf_store *store, const struct hf__log_tail *tail, uint64
         hf__gate_open(&store->locks);
     return code;
 }
-

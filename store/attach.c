@@ -522,7 +522,8 @@ static int last_out(hf_store *store)
     if (store->role != HF__ROLE_READER)
         code = hf__header_read(store->fd, store->path, true, &header);
     if (store->role != HF__ROLE_READER && code == 0 &&
-        (store->locks.table->header.header_marked || header.state != HF__STATE_CLEAN)) {
+        (store->locks.table->header.header_marked || header.state != HF__STATE_CLEAN ||
+         header.table_state != HF__TABLE_TRUE)) {
         if (HF__BUG(END_LOGS_GO_FIRST))
             unlink_leftovers(store);
         code = store->engine->clean(store, HF__NO_DEADLINE);

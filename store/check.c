@@ -17,6 +17,8 @@
  * A closed file is mapped privately and a dead writer's changes are undone in memory, so a check
  * never changes the file.
  */
+#include "pages.h"
+#include "refs.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -213,7 +215,10 @@ static void check_types(struct walk *walk)
                         id);
             continue;
         }
-        const struct hf__type_field *fields = (const struct hf__type_field *)(record + 1);
+        const struct hf__type_field *fields = hf__type_record_fields(record);
+        if (!hf__type_fields_ok(record))
+            hf__finding(walk->check, "type.field", header->type_table,
+                        "fields of type %u that lie within an element", id);
         for (uint32_t i = 0; i < record->field_count; i++)
             if (fields[i].target_id > header->type_count)
                 hf__finding(walk->check, "type.target", header->type_table,
@@ -364,7 +369,7 @@ static int check_file_header(hf_store *store, struct hf__check *check, struct hf
     }
     /* No slot is left: the segment has its own copy of what matters. */
     hf_error failure = *hf_last_error();
-    ssize_t n = hf__read_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET);
+    ssize_t n = hf__segment_read(store->fd, &segment, sizeof segment, 0);
     if (n != (ssize_t)sizeof segment || segment.magic != HF__SEGMENT_MAGIC ||
         !hf__constants_ok(&segment.constants))
         return hf__fail_again(&failure);
@@ -435,7 +440,7 @@ static int map_wreck(hf_store *store, struct hf__check *check)
         hf__finding(check, "header.size", bytes, "a file that reaches its segment");
         return 0;
     }
-    uint64_t size = (bytes - HF__SEGMENT_OFFSET) & ~(uint64_t)(HF__LINE_BYTES - 1);
+    uint64_t size = hf__backed_bytes(bytes) & ~(uint64_t)(HF__LINE_BYTES - 1);
     /* What a log holds may lie behind the file's end. */
     uint64_t want = store->constants.size_max_bytes > size ? store->constants.size_max_bytes : size;
     int code = hf__map_reserve(store, want, size, false);
@@ -443,6 +448,30 @@ static int map_wreck(hf_store *store, struct hf__check *check)
         code = hf__map_file(store, true, true);
     store->seg.size_bytes = size;
     return code;
+}
+
+/* Where the header and, if there must be one, the log say of what the page table is true. */
+static void check_pages(hf_store *store, const struct hf__file_header *header,
+                        struct hf__check *check)
+{
+    hf_verify_report report = {0};
+    struct hf__table_truth truth;
+    uint8_t boot_id[16];
+    if (header->magic == 0 || hf__check_stopped(check))
+        return;
+    if (header->state == HF__STATE_UNSYNCED &&
+        (hf__boot_id(boot_id) != 0 || memcmp(boot_id, header->boot_id, sizeof boot_id) != 0))
+        return;
+    if (hf__table_truth_cold(store, header, &truth) != 0)
+        return; /* that the log is missing was told before */
+    int code = truth.stale ? 0 : hf__pages_check(store, &store->seg, &truth, check, &report);
+    if (code != 0)
+        hf__finding(check, "page.read", 0, "pages that can be read: %s", hf_last_error()->message);
+    check->report.pages_compared = report.pages_compared;
+    check->report.pages_newer = report.pages_newer;
+    check->report.pages_rotten = report.pages_rotten;
+    check->report.table_rotten = report.table_rotten;
+    hf__table_truth_free(&truth);
 }
 
 static void check_wreck(hf_store *store, const struct hf__file_header *header,
@@ -459,8 +488,9 @@ static void check_wreck(hf_store *store, const struct hf__file_header *header,
                     "a file that reaches the used end at %llu, found one of %llu bytes",
                     (unsigned long long)segment->heap.used_end,
                     (unsigned long long)store->seg.size_bytes);
-    check->total = 2 * hf__used_end(&store->seg);
+    check->total = 3 * hf__used_end(&store->seg);
     hf__check_segment(store, &store->seg, check);
+    check_pages(store, header, check);
 }
 
 int hf_check_file(const char *path, const hf_check_options *options, hf_check_report *report)

@@ -8,6 +8,7 @@
  * that name next. The segment is formatted in plain memory, by the same allocator and index that will use
  * it later, and copied out: the format has one source.
  */
+#include "pages.h"
 #include "store.h"
 
 #include "base/bug.h"
@@ -272,10 +273,12 @@ static int write_new(int fd, const char *path, const void *what)
         if (header->heap.used_end > size_bytes)
             code = hf__fail_path(HF_EFULL, 0, path, "the first size is too small");
         header->size_bytes = size_bytes;
-        if (code == 0 && hf__allocate_at(fd, HF__SEGMENT_OFFSET, size_bytes) != 0)
+        if (code == 0 && hf__segment_allocate(fd, 0, size_bytes) != 0)
             code = hf__fail_os(errno, path, "allocating");
-        if (code == 0 && hf__write_at(fd, image, header->heap.used_end, HF__SEGMENT_OFFSET) != 0)
+        if (code == 0 && hf__segment_write(fd, image, header->heap.used_end, 0) != 0)
             code = hf__fail_os(errno, path, "write");
+        if (code == 0)
+            code = hf__pages_write_all(fd, path, constants->salt, header->heap.used_end, 0);
         if (code == 0)
             code = hf__header_write_first(fd, path, constants, size_bytes, header->heap.used_end);
     }

@@ -20,6 +20,7 @@
 #include "engine.h"
 
 #include "base/os.h"
+#include "pages.h"
 #include "store.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ static int backed_bytes(const hf_store *store, uint64_t *out)
     }
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
-    *out = (uint64_t)st.st_size - HF__SEGMENT_OFFSET;
+    *out = hf__backed_bytes((uint64_t)st.st_size);
     if (*out > store->size_max_bytes)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path,
                              "it has grown past what this process could reserve");
@@ -143,6 +144,7 @@ static int direct_mark_in_use(hf_store *store)
         hf__undo_header(&store->undo)->generation != header.generation)
         header.generation++;
     header.state = HF__STATE_IN_USE;
+    header.table_state = HF__TABLE_STALE;
     memcpy(header.boot_id, boot_id, 16);
     hf__undo_header(&store->undo)->generation = header.generation;
     code = hf__header_write(store->fd, store->path, &header);
@@ -153,7 +155,7 @@ static int direct_mark_in_use(hf_store *store)
 
 /* Data first, then forgetting that it was in use, then the header that says so: whoever dies between
  * the last two leaves a header that is marked again, never one that says clean while it is written. */
-static int direct_mark_clean(hf_store *store)
+static int direct_mark_clean(hf_store *store, bool leaving)
 {
     struct hf__file_header header;
     const struct hf__segment_header *segment = hf__segment_header(&store->seg);
@@ -161,11 +163,20 @@ static int direct_mark_clean(hf_store *store)
         return 0;
     struct hf__lock_header *table = &store->locks.table->header;
     int code = hf__header_read(store->fd, store->path, false, &header);
-    if (code != 0 || (!table->header_marked && header.state == HF__STATE_CLEAN))
+    if (code != 0 || (!table->header_marked && header.state == HF__STATE_CLEAN &&
+                      (!leaving || header.table_state == HF__TABLE_TRUE)))
         return code;
     /* The kernel tells of a failed write-back once: a sync that succeeds after it proves nothing. */
     if (table->sync_failed)
         return hf__fail_path(HF_EIO, EIO, store->path, "an earlier sync failed");
+    /* Which pages have changed nobody noted, so all are computed: only for the one who leaves. */
+    if (leaving) {
+        code = hf__pages_write_all(store->fd, store->path, store->constants.salt,
+                                   segment->heap.used_end, segment->commit);
+        if (code != 0)
+            return code;
+        header.table_state = HF__TABLE_TRUE;
+    }
     if (hf__os->fdatasync(store->fd) != 0) {
         code = hf__fail_os(errno, store->path, "fdatasync");
         table->sync_failed = 1; /* for all who are here, and for who finds the undo list later */
@@ -181,14 +192,14 @@ static int direct_mark_clean(hf_store *store)
     return hf__header_write(store->fd, store->path, &header);
 }
 
-static int direct_clean(hf_store *store, uint64_t deadline)
+static int make_clean(hf_store *store, bool leaving, uint64_t deadline)
 {
     /* No gate: nothing in the segment changes, so readers may stay. */
     int code = hf__writer_lock(&store->locks, deadline);
     if (code != 0)
         return code;
     if (__atomic_load_n(&store->locks.table->header.gate, __ATOMIC_SEQ_CST) == 0) {
-        code = direct_mark_clean(store);
+        code = direct_mark_clean(store, leaving);
         hf__writer_unlock(&store->locks);
         return code;
     }
@@ -196,10 +207,20 @@ static int direct_clean(hf_store *store, uint64_t deadline)
     hf__writer_unlock(&store->locks);
     code = direct_lock(store, deadline);
     if (code == 0) {
-        code = direct_mark_clean(store);
+        code = direct_mark_clean(store, leaving);
         direct_unlock(store);
     }
     return code;
+}
+
+static int direct_sync(hf_store *store, uint64_t deadline)
+{
+    return make_clean(store, false, deadline);
+}
+
+static int direct_clean(hf_store *store, uint64_t deadline)
+{
+    return make_clean(store, true, deadline);
 }
 
 /* ---- the edit door --------------------------------------------------------------------------- */
@@ -321,7 +342,7 @@ const struct hf__engine hf__engine_direct = {
     .commit = direct_commit,
     .rollback = direct_rollback,
     .abandon = direct_abandon,
-    .sync = direct_clean,
+    .sync = direct_sync,
     .clean = direct_clean,
     .unstick = direct_unstick,
     .replay = hf__map_replay,

@@ -52,7 +52,7 @@ int hf__header_judge(const struct hf__file_header *slot)
         return HF_EPAGESIZE;
     if ((slot->features_incompat & ~HF__FEATURES_INCOMPAT) != 0)
         return HF_ENEWER;
-    if (slot->slot_bytes != HF__SLOT_BYTES || slot->segment_offset != HF__SEGMENT_OFFSET ||
+    if (slot->table_state > HF__TABLE_TRUE || slot->slot_bytes != HF__SLOT_BYTES || slot->segment_offset != HF__SEGMENT_OFFSET ||
         slot->state > HF__STATE_UNSYNCED || !hf__constants_ok(&slot->constants))
         return HF_ECORRUPT;
     return 0;
@@ -155,6 +155,7 @@ int hf__header_write_first(int fd, const char *path, const struct hf__constants 
                                      .size_bytes = size_bytes,
                                      .used_end = used_end,
                                      .state = HF__STATE_CLEAN,
+                                     .table_state = HF__TABLE_TRUE,
                                      .constants = *constants};
     for (header.sequence = 1; header.sequence <= 2; header.sequence++) {
         seal(&header);
@@ -169,14 +170,14 @@ int hf__segment_header_read(int fd, const char *path, const struct hf__file_head
                             bool quiet, struct hf__segment_header *out)
 {
     struct stat st;
-    ssize_t n = hf__read_at(fd, out, sizeof *out, HF__SEGMENT_OFFSET);
+    ssize_t n = hf__segment_read(fd, out, sizeof *out, 0);
     if (n < 0 || hf__os->fstat(fd, &st) != 0)
         return hf__fail_os(errno, path, "read");
     if (n < (ssize_t)sizeof *out)
         return hf__fail_path(HF_ETRUNCATED, 0, path, "it ends before its segment");
     if (out->magic != HF__SEGMENT_MAGIC || !hf__constants_ok(&out->constants))
         return hf__fail_path(HF_ECORRUPT, 0, path, "in its segment header");
-    uint64_t room = (uint64_t)st.st_size - HF__SEGMENT_OFFSET;
+    uint64_t room = hf__backed_bytes((uint64_t)st.st_size);
     /* Mid-transaction, or mid-rollback, the two ends need not fit each other. */
     const bool settled = quiet && header->state == HF__STATE_CLEAN;
     if ((settled && out->heap.used_end > out->size_bytes) || out->heap.first != HF__FIRST_BLOCK ||

@@ -128,10 +128,6 @@ static inline const struct hf__record *hf__cursor_record(const struct hf__log_cu
 {
     return (const struct hf__record *)(const void *)(cursor->bytes + cursor->start);
 }
-static inline const struct hf__record_range *hf__record_ranges(const struct hf__record *record)
-{
-    return (const struct hf__record_range *)(record + 1);
-}
 static inline uint64_t hf__record_data(uint64_t range_count)
 {
     uint64_t bytes = sizeof(struct hf__record) + range_count * sizeof(struct hf__record_range);

@@ -248,7 +248,7 @@ static int check_announced(hf_store *store)
         c.limit = store->log.window_start;
     /* A file that somebody cut short must not kill us. */
     if (hf__os->fstat(store->fd, &st) != 0 ||
-        (uint64_t)st.st_size < HF__SEGMENT_OFFSET + c.limit)
+        hf__backed_bytes((uint64_t)st.st_size) < c.limit)
         return hf__fail_path(HF_ETRUNCATED, 0, store->path, "its end is behind the file's end");
     compare_all(&c);
     return c.stretches == 0 ? 0 : refuse_unannounced(&c);

@@ -370,7 +370,7 @@ static int log_zero_tail(hf_store *store)
         uint64_t part = sizeof zeros - at % sizeof zeros;
         part = part < store->seg.size_bytes - at ? part : store->seg.size_bytes - at;
         if (memcmp(shared + at, zeros, (size_t)part) != 0 &&
-            hf__write_at(store->fd, zeros, (size_t)part, HF__SEGMENT_OFFSET + at) != 0)
+            hf__segment_write(store->fd, zeros, part, at) != 0)
             return hf__fail_os(errno, store->path, "write");
         at += part;
     }

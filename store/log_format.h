@@ -85,4 +85,10 @@ _Static_assert(sizeof(struct hf__record_range) == 16, "record range");
 _Static_assert(offsetof(struct hf__record_range, offset) == 0, "offset");
 _Static_assert(offsetof(struct hf__record_range, size_bytes) == 8, "size_bytes");
 
+/* The ranges stand right behind the record's header. */
+static inline const struct hf__record_range *hf__record_ranges(const struct hf__record *record)
+{
+    return (const struct hf__record_range *)(record + 1);
+}
+
 #endif

@@ -17,6 +17,7 @@
  */
 #include "base/bug.h"
 #include "base/os.h"
+#include "pages.h"
 #include "store.h"
 
 #include <errno.h>
@@ -41,6 +42,22 @@ static const struct hf__segment_header *shared_header(const hf_store *store)
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
+/* The page table becomes true of what the data file holds: of the pages that the log's records touch,
+ * since the others have not changed (docs/pages.md). */
+static int write_entries(hf_store *store, const struct hf__log_tail *tail)
+{
+    struct hf__touched touched;
+    if (tail->appended == tail->base)
+        return 0;
+    int code = hf__touched_since_base(store, tail, &touched);
+    if (code != 0)
+        return code;
+    code = hf__pages_write(store->fd, store->path, store->constants.salt,
+                           shared_header(store)->heap.used_end, &touched);
+    hf__touched_free(&touched);
+    return code;
+}
+
 /* C1 to C3, with the writer's place held. On success the applier's place is held, too. */
 static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
 {
@@ -59,8 +76,12 @@ static int settle(hf_store *store, struct hf__log_tail *tail, uint64_t deadline)
         code = hf__fail_path(HF_EIO, 0, store->path, "not all of the log could be applied");
     if (code == 0 && hf__flag(&hf__words(store)->data_failed) && !HF__BUG(FAILED_DATA_SYNC_FORGOTTEN))
         code = hf__log_apply_again(store, tail, deadline);
+    if (code == 0 && !HF__BUG(PAGES_AFTER_SYNC))
+        code = write_entries(store, tail);
     if (code == 0 && !HF__BUG(CHECKPOINT_DATA_NOT_SYNCED) && !HF__BUG(SWITCH_BEFORE_DATA))
         code = hf__log_sync_data(store);
+    if (code == 0 && HF__BUG(PAGES_AFTER_SYNC))
+        code = write_entries(store, tail);
     if (code == 0)
         hf__set_flag(&hf__words(store)->data_failed, 0);
     else

@@ -103,64 +103,65 @@ static int open_to_map(const hf_store *store, bool to_write, int *out)
     return code;
 }
 
-/* Maps the file from file_offset on over [at, at + size_bytes). */
-static int map_over(const hf_store *store, int fd, void *at, uint64_t file_offset,
-                    uint64_t size_bytes, int protection, int flags)
+/* Maps the segment from `from` on (0: the header, too) into a reservation, piece by piece. */
+static int map_over(const hf_store *store, int fd, unsigned char *mapping, uint64_t from,
+                    int protection, int flags)
 {
-    return hf__os->mmap(at, (size_t)size_bytes, protection, flags | MAP_FIXED | MAP_NORESERVE, fd,
-                        (off_t)file_offset) == MAP_FAILED
-               ? hf__fail_os(errno, store->path, "mmap")
-               : 0;
+    const uint64_t lead = lead_of(store), end = store->reserved_bytes - lead;
+    while (from < end) {
+        const struct hf__piece piece = hf__piece_at(from, end);
+        const uint64_t ahead = from == 0 ? lead : 0;
+        if (hf__os->mmap(mapping + lead + from - ahead, (size_t)(piece.size_bytes + ahead),
+                         protection, flags | MAP_FIXED | MAP_NORESERVE, fd,
+                         (off_t)(piece.file_offset - ahead)) == MAP_FAILED)
+            return hf__fail_os(errno, store->path, "mmap");
+        from += piece.size_bytes;
+    }
+    return 0;
 }
 
-static int map_part(const hf_store *store, void *at, uint64_t file_offset, uint64_t size_bytes,
-                    int protection, int flags)
+static int map_from(const hf_store *store, unsigned char *mapping, uint64_t from, int protection,
+                    int flags)
 {
     int fd;
     int code =
         open_to_map(store, (protection & PROT_WRITE) != 0 && (flags & MAP_SHARED) != 0, &fd);
     if (code != 0)
         return code;
-    code = map_over(store, fd, at, file_offset, size_bytes, protection, flags);
+    code = map_over(store, fd, mapping, from, protection, flags);
     hf__os->close(fd);
     return code;
 }
 
 int hf__map_file(hf_store *store, bool writable, bool is_private)
 {
-    const uint64_t bytes = store->reserved_bytes;
     int fd;
     int code = open_to_map(store, writable && !is_private, &fd);
     if (code != 0)
         return code;
-    code = map_over(store, fd, store->reserved, 0, bytes, PROT_READ | (writable ? PROT_WRITE : 0),
+    code = map_over(store, fd, store->reserved, 0, PROT_READ | (writable ? PROT_WRITE : 0),
                     is_private ? MAP_PRIVATE : MAP_SHARED);
     if (code == 0 && store->log.shared != NULL)
-        code = map_over(store, fd, store->log.shared, 0, bytes, PROT_READ, MAP_SHARED);
+        code = map_over(store, fd, store->log.shared, 0, PROT_READ, MAP_SHARED);
     hf__os->close(fd);
     return code;
 }
 
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
 {
-    const uint64_t at = lead_of(store) + from_bytes;
-    return map_part(store, store->reserved + at, at, store->reserved_bytes - at,
-                    PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE);
+    return map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
+                    shared ? MAP_SHARED : MAP_PRIVATE);
 }
 
 unsigned char *hf__map_through(hf_store *store)
 {
-    struct stat st;
-    int fd = hf__os->open(store->path, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
-    void *at = MAP_FAILED;
-    if (fd < 0)
+    unsigned char *at = reserve(store->reserved_bytes);
+    if (at == NULL)
         return NULL;
-    if (hf__os->fstat(fd, &st) == 0 && st.st_dev == store->device && st.st_ino == store->inode)
-        at = hf__os->mmap(NULL, (size_t)store->reserved_bytes, PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_NORESERVE, fd, 0);
-    hf__os->close(fd);
-    if (at == MAP_FAILED)
+    if (map_from(store, at, 0, PROT_READ | PROT_WRITE, MAP_SHARED) != 0) {
+        hf__os->munmap(at, (size_t)store->reserved_bytes);
         return NULL;
+    }
     /* Single pages: whole neighbourhoods would be written back for one byte. */
     hf__os->madvise(at, (size_t)store->reserved_bytes, MADV_RANDOM);
     return at;
@@ -171,7 +172,7 @@ int hf__map_private(hf_store *store, unsigned char **out)
     unsigned char *at = reserve(store->reserved_bytes);
     if (at == NULL)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for a private view");
-    int code = map_part(store, at, 0, store->reserved_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    int code = map_from(store, at, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     if (code == 0)
         *out = at;
     else
@@ -185,7 +186,8 @@ int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_by
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
     const uint64_t end = lead_of(store) + size_bytes;
-    uint64_t have = hf__whole_pages((uint64_t)st.st_size);
+    const uint64_t have =
+        lead_of(store) + hf__whole_pages(hf__backed_bytes((uint64_t)st.st_size));
     if (end > store->reserved_bytes)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for what its log holds");
     if (have >= end)
@@ -229,7 +231,7 @@ int hf__map_replay(hf_store *store, void **out)
         code = 0;
     else if (code == 0)
         code = hf__undo_apply(&undo, at + HF__SEGMENT_OFFSET,
-                              (uint64_t)st.st_size - HF__SEGMENT_OFFSET, HF__UNDO_FIRST, true,
+                              hf__backed_bytes((uint64_t)st.st_size), HF__UNDO_FIRST, true,
                               NULL);
     hf__undo_close(&undo);
     if (code != 0)
@@ -247,7 +249,7 @@ err_unmap:
 static int back_with_file(hf_store *store, uint64_t target)
 {
     const uint64_t size = store->seg.size_bytes;
-    if (hf__allocate_at(store->fd, HF__SEGMENT_OFFSET + size, target - size) != 0)
+    if (hf__segment_allocate(store->fd, size, target) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
     return 0;
 }

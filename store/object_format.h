@@ -4,7 +4,7 @@
  *
  * A block of kind OBJECT:   [index node, name, NUL, padding to 16]  object header  elements
  *                            named and unique objects only
- * A block of kind SYSTEM that holds a type:   type record, its fields, its name and a NUL
+ * A block of kind SYSTEM that holds a type:   type record, its fields, its text
  *
  * Written by the owner of the transaction, under the writer's lock; undone or made durable with it.
  */
@@ -43,9 +43,11 @@ struct hf__type_record {
     uint32_t flags;       /* 20 HF_TYPE_...                                                      */
     uint32_t field_count; /* 24                                                                  */
     uint32_t name_bytes;  /* 28                                                                  */
-    uint64_t check;       /* 32 XXH3-64 of all other bytes of record, fields, name, salted       */
+    uint64_t check;       /* 32 XXH3-64 of all other bytes of record, fields, text, salted       */
+    uint32_t text_bytes;  /* 40 the name, the names of the fields if it has them, each with a NUL */
+    uint32_t reserved;    /* 44 zero                                                             */
 };
-_Static_assert(sizeof(struct hf__type_record) == 40, "type record");
+_Static_assert(sizeof(struct hf__type_record) == 48, "type record");
 _Static_assert(offsetof(struct hf__type_record, magic) == 0, "magic");
 _Static_assert(offsetof(struct hf__type_record, id) == 4, "id");
 _Static_assert(offsetof(struct hf__type_record, version) == 8, "version");
@@ -55,6 +57,8 @@ _Static_assert(offsetof(struct hf__type_record, flags) == 20, "flags");
 _Static_assert(offsetof(struct hf__type_record, field_count) == 24, "field_count");
 _Static_assert(offsetof(struct hf__type_record, name_bytes) == 28, "name_bytes");
 _Static_assert(offsetof(struct hf__type_record, check) == 32, "check");
+_Static_assert(offsetof(struct hf__type_record, text_bytes) == 40, "text_bytes");
+_Static_assert(offsetof(struct hf__type_record, reserved) == 44, "reserved");
 
 struct hf__type_field {
     uint32_t offset;    /* 0  in an element                                                      */
@@ -69,6 +73,7 @@ _Static_assert(offsetof(struct hf__type_field, target_id) == 8, "target_id");
 _Static_assert(offsetof(struct hf__type_field, reserved) == 12, "reserved");
 
 #define HF__TYPE_FIELDS_MAX 4096u
+#define HF__TYPE_TEXT_MAX (UINT32_C(1) << 20)
 #define HF__TYPES_MAX 1000000u
 
 #endif

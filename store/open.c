@@ -132,22 +132,15 @@ static enum hf__role role_of(uint32_t mode)
 static int back_cut_tail(hf_store *store, uint64_t size_bytes)
 {
     struct stat st;
-    uint64_t end = HF__SEGMENT_OFFSET + size_bytes;
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
-    uint64_t have = (uint64_t)st.st_size;
-    if (have >= end || store->mode == HF_READ_ONLY)
+    const uint64_t have = hf__backed_bytes((uint64_t)st.st_size);
+    if (have >= size_bytes || store->mode == HF_READ_ONLY)
         return 0;
-    if (store->role != HF__ROLE_FROZEN) {
-        if (hf__allocate_at(store->fd, have, end - have) != 0)
-            return hf__fail_os(errno, store->path, "growing the file");
-        return 0;
-    }
-    have = hf__whole_pages(have);
-    if (hf__os->mmap(store->reserved + have, (size_t)(end - have), PROT_READ | PROT_WRITE,
-                     MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                     0) == MAP_FAILED)
-        return hf__fail_os(errno, store->path, "mmap");
+    if (store->role == HF__ROLE_FROZEN)
+        return hf__map_private_to(store, store->reserved, size_bytes);
+    if (hf__segment_allocate(store->fd, have & ~(uint64_t)(HF__PAGE_BYTES - 1), size_bytes) != 0)
+        return hf__fail_os(errno, store->path, "growing the file");
     return 0;
 }
 
@@ -167,7 +160,7 @@ static int replay_frozen(hf_store *store, const struct hf__file_header *header)
     int code = hf__undo_open_file(&undo, store->constants.uuid, 0, false, true);
     if (code == 0 && hf__undo_end(&undo) != HF__UNDO_FIRST) {
         struct hf__undo_stats stats = {0, 0};
-        code = hf__undo_apply(&undo, store->seg.base, (uint64_t)st.st_size - HF__SEGMENT_OFFSET,
+        code = hf__undo_apply(&undo, store->seg.base, hf__backed_bytes((uint64_t)st.st_size),
                               HF__UNDO_FIRST, true, &stats);
         store->recovery = (hf_recovery){.recoveries = 1,
                                         .cold = 1,

@@ -185,8 +185,8 @@ int hf__private_write_window(hf_store *store)
         for (first = page; page < used_end && is_private(log, page);)
             page++;
         const uint64_t from = first * HF__PAGE_BYTES;
-        if (hf__write_at(store->fd, store->seg.base + from,
-                         (size_t)((page - first) * HF__PAGE_BYTES), HF__SEGMENT_OFFSET + from) != 0)
+        if (hf__segment_write(store->fd, store->seg.base + from, (page - first) * HF__PAGE_BYTES,
+                              from) != 0)
             return hf__fail_os(errno, store->path, "write");
     }
     return 0;

@@ -8,6 +8,7 @@
  */
 #include "base/bug.h"
 #include "base/os.h"
+#include "pages.h"
 #include "store.h"
 
 #include <errno.h>
@@ -21,7 +22,9 @@ struct left {
     uint64_t commit;              /* the last one                                                */
     uint64_t end;                 /* of the segment: behind the highest range                    */
     int64_t pid;                  /* who wrote the last record                                   */
+    uint64_t used_end;            /* of the last state                                           */
     struct hf__replay replay;
+    struct hf__touched touched;   /* all pages that the records touch                            */
 };
 
 #define AHEAD_BYTES ((size_t)1 << 20)
@@ -34,12 +37,18 @@ static void begin_at(hf_store *store, struct hf__log_cursor *cursor,
     cursor->ahead = AHEAD_BYTES; /* nobody writes to a log that was left */
 }
 
+static void left_dispose(struct left *left)
+{
+    hf__replay_dispose(&left->replay);
+    hf__touched_free(&left->touched);
+}
+
 /* Nothing is applied before it is durable: a data file that shows a later commit than the log has lost
  * its end to something else than a crash, and older records over it would make a mixture. */
 static int compare_data(hf_store *store, const struct left *left)
 {
     struct hf__segment_header segment;
-    if (hf__read_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET) != sizeof segment)
+    if (hf__segment_read(store->fd, &segment, sizeof segment, 0) != sizeof segment)
         return hf__fail_os(errno, store->path, "read");
     if (segment.commit <= left->commit)
         return 0;
@@ -61,6 +70,8 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
     if (code != 0)
         return code;
     begin_at(store, &cursor, &left->header);
+    hf__touched_init(&left->touched, left->header.used_end);
+    left->used_end = left->header.used_end;
     while ((found = hf__cursor_next(&cursor)) == 1) {
         const struct hf__record *record = hf__cursor_record(&cursor);
         const struct hf__record_range *ranges = hf__record_ranges(record);
@@ -70,11 +81,15 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
                 left->end = ranges[i].offset + ranges[i].size_bytes;
         }
         hf__replay_note(&left->replay, record);
+        hf__touched_record(&left->touched, record);
         left->commits++;
         left->ranges += record->range_count;
         left->pid = record->pid;
+        left->used_end = record->used_end;
     }
     left->commit = cursor.commit - (HF__BUG(RECOVERY_LAST_LEFT_OUT) && left->commits != 0);
+    if (found == 0)
+        found = hf__touched_end(&left->touched, left->used_end, left->commit);
     if (found == 0)
         found = hf__log_acknowledged_beyond(&cursor);
     free(cursor.bytes);
@@ -86,7 +101,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
                              (unsigned long long)left->commit + 1);
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
-    if ((uint64_t)st.st_size < HF__SEGMENT_OFFSET + left->header.used_end)
+    if (hf__backed_bytes((uint64_t)st.st_size) < left->header.used_end)
         return hf__fail_path(HF_ETRUNCATED, 0, store->path,
                              "%llu bytes were used when its log began, the file ends after %llu",
                              (unsigned long long)left->header.used_end,
@@ -109,11 +124,11 @@ static void report(hf_store *store, const struct left *left)
 static int reach(hf_store *store, uint64_t end)
 {
     struct stat st;
-    end = HF__SEGMENT_OFFSET + hf__whole_pages(end);
+    end = hf__whole_pages(end);
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
-    uint64_t have = (uint64_t)st.st_size;
-    if (have < end && hf__allocate_at(store->fd, have, end - have) != 0)
+    const uint64_t have = hf__backed_bytes((uint64_t)st.st_size) & ~(uint64_t)(HF__PAGE_BYTES - 1);
+    if (have < end && hf__segment_allocate(store->fd, have, end) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
     return 0;
 }
@@ -151,14 +166,16 @@ static int replay(hf_store *store, struct hf__file_header *header, const struct 
     }
     if (code == 0)
         code = write_all(store, left);
-    if (code == 0 &&
-        hf__read_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET) != sizeof segment)
+    if (code == 0 && hf__segment_read(store->fd, &segment, sizeof segment, 0) != sizeof segment)
         code = hf__fail_os(errno, store->path, "read");
     if (code == 0 && (segment.size_bytes > store->constants.size_max_bytes ||
                       segment.heap.used_end > segment.size_bytes))
         code = hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
     if (code == 0 && !HF__BUG(RECOVERY_LEAVES_SHORT))
         code = reach(store, segment.size_bytes);
+    if (code == 0)
+        code = hf__pages_write(store->fd, store->path, store->constants.salt,
+                               segment.heap.used_end, &left->touched);
     if (code == 0 && !HF__BUG(RECOVERY_DATA_NOT_SYNCED) && hf__os->fdatasync(store->fd) != 0)
         code = hf__fail_os(errno, store->path, "fdatasync");
     if (code != 0)
@@ -211,7 +228,7 @@ int hf__log_recover(hf_store *store, uint64_t deadline)
 out_unlock:
     hf__place_unlock(&store->locks, &store->locks.applying);
 out_dispose:
-    hf__replay_dispose(&left.replay);
+    left_dispose(&left);
     return code;
 }
 
@@ -253,7 +270,21 @@ int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t genera
             code = hf__map_private_to(store, mapping, segment->size_bytes);
         report(store, &left);
     }
+    left_dispose(&left);
+    return code;
+}
+
+int hf__touched_by_left_log(hf_store *store, uint64_t generation, struct hf__touched *out,
+                            uint64_t *used_end)
+{
+    struct left left;
+    int code = survey(store, generation, true, &left);
+    *used_end = left.header.used_end;
     hf__replay_dispose(&left.replay);
+    if (code == 0)
+        *out = left.touched;
+    else
+        hf__touched_free(&left.touched);
     return code;
 }
 

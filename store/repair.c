@@ -13,6 +13,8 @@
  * Nothing that is live is overwritten: old index memory is freed only when the transaction commits
  * (txn.c, X3), so a kill leaves the store as it was, undo list included.
  */
+#include "engine.h"
+#include "pages.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -29,7 +31,7 @@ static int find_constants(int fd, const char *path, struct hf__constants *out, b
                           bool *segment_good, struct hf__segment_header *segment)
 {
     struct hf__file_header header;
-    ssize_t n = hf__read_at(fd, segment, sizeof *segment, HF__SEGMENT_OFFSET);
+    ssize_t n = hf__segment_read(fd, segment, sizeof *segment, 0);
     int code = hf__header_read(fd, path, false, &header);
     *slot_good = code == 0;
     *segment_good = n == (ssize_t)sizeof *segment && hf__constants_ok(&segment->constants);
@@ -72,18 +74,17 @@ int hf__repair_headers(hf_store *store, struct hf__file_header *header)
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
     /* A file cut off in the middle of a page gets that page whole again. */
-    uint64_t room = hf__whole_pages((uint64_t)st.st_size - HF__SEGMENT_OFFSET);
+    uint64_t room = hf__whole_pages(hf__backed_bytes((uint64_t)st.st_size));
     if (room < HF__SEGMENT_BYTES_MIN)
         return hf__fail_path(HF_ETRUNCATED, 0, store->path, "nothing is left of its segment");
-    uint64_t end = HF__SEGMENT_OFFSET + room;
-    if (end != (uint64_t)st.st_size &&
-        hf__allocate_at(store->fd, (uint64_t)st.st_size, end - (uint64_t)st.st_size) != 0)
+    if (hf__file_bytes(room) != (uint64_t)st.st_size &&
+        hf__segment_allocate(store->fd, room - HF__PAGE_BYTES, room) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
     before = segment;
     segment.constants = constants;
     mend_segment_header(&segment, room);
     if (memcmp(&before, &segment, sizeof segment) != 0 &&
-        hf__write_at(store->fd, &segment, sizeof segment, HF__SEGMENT_OFFSET) != 0)
+        hf__segment_write(store->fd, &segment, sizeof segment, 0) != 0)
         return hf__fail_os(errno, store->path, "write");
     if (!slot_good) {
         code = hf__header_write_first(store->fd, store->path, &constants, segment.size_bytes,
@@ -109,9 +110,10 @@ static bool is_type_record(const struct hf__segment *seg, const struct hf__block
     return room >= sizeof *record && record->magic == HF__TYPE_MAGIC &&
            record->field_count <= HF__TYPE_FIELDS_MAX && record->name_bytes != 0 &&
            record->name_bytes <= HF_NAME_BYTES_MAX && record->id != 0 &&
-           record->id <= HF__TYPES_MAX &&
+           record->id <= HF__TYPES_MAX && record->text_bytes > record->name_bytes &&
+           record->text_bytes <= HF__TYPE_TEXT_MAX &&
            sizeof *record + record->field_count * sizeof(struct hf__type_field) +
-                   record->name_bytes + 1 <= room &&
+                   record->text_bytes <= room &&
            record->check == hf__type_record_check(seg, record);
 }
 
@@ -287,12 +289,23 @@ static int write_again(hf_store *store)
     for (uint64_t at = 0; code == 0 && at < used; at += chunk) {
         size_t size = used - at < chunk ? (size_t)(used - at) : chunk;
         memcpy(copy, store->seg.base + at, size);
-        if (hf__write_at(store->fd, copy, size, HF__SEGMENT_OFFSET + at) != 0)
+        if (hf__segment_write(store->fd, copy, size, at) != 0)
             code = hf__fail_os(errno, store->path, "write");
     }
     free(copy);
     if (code == 0)
         hf__undo_header(&store->undo)->sync_failed = 0;
+    return code;
+}
+
+/* What the pages hold now counts: what had rotted was told of, and isn't told of again. */
+static int renew_table(hf_store *store)
+{
+    const struct hf__segment_header *segment = hf__segment_header(&store->seg);
+    int code = hf__pages_write_all(store->fd, store->path, store->constants.salt,
+                                   hf__used_end(&store->seg), segment->commit);
+    if (code == 0 && hf__os->fdatasync(store->fd) != 0)
+        code = hf__fail_os(errno, store->path, "fdatasync");
     return code;
 }
 
@@ -306,10 +319,15 @@ static int repair(const char *path, hf_check_report *report)
     code = rebuild(store, report);
     if (code == 0)
         code = write_again(store);
+    if (code == 0)
+        code = store->engine->clean(store, HF__NO_DEADLINE);
+    if (code == 0)
+        code = renew_table(store);
     hf_error failure = *hf_last_error();
     /* Both slots: the one that doesn't count may be the damaged one. */
     for (int i = 0; code == 0 && i < 2; i++) {
         code = hf__header_read(store->fd, store->path, false, &header);
+        header.table_state = HF__TABLE_TRUE;
         if (code == 0)
             code = hf__header_write(store->fd, store->path, &header);
         failure = *hf_last_error();

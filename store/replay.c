@@ -69,10 +69,10 @@ static bool many(const struct hf__replay *replay, uint64_t region)
 static int read_through(hf_store *store, uint64_t from, uint64_t bytes)
 {
     unsigned char *mapping = hf__log_through(store);
-    const uint64_t offset = HF__SEGMENT_OFFSET + from;
+    const uint64_t offset = HF__SEGMENT_OFFSET + from; /* in the mapping                          */
     if (mapping == NULL)
         return 0;
-    if (hf__allocate_at(store->fd, offset, bytes) != 0)
+    if (hf__segment_allocate(store->fd, from, from + bytes) != 0)
         return hf__fail_os(errno, store->path, "making sure of its blocks");
     /* A hint: without it the pages come one by one. */
     for (uint64_t at = 0; at < bytes; at += HINT_BYTES)
@@ -111,7 +111,7 @@ int hf__replay_write(hf_store *store, const struct hf__replay *replay,
         if (mapping != NULL && size < HF__PAGE_BYTES && offset + size <= store->reserved_bytes &&
             many(replay, ranges[i].offset / REGION_BYTES))
             hf__os->store(mapping + offset, data, (size_t)size);
-        else if (hf__write_at(store->fd, data, (size_t)size, offset) != 0)
+        else if (hf__segment_write(store->fd, data, size, ranges[i].offset) != 0)
             return hf__fail_os(errno, store->path, "write");
         data += size;
     }

@@ -43,10 +43,10 @@ static int grow(hf_store *store, uint64_t extra_bytes)
     target = hf__whole_pages(target);
     if (target > limit)
         target = limit;
-    if (hf__allocate_at(store->fd, HF__SEGMENT_OFFSET + size, target - size) != 0) {
+    if (hf__segment_allocate(store->fd, size, target) != 0) {
         int code = hf__fail_os(errno, store->path, "growing the file");
         /* What was allocated of it goes back. */
-        (void)!hf__os->ftruncate(store->fd, (off_t)(HF__SEGMENT_OFFSET + size));
+        (void)!hf__os->ftruncate(store->fd, (off_t)hf__file_bytes(size));
         return code;
     }
     return record_size(store, target);
@@ -80,7 +80,7 @@ static int shrink_to_fit(hf_store *store)
         target = HF__SEGMENT_BYTES_MIN;
     if (target < store->seg.size_bytes)
         code = record_size(store, target);
-    if (code == 0 && hf__os->ftruncate(store->fd, (off_t)(HF__SEGMENT_OFFSET + target)) != 0)
+    if (code == 0 && hf__os->ftruncate(store->fd, (off_t)hf__file_bytes(target)) != 0)
         code = hf__fail_os(errno, store->path, "ftruncate");
     return code;
 }

@@ -5,6 +5,7 @@
  * The used part of the segment is written as it is; only the constants differ (a uuid and a date of
  * its own; the salt stays, since block checksums depend on it). Runs of zero pages become holes.
  */
+#include "pages.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -30,7 +31,7 @@ static int write_range(int fd, const unsigned char *base, uint64_t from, uint64_
                 break;
             end += page;
         }
-        if (end > from && hf__write_at(fd, base + from, end - from, HF__SEGMENT_OFFSET + from) != 0)
+        if (end > from && hf__segment_write(fd, base + from, end - from, from) != 0)
             return -1;
         uint64_t zero = end < to && end - from < CHUNK ? HF__PAGE_BYTES : 0;
         from = end + zero < to ? end + zero : to;
@@ -52,14 +53,15 @@ static int write_copy(int fd, const char *path, const void *what)
     header.constants.size_max_bytes = hf__whole_pages(header.constants.size_max_bytes);
     hf__constants_seal(&header.constants);
     header.size_bytes = size;
-    if (hf__os->ftruncate(fd, (off_t)(HF__SEGMENT_OFFSET + size)) != 0 ||
-        hf__write_at(fd, &header, sizeof header, HF__SEGMENT_OFFSET) != 0 ||
+    if (hf__os->ftruncate(fd, (off_t)hf__file_bytes(size)) != 0 ||
+        hf__segment_write(fd, &header, sizeof header, 0) != 0 ||
         write_range(fd, view->seg->base, sizeof header, used) != 0)
         return hf__fail_os(errno, path, "writing");
     /* Holes inside the copy must not become SIGBUS when they are written on a full disk. */
-    if (hf__allocate_at(fd, HF__SEGMENT_OFFSET, size) != 0)
+    if (hf__segment_allocate(fd, 0, size) != 0)
         return hf__fail_os(errno, path, "allocating");
-    return hf__header_write_first(fd, path, &header.constants, size, used);
+    int code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
+    return code != 0 ? code : hf__header_write_first(fd, path, &header.constants, size, used);
 }
 
 int hf_save_as(hf_store *store, const char *path, uint32_t permissions)

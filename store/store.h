@@ -22,6 +22,7 @@
 #include "base/segment.h"
 #include "holdfast/holdfast.h"
 #include "index/index.h"
+#include "layout.h"
 #include "log.h"
 #include "object_format.h"
 #include "store_format.h"

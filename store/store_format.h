@@ -25,9 +25,16 @@
 #define HF__SLOT_BYTES 512u
 #define HF__SLOT_B_OFFSET 4096u
 #define HF__SEGMENT_OFFSET 65536u
+#define HF__TABLE_OFFSET 8192u /* the page table of span 0 */
 #define HF__SEGMENT_HEADER_BYTES 1024u
 #define HF__SEGMENT_BYTES_MIN 4096u
 #define HF__LAYOUT_BYTES 64u
+
+/* Spans of the segment (layout.h). Tests of the power-cut kind build with smaller ones. */
+#ifndef HF__SPAN_BITS
+#define HF__SPAN_BITS 23u
+#endif
+#define HF__SPANS ((47u - HF__SPAN_BITS + 2) / 3 + 1)
 
 /* Feature masks this library knows: none yet. Unknown incompat bits: refused; unknown ro_compat
  * bits: read-only; unknown compat bits: ignored. */
@@ -69,6 +76,12 @@ enum hf__file_state {
     HF__STATE_UNSYNCED = 3 /* the same, but only while the boot of boot_id lasts                 */
 };
 
+/* Of what the page table is true: docs/pages.md. */
+enum hf__table_state {
+    HF__TABLE_STALE = 0, /* of nothing: the direct engine writes, or wrote                       */
+    HF__TABLE_TRUE = 1   /* of the state in the file; if there is a log, of its base             */
+};
+
 struct hf__file_header {
     uint64_t magic;                 /* 0   these three never move in any version                 */
     uint32_t byte_order;            /* 8                                                         */
@@ -83,7 +96,7 @@ struct hf__file_header {
     uint64_t size_bytes;            /* 64  of the segment when this slot was written             */
     uint64_t used_end;              /* 72  likewise                                              */
     uint32_t state;                 /* 80  enum hf__file_state                                   */
-    uint32_t reserved0;             /* 84                                                        */
+    uint32_t table_state;           /* 84  enum hf__table_state                                  */
     uint64_t generation;            /* 88  counts the changes from clean to in use               */
     uint8_t boot_id[16];            /* 96  of the kernel, where state is in use                  */
     struct hf__constants constants; /* 112                                                       */
@@ -104,12 +117,39 @@ _Static_assert(offsetof(struct hf__file_header, segment_offset) == 56, "segment_
 _Static_assert(offsetof(struct hf__file_header, size_bytes) == 64, "size_bytes");
 _Static_assert(offsetof(struct hf__file_header, used_end) == 72, "used_end");
 _Static_assert(offsetof(struct hf__file_header, state) == 80, "state");
-_Static_assert(offsetof(struct hf__file_header, reserved0) == 84, "reserved0");
+_Static_assert(offsetof(struct hf__file_header, table_state) == 84, "table_state");
 _Static_assert(offsetof(struct hf__file_header, generation) == 88, "generation");
 _Static_assert(offsetof(struct hf__file_header, boot_id) == 96, "boot_id");
 _Static_assert(offsetof(struct hf__file_header, constants) == 112, "constants");
 _Static_assert(offsetof(struct hf__file_header, reserved) == 248, "reserved");
 _Static_assert(offsetof(struct hf__file_header, check) == 504, "check");
+
+/* The page table: sectors of entries, one for each page of the segment. Written by who holds the
+ * writer's and the applier's place, or has the file alone; docs/pages.md says when it is true, and
+ * why. */
+#define HF__SECTOR_BYTES 512u
+#define HF__SECTOR_ENTRIES 31u
+struct hf__page_entry {
+    uint64_t checksum;              /* 0   of the page's bytes below the used end; 0 = none      */
+    uint64_t commit;                /* 8   that changed the page last                            */
+};
+_Static_assert(sizeof(struct hf__page_entry) == 16, "page entry");
+_Static_assert(offsetof(struct hf__page_entry, checksum) == 0, "checksum");
+_Static_assert(offsetof(struct hf__page_entry, commit) == 8, "commit");
+struct hf__page_sector {
+    struct hf__page_entry entries[HF__SECTOR_ENTRIES]; /* 0                                      */
+    uint64_t reserved;              /* 496 zero                                                  */
+    uint64_t check;                 /* 504 XXH3-64 of the 504 bytes before, keyed by its place   */
+};
+_Static_assert(sizeof(struct hf__page_sector) == HF__SECTOR_BYTES, "page sector");
+_Static_assert(offsetof(struct hf__page_sector, entries) == 0, "entries");
+_Static_assert(offsetof(struct hf__page_sector, reserved) == 496, "reserved");
+_Static_assert(offsetof(struct hf__page_sector, check) == 504, "check");
+_Static_assert(HF__TABLE_OFFSET +
+                       ((1u << HF__SPAN_BITS) / HF__PAGE_BYTES / HF__SECTOR_ENTRIES + 1) *
+                           HF__SECTOR_BYTES <=
+                   HF__SEGMENT_OFFSET,
+               "table of span 0");
 
 struct hf__segment_header {
     uint64_t magic;                 /* 0                                                         */

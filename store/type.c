@@ -10,6 +10,7 @@
  * Types refer to each other, also in circles: a registration first gives ids to every new type it
  * can reach, then writes the records. It is all or nothing through a savepoint of the caller's.
  */
+#include "refs.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -18,13 +19,23 @@
 #include <string.h>
 
 #define TABLE_FIRST 16u
-#define REACH_MAX 4096u /* types one descriptor may reach */
+#define REACH_MAX   4096u /* types one descriptor may reach */
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 static uint32_t align_of(const hf_type *type)
 {
     return type->align_bytes == 0 ? 16 : type->align_bytes;
+}
+
+/* The name, and behind it those of the fields. */
+static uint64_t text_bytes_of(const hf_type *type)
+{
+    const char *end = type->name + strlen(type->name) + 1;
+    if ((type->flags & HF_TYPE_FIELD_NAMES) != 0)
+        for (size_t i = 0; i < type->ref_count; i++)
+            end += strlen(end) + 1;
+    return (uint64_t)(end - type->name);
 }
 
 int hf__type_descriptor_check(const hf_type *type)
@@ -34,39 +45,39 @@ int hf__type_descriptor_check(const hf_type *type)
     if (name_bytes == 0 || name_bytes > HF_NAME_BYTES_MAX)
         return hf__fail(HF_ENAME, "a type's name has 1 to %d bytes", HF_NAME_BYTES_MAX);
     if (type->size_bytes == 0 || (align & (align - 1)) != 0 || align > HF_ALIGN_BYTES_MAX ||
-        (type->flags & ~(uint32_t)HF_TYPE_BLOB) != 0 || type->ref_count > HF__TYPE_FIELDS_MAX ||
-        (type->ref_count != 0 && (type->refs == NULL || (type->flags & HF_TYPE_BLOB) != 0)))
+        (type->flags & ~(uint32_t)(HF_TYPE_BLOB | HF_TYPE_FIELD_NAMES)) != 0 ||
+        type->ref_count > HF__TYPE_FIELDS_MAX || (type->ref_count != 0 && type->refs == NULL))
         return hf__fail(HF_ETYPE, "the descriptor of '%.64s' makes no sense", type->name);
     for (size_t i = 0; i < type->ref_count; i++) {
         const hf_field *field = &type->refs[i];
-        if (field->kind > HF_FIELD_PTR || field->offset > type->size_bytes ||
-            type->size_bytes - field->offset < sizeof(uint64_t))
-            return hf__fail(HF_ETYPE, "pointer field %zu of '%.64s' makes no sense", i, type->name);
+        const bool refers = hf__field_refers(field->kind);
+        if (!hf__field_fits(field->offset, field->kind, type->size_bytes) ||
+            (refers && (type->flags & HF_TYPE_BLOB) != 0) || (!refers && field->target != NULL) ||
+            (i == 0 ? (field->kind & HF_FIELD_COUNTED) != 0
+                    : !hf__field_count_ok(field->kind, type->refs[i - 1].kind)))
+            return hf__fail(HF_ETYPE, "field %zu of '%.64s' makes no sense", i, type->name);
         if (field->target != NULL && field->target->name == NULL)
-            return hf__fail(HF_ENAME, "the target of pointer field %zu of '%.64s' has no name", i,
+            return hf__fail(HF_ENAME, "the target of field %zu of '%.64s' has no name", i,
                             type->name);
     }
+    if (text_bytes_of(type) > HF__TYPE_TEXT_MAX)
+        return hf__fail(HF_ENAME, "the field names of '%.64s' are too long", type->name);
     return 0;
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-static const struct hf__type_field *fields_of(const struct hf__type_record *record)
-{
-    return (const struct hf__type_field *)(record + 1);
-}
-
-static uint64_t record_bytes(uint64_t field_count, uint64_t name_bytes)
+static uint64_t record_bytes(uint64_t field_count, uint64_t text_bytes)
 {
     return sizeof(struct hf__type_record) + field_count * sizeof(struct hf__type_field) +
-           name_bytes + 1;
+           text_bytes;
 }
 
 uint64_t hf__type_record_check(const struct hf__segment *seg, const struct hf__type_record *record)
 {
     struct hf__type_record head = *record;
     head.check = 0;
-    uint64_t rest = record_bytes(record->field_count, record->name_bytes) - sizeof *record;
+    uint64_t rest = record_bytes(record->field_count, record->text_bytes) - sizeof *record;
     return hf__hash(record + 1, rest, hf__hash(&head, sizeof head, seg->salt));
 }
 
@@ -74,8 +85,7 @@ const struct hf__type_record *hf__type_record(const struct hf__segment *seg, uin
                                               bool verify)
 {
     const struct hf__segment_header *header = hf__segment_header(seg);
-    if (id == 0 || id > header->type_count || id > HF__TYPES_MAX ||
-        header->type_table % 16 != 0 ||
+    if (id == 0 || id > header->type_count || id > HF__TYPES_MAX || header->type_table % 16 != 0 ||
         !hf__in_segment(seg, header->type_table, (uint64_t)header->type_count * sizeof(hf_ref)))
         return NULL;
     hf_ref at = ((const hf_ref *)hf__at(seg, header->type_table))[id - 1];
@@ -84,9 +94,11 @@ const struct hf__type_record *hf__type_record(const struct hf__segment *seg, uin
     const struct hf__type_record *record = hf__at(seg, at);
     if (record->magic != HF__TYPE_MAGIC || record->id != id ||
         record->field_count > HF__TYPE_FIELDS_MAX || record->name_bytes > HF_NAME_BYTES_MAX ||
-        record->name_bytes == 0 ||
-        !hf__in_segment(seg, at, record_bytes(record->field_count, record->name_bytes)) ||
-        hf__type_record_name(record)[record->name_bytes] != '\0')
+        record->name_bytes == 0 || record->text_bytes <= record->name_bytes ||
+        record->text_bytes > HF__TYPE_TEXT_MAX ||
+        !hf__in_segment(seg, at, record_bytes(record->field_count, record->text_bytes)) ||
+        hf__type_record_name(record)[record->name_bytes] != '\0' ||
+        hf__type_record_name(record)[record->text_bytes - 1] != '\0')
         return NULL;
     if (verify && record->check != hf__type_record_check(seg, record))
         return NULL;
@@ -105,8 +117,12 @@ static bool same_shape(const struct hf__segment *seg, const struct hf__type_reco
     if (record->size_bytes != type->size_bytes || record->align_bytes != align_of(type) ||
         record->flags != type->flags || record->field_count != type->ref_count)
         return false;
+    if ((type->flags & HF_TYPE_FIELD_NAMES) != 0 &&
+        (text_bytes_of(type) != record->text_bytes ||
+         memcmp(hf__type_record_name(record), type->name, record->text_bytes) != 0))
+        return false;
     for (size_t i = 0; i < type->ref_count; i++) {
-        const struct hf__type_field *have = &fields_of(record)[i];
+        const struct hf__type_field *have = &hf__type_record_fields(record)[i];
         const hf_field *want = &type->refs[i];
         const struct hf__type_record *target = hf__type_record(seg, have->target_id, false);
         if (have->offset != want->offset || have->kind != want->kind)
@@ -228,7 +244,8 @@ static int write_record(hf_txn *txn, struct reach *reach, uint32_t place)
     struct hf__segment *seg = &txn->store->seg;
     const hf_type *type = reach->types[place];
     const uint64_t name_bytes = strlen(type->name);
-    const uint64_t bytes = record_bytes(type->ref_count, name_bytes);
+    const uint64_t text_bytes = text_bytes_of(type);
+    const uint64_t bytes = record_bytes(type->ref_count, text_bytes);
     hf_ref at;
     int code = hf__reserve(seg, 2 * HF__OP_COST);
     if (code == 0)
@@ -245,7 +262,8 @@ static int write_record(hf_txn *txn, struct reach *reach, uint32_t place)
                                        .align_bytes = align_of(type),
                                        .flags = type->flags,
                                        .field_count = (uint32_t)type->ref_count,
-                                       .name_bytes = (uint32_t)name_bytes};
+                                       .name_bytes = (uint32_t)name_bytes,
+                                       .text_bytes = (uint32_t)text_bytes};
     for (size_t i = 0; i < type->ref_count; i++) {
         fields[i] = (struct hf__type_field){type->refs[i].offset, type->refs[i].kind, 0, 0};
         if (type->refs[i].target != NULL)
@@ -253,7 +271,7 @@ static int write_record(hf_txn *txn, struct reach *reach, uint32_t place)
         if (code != 0)
             return code;
     }
-    memcpy(fields + type->ref_count, type->name, name_bytes + 1);
+    memcpy(fields + type->ref_count, type->name, (size_t)text_bytes);
     record->check = hf__type_record_check(seg, record);
     code = grow_table(txn, record->id);
     if (code == 0)

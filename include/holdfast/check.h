@@ -48,6 +48,8 @@ typedef struct hf_check_report {
     uint64_t undone_bytes;                    /* restored first from a dead process's undo list   */
     uint64_t replayed_commits;                /* of a log, laid over private memory first         */
     uint32_t engine, reserved32;              /* as recorded; meaningless where no header is read */
+    uint64_t pages_compared, pages_newer;     /* hf_check_file: as in hf_verify_report            */
+    uint64_t pages_rotten, table_rotten;
 } hf_check_report;
 
 /*
@@ -69,13 +71,41 @@ HF_API int hf_check_file(const char *path, const hf_check_options *options,
 /*
  * hf_repair_file - rebuilds what can be derived: a lost header slot, free structures, both name
  * indexes, counters; sets aside ("lost" blocks) what no longer makes sense, so that nothing
- * overwrites it; then checks again. Needs the store for itself. It is one transaction: a kill in
+ * overwrites it; then checks again. Rotten pages can't be derived from anything: they are told of, and then
+ * count as they are (what is still intact can be copied elsewhere before). Needs the store for itself. It is one transaction: a kill in
  * the middle leaves the store as it was. Returns 0 if the store is clean afterwards
  * (report.repaired tells if anything was done), HF_ECORRUPT if findings remain, HF_EBUSY,
  * HF_EACCES, HF_EIO, ...
  */
 HF_API int hf_repair_file(const char *path, const hf_check_options *options,
                           hf_check_report *report);
+
+/* ---- the bytes themselves -------------------------------------------------------------------- */
+
+typedef struct hf_verify_report {
+    uint64_t pages_compared;  /* with their checksums                                             */
+    uint64_t pages_newer;     /* left out: changed since the last checkpoint, checksum to come    */
+    uint64_t pages_rotten;    /* not what they were                                               */
+    uint64_t table_rotten;    /* sectors or entries of the page table that can't be used          */
+    uint32_t stale;           /* 1: a store of the direct engine that is, or was, in use: no page
+                                 could be compared                                                */
+    uint32_t threads;
+    uint64_t reserved[4];
+} hf_verify_report;
+
+/*
+ * hf_verify - compares every page of a store's file with its checksum, users' bytes too, with as many
+ * threads as there are cores, up to 8.
+ *
+ * It takes a view, so nothing it compares changes meanwhile; writers go on, and their commits become
+ * visible to others when it has ended. Read-only and copy-on-write handles compare the file, not their
+ * memory. on_finding is called on the calling thread, after the comparing, in the order of the pages
+ * (the first 4096 of them): rule "page.checksum" with the offset of the page in the segment and what
+ * lies in it, "page.table" with the offset in the file. Returns 0, HF_ECORRUPT if anything has rotted,
+ * HF_ECANCELLED, HF_EIO (a part of the file can't be read), HF_ENOTSUP (a store in memory), HF_ENESTED
+ * (inside a transaction), or an error of hf_view_begin. Idea: the checksums of ZFS and of bbolt's wish list.
+ */
+HF_API int hf_verify(hf_store *store, const hf_check_options *options, hf_verify_report *report);
 
 #ifdef __cplusplus
 }

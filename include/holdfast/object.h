@@ -25,6 +25,9 @@
  *   - What is destroyed stays allocated until the transaction ends.
  *   - hf_type and hf_field structs are read during the call only; they may be temporary.
  *   - A NULL type means plain bytes: size 1, alignment 16.
+ *   - A descriptor names all the pointers its type holds, or the check, the search for leaks and
+ *     compaction go wrong by it. What has no type (NULL, and memory of hf_alloc) is opaque: it may
+ *     hold anything, and is never moved.
  */
 #ifndef HOLDFAST_OBJECT_H
 #define HOLDFAST_OBJECT_H
@@ -35,12 +38,35 @@
 extern "C" {
 #endif
 
-enum { /* hf_field.kind */
+enum { /* hf_field.kind, its low 7 bits */
     HF_FIELD_REF = 0, /* an hf_ref; target NULL = to anything                                     */
-    HF_FIELD_PTR = 1  /* a self-relative pointer, HF_PTR                                          */
+    HF_FIELD_PTR = 1, /* a self-relative pointer, HF_PTR                                          */
+    /* Plain data. The library has no use for it, but dump, load and upgrades have. target is NULL. */
+    HF_FIELD_U8 = 2,
+    HF_FIELD_U16 = 3,
+    HF_FIELD_U32 = 4,
+    HF_FIELD_U64 = 5,
+    HF_FIELD_I8 = 6,
+    HF_FIELD_I16 = 7,
+    HF_FIELD_I32 = 8,
+    HF_FIELD_I64 = 9,
+    HF_FIELD_F32 = 10,
+    HF_FIELD_F64 = 11,
+    HF_FIELD_TEXT = 12, /* an array of char: text up to the first NUL, or all of it               */
+    HF_FIELD_BYTES = 13 /* anything                                                               */
 };
+#define HF_FIELD_KIND(kind) ((uint32_t)(kind) & 0x7fu)
+/* In kind, too: an array of n (up to 2^24 - 1) such fields, one behind the other. */
+#define HF_FIELD_ARRAY(kind, n) ((uint32_t)(kind) | (uint32_t)(n) << 8)
+#define HF_FIELD_TIMES(kind) ((uint32_t)(kind) >> 8 == 0 ? 1u : (uint32_t)(kind) >> 8)
+/* Of an array only as many entries count as the field before it in the table says, which is a single
+ * unsigned number; the others are never followed. More than there are: all. */
+#define HF_FIELD_COUNTED 0x80u
+
 enum { /* hf_type.flags */
-    HF_TYPE_BLOB = 1  /* bytes that hold no references of any kind: may be moved                  */
+    HF_TYPE_BLOB = 1, /* bytes that hold no references of any kind: may be moved                  */
+    HF_TYPE_FIELD_NAMES = 2 /* behind the NUL of hf_type.name follow the names of the fields, one for
+                               each, each with a NUL: "node\0next\0key"                           */
 };
 
 struct hf_type;
@@ -53,9 +79,44 @@ typedef struct hf_field {
 typedef struct hf_type {
     const char *name;
     uint32_t version, size_bytes, align_bytes, flags; /* align 0 = 16; a power of two, <= 64 KiB  */
-    const hf_field *refs;                             /* the pointer fields                       */
+    const hf_field *refs; /* all pointer fields, in any order; plain ones as one likes            */
     size_t ref_count;
 } hf_type;
+
+/*
+ * A descriptor in one readable line a field. FIELDS is a macro that is given another one:
+ *
+ *   struct node { hf_ref next; uint32_t n; hf_ref child[8]; char label[20]; };
+ *   #define NODE_FIELDS(F, T)                      \
+ *       F(T, next, HF_FIELD_REF, &node_type)       \
+ *       F(T, n, HF_FIELD_U32, NULL)                \
+ *       F(T, child, HF_FIELD_REF | HF_FIELD_COUNTED, &leaf_type) \
+ *       F(T, label, HF_FIELD_TEXT, NULL)
+ *   HF_TYPE_DEFINE(node_type, "node", 1, struct node, NODE_FIELDS);
+ *
+ * A field that is larger than its kind is taken for an array. In C++, where a static object can't be
+ * declared before it is defined, refer to the type itself through a pointer set elsewhere, or write the
+ * descriptor by hand.
+ */
+#define HF_TYPE_DEFINE(variable, name, version, T, FIELDS)                                         \
+    static const hf_type variable;                                                                 \
+    static const hf_field variable##_fields[] = {FIELDS(HF_FIELD_ROW_, T)};                        \
+    static const hf_type variable = {                                                              \
+        name FIELDS(HF_FIELD_NAME_, T), (version), sizeof(T), _Alignof(T),                         \
+        HF_TYPE_FIELD_NAMES, variable##_fields, sizeof variable##_fields / sizeof(hf_field)}
+#define HF_FIELD_SIZE_(kind)                                                                       \
+    (HF_FIELD_KIND(kind) == HF_FIELD_U16 || HF_FIELD_KIND(kind) == HF_FIELD_I16 ? 2u               \
+     : HF_FIELD_KIND(kind) == HF_FIELD_U32 || HF_FIELD_KIND(kind) == HF_FIELD_I32 ||               \
+             HF_FIELD_KIND(kind) == HF_FIELD_F32                                                   \
+         ? 4u                                                                                      \
+     : HF_FIELD_KIND(kind) == HF_FIELD_U8 || HF_FIELD_KIND(kind) == HF_FIELD_I8 ||                 \
+             HF_FIELD_KIND(kind) == HF_FIELD_TEXT || HF_FIELD_KIND(kind) == HF_FIELD_BYTES         \
+         ? 1u                                                                                      \
+         : 8u)
+#define HF_FIELD_ROW_(T, member, kind, target)                                                     \
+    {offsetof(T, member),                                                                          \
+     HF_FIELD_ARRAY(kind, sizeof(((T *)0)->member) / HF_FIELD_SIZE_(kind)), target},
+#define HF_FIELD_NAME_(T, member, kind, target) "\0" #member
 
 /*
  * hf_construct - makes a named object of count zeroed elements (0 = an empty array).

@@ -118,7 +118,7 @@ static bool go_on(hf_store *store, uint64_t k)
     if (hf_open(scratches[0].path, &options, &store) != 0)
         return false;
     bool good = again == k + 1 && cut_state_of(store, &again, &hash) && hash == hash_before &&
-                again == k + 1;
+                again == k + 1 && hf_verify(store, NULL, NULL) == 0;
     return hf_close(store) == 0 && good;
 }
 
@@ -156,6 +156,13 @@ static bool look(struct cut_disk *disk, const char *name, int depth, bool deep, 
         *k - trace->first_commit >= trace->hash_count ||
         hash != trace->hashes[*k - trace->first_commit]) {
         fail(disk, name, depth, "%s: k %llu, of %llu..%llu", !sound ? "the walk" : "the state", *k);
+        hf_close(store);
+        return false;
+    }
+    /* Before anything else is written: what recovery left must be what the page table says. */
+    hf_verify_report pages;
+    if (hf_verify(store, NULL, &pages) != 0 || pages.stale != 0 || pages.pages_newer != 0) {
+        fail(disk, name, depth, "the page table: %s", hf_last_error()->message, *k);
         hf_close(store);
         return false;
     }

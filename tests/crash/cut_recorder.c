@@ -5,6 +5,7 @@
  * One recording at a time. For each file there is a shadow: the content that its page cache has, as
  * far as it is known. A descriptor is known by its number from open to close.
  */
+#include "cut_mappings.h"
 #include "cut_recorder.h"
 
 #include "store/log_format.h"
@@ -30,8 +31,7 @@ static int fd_file[FDS];
 static int window_file = -1; /* mapped shared and writable */
 static char data_path[1024];
 static uint64_t window_from;
-static unsigned char *through; /* the library's own shared, writable mapping, and whose it is */
-static int through_file;
+static struct cut_mappings mappings;
 static bool fail_data, fail_log; /* the next sync */
 static bool fail_write;          /* of the next record */
 
@@ -252,18 +252,17 @@ static void *record_mmap(void *address, size_t size_bytes, int protection, int f
                          off_t offset)
 {
     const int file = file_of(fd);
-    const bool writes = (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0;
     if (file >= 0)
         look_at_window(); /* a window's end is a mapping over it */
     void *at = hf__os_system.mmap(address, size_bytes, protection, flags, fd, offset);
     if (file < 0 || at == MAP_FAILED)
         return at;
-    if (writes && (flags & MAP_FIXED) == 0) {
-        through = at;
-        through_file = file;
-    } else {
-        window_file = writes ? file : -1;
-        window_from = (uint64_t)offset;
+    if (cut_mappings_add(&mappings, at, size_bytes, protection, flags, file, (uint64_t)offset)) {
+        if (window_file != file || (uint64_t)offset < window_from)
+            window_from = (uint64_t)offset;
+        window_file = file;
+    } else if ((flags & MAP_PRIVATE) != 0) {
+        window_file = -1;
     }
     return at;
 }
@@ -272,12 +271,13 @@ static void record_store(void *target, const void *from, size_t size_bytes)
 {
     look_at_window();
     hf__os_system.store(target, from, size_bytes);
-    note_write(through_file, from, size_bytes, (uint64_t)((unsigned char *)target - through));
+    cut_mappings_each(&mappings, target, from, size_bytes, note_write);
 }
 
 static int record_munmap(void *address, size_t size_bytes)
 {
     look_at_window();
+    cut_mappings_drop(&mappings, address, size_bytes);
     return hf__os_system.munmap(address, size_bytes);
 }
 

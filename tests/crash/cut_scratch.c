@@ -7,6 +7,7 @@
  * state. The log files stay where they are; whether there is one under its name is told by the table.
  * It also shows another boot's id than the one under which the states were recorded.
  */
+#include "cut_mappings.h"
 #include "cut_states.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ static struct cut_scratch *in_use;
 static struct hf__os table;
 static int fd_place[FDS]; /* place + 1 */
 static char boot_path[700];
-static unsigned char *through; /* the library's shared, writable mapping of the data file */
+static struct cut_mappings mappings;
 
 static void touch_all(int place, uint64_t from, uint64_t size_bytes)
 {
@@ -98,19 +99,29 @@ static void *scratch_mmap(void *address, size_t size_bytes, int protection, int 
                           off_t offset)
 {
     void *at = hf__os_system.mmap(address, size_bytes, protection, flags, fd, offset);
-    if (fd < 0 || fd >= FDS || fd_place[fd] == 0 || at == MAP_FAILED ||
-        (flags & MAP_SHARED) == 0 || (protection & PROT_WRITE) == 0)
+    if (fd < 0 || fd >= FDS || fd_place[fd] == 0 || at == MAP_FAILED)
         return at;
-    if ((flags & MAP_FIXED) == 0)
-        through = at;
-    else
+    if (cut_mappings_add(&mappings, at, size_bytes, protection, flags, 0, (uint64_t)offset))
         in_use->file[fd_place[fd] - 1] = -1; /* what is stored through it isn't seen */
     return at;
 }
 
+static int scratch_munmap(void *at, size_t size_bytes)
+{
+    cut_mappings_drop(&mappings, at, size_bytes);
+    return hf__os_system.munmap(at, size_bytes);
+}
+
+static void touch_data(int file, const void *bytes, uint64_t size_bytes, uint64_t offset)
+{
+    (void)file;
+    (void)bytes;
+    touch_all(CUT_DATA, offset, size_bytes);
+}
+
 static void scratch_store(void *to, const void *from, size_t size_bytes)
 {
-    touch_all(CUT_DATA, (uint64_t)((unsigned char *)to - through), size_bytes);
+    cut_mappings_each(&mappings, to, from, size_bytes, touch_data);
     hf__os_system.store(to, from, size_bytes);
 }
 
@@ -158,6 +169,7 @@ void cut_scratch_use(struct cut_scratch *scratch)
     table.unlink = scratch_unlink;
     table.fdatasync = table.fsync = scratch_sync;
     table.mmap = scratch_mmap;
+    table.munmap = scratch_munmap;
     table.store = scratch_store;
     hf__os = &table;
 }

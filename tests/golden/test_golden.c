@@ -367,7 +367,7 @@ static void test_layout_is_the_documented_one(void **state)
     assert_int_equal(offsetof(struct hf__index_node, name_bytes), 12);
     assert_int_equal(sizeof(struct hf__object_header), 32);
     assert_int_equal(offsetof(struct hf__object_header, count), 16);
-    assert_int_equal(sizeof(struct hf__type_record), 40);
+    assert_int_equal(sizeof(struct hf__type_record), 48);
     assert_int_equal(sizeof(struct hf__type_field), 16);
     assert_int_equal(sizeof(struct hf__undo_header), 64);
     assert_int_equal(sizeof(struct hf__undo_trailer), 16);

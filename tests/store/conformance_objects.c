@@ -511,7 +511,7 @@ static void test_versions_of_a_type_live_side_by_side(struct fixture *f)
 static void test_bad_descriptors_are_refused(struct fixture *f)
 {
     static const hf_field beyond[] = {{24, HF_FIELD_REF, NULL}};
-    static const hf_field unknown[] = {{0, 9, NULL}};
+    static const hf_field unknown[] = {{0, HF_FIELD_BYTES + 1, NULL}};
     hf_type bad[6];
     for (size_t i = 0; i < 6; i++) {
         bad[i] = node_type;

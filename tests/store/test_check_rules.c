@@ -233,6 +233,14 @@ static void test_type_record(void **state)
     record->check = hf__type_record_check(&f.store->seg, record);
     expect_rule("type.target");
     field->target_id = 1;
+    field->offset += 4096;
+    record->check = hf__type_record_check(&f.store->seg, record);
+    expect_rule("type.field");
+    field->offset -= 4096;
+    field->kind |= HF_FIELD_COUNTED; /* by the field before the first */
+    record->check = hf__type_record_check(&f.store->seg, record);
+    expect_rule("type.field");
+    field->kind &= ~HF_FIELD_COUNTED;
     record->check = hf__type_record_check(&f.store->seg, record);
     header()->type_capacity = 0;
     expect_rule("type.table");
