@@ -45,11 +45,13 @@
 
 struct hf__allocator;
 struct hf__free_set;
+struct hf__slab_cache;
 
 struct hf__heap {
     struct hf__segment *seg;
     uint64_t root;                     /* offset of its struct hf__heap_root                     */
     const struct hf__allocator *algorithm;
+    struct hf__slab_cache *cache;      /* slab: of the running transaction, or NULL              */
 };
 
 /* One block as the walk and identify() see it. */
@@ -87,7 +89,8 @@ struct hf__allocator {
     int (*allocate)(struct hf__heap *heap, const struct hf__alloc_request *request, hf_ref *out,
                     uint64_t *usable);
     /* count blocks of sizes[i] bytes (or of size_each where sizes is NULL) cut from one stretch,
-     * all or none; falls back to separate blocks where no stretch is long enough. */
+     * all or none; falls back to separate blocks where no stretch is long enough. Tells the door that
+     * they are fresh. */
     int (*allocate_many)(struct hf__heap *heap, const uint64_t *sizes, uint64_t size_each,
                          uint64_t count, uint32_t kind, hf_ref *out);
     /* In place only: forward and/or backward (flags HF_EXPAND_*), no new block. Takes from free

@@ -13,6 +13,7 @@
  * Nothing that is live is overwritten: old index memory is freed only when the transaction commits
  * (txn.c, X3), so a kill leaves the store as it was, undo list included.
  */
+#include "alloc/slab_cache.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -246,6 +247,8 @@ static int rebuild(hf_store *store, hf_check_report *report)
     uint32_t type_count = 0;
     hf_txn *txn;
     int code = hf_begin(store, &txn);
+    hf__slab_cache_free(store->heap.cache); /* what it says of chunks would not be true for long */
+    store->heap.cache = NULL;
     if (code != 0)
         return code;
     code = hf__heap_mend_walk(&store->heap, &totals.lost_bytes);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab_cache.c - claims of slots and chunks already seen, of one transaction (slab_cache.h)
+ *
+ * A claim grows with what the transaction allocates: a quarter of what it has had of the class, at
+ * most a word. So who allocates once takes one slot, and the log engine, to which the whole claim is
+ * fresh space, never logs much more than was handed out.
+ */
+#include "alloc/slab_cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SEEN_BITS_FIRST 6u
+#define SEEN_BITS_MAX   14u /* 1 MiB of memory, 1 GiB of large chunks                            */
+
+struct hf__slab_cache *hf__slab_cache_new(void)
+{
+    struct hf__slab_cache *cache = calloc(1, sizeof *cache);
+    if (cache != NULL)
+        cache->level = 1;
+    return cache;
+}
+
+void hf__slab_cache_free(struct hf__slab_cache *cache)
+{
+    if (cache != NULL)
+        free(cache->seen);
+    free(cache);
+}
+
+void hf__slab_unsee(struct hf__heap *heap)
+{
+    if (heap->cache != NULL)
+        heap->cache->level++;
+}
+
+void hf__slab_new_level(struct hf__heap *heap)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache == NULL)
+        return;
+    for (uint32_t i = 0; i < cache->active_count; i++)
+        memset(&cache->claims[cache->active[i]], 0, sizeof *cache->claims);
+    cache->active_count = 0;
+    hf__slab_unsee(heap);
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+uint32_t hf__slab_claim_count(const struct hf__heap *heap, uint32_t number)
+{
+    if (heap->cache == NULL)
+        return 1;
+    const uint32_t count = heap->cache->claims[number].count / 4 + 1;
+    return count < 64 ? count : 64;
+}
+
+void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chunk_ref *chunk,
+                    uint32_t word, uint64_t slots)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    struct hf__claim *claim = &cache->claims[number];
+    const uint32_t bytes = chunk->slot_class->bytes, first = (uint32_t)__builtin_ctzll(slots);
+    const struct hf__door *door = heap->seg->door;
+    assert(claim->free == 0);
+    if (!claim->active)
+        cache->active[cache->active_count++] = (uint8_t)number;
+    claim->active = true;
+    claim->count += (uint32_t)__builtin_popcountll(slots);
+    claim->free = slots;
+    claim->given = 0;
+    claim->start = hf__chunk_slot(chunk, word * 64 + first) - (uint64_t)first * bytes;
+    claim->record = chunk->record;
+    claim->chunk = chunk->offset;
+    claim->word = word;
+    claim->bytes = bytes;
+    hf__slab_see(heap, chunk, word);
+    if (door == NULL || door->fresh == NULL)
+        return;
+    while (slots != 0) { /* runs of neighbours */
+        const uint32_t from = (uint32_t)__builtin_ctzll(slots);
+        const uint64_t rest = ~(slots >> from);
+        const uint32_t count = rest == 0 ? 64 - from : (uint32_t)__builtin_ctzll(rest);
+        door->fresh(heap->seg, claim->start + (uint64_t)from * bytes, (uint64_t)count * bytes);
+        slots &= from + count == 64 ? 0 : ~UINT64_C(0) << (from + count);
+    }
+}
+
+/* The claim of that word, or NULL. */
+static struct hf__claim *claim_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                                  uint32_t word)
+{
+    if (heap->cache == NULL || chunk->chunk->slot_class >= HF__SLOT_CLASSES)
+        return NULL;
+    struct hf__claim *claim =
+        &heap->cache->claims[hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class)];
+    return claim->active && claim->record == chunk->record && claim->word == word ? claim : NULL;
+}
+
+uint64_t hf__slab_claimed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                          uint32_t word, uint64_t slots)
+{
+    const struct hf__claim *claim = claim_of(heap, chunk, word);
+    return claim == NULL ? 0 : claim->free & slots;
+}
+
+bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                      uint64_t slot)
+{
+    struct hf__claim *claim = claim_of(heap, chunk, word);
+    if (claim == NULL || (claim->given & slot) == 0 || chunk->chunk->slot_kind != HF__BLOCK_RAW)
+        return false;
+    claim->given &= ~slot;
+    claim->free |= slot;
+    return true;
+}
+
+int hf__slab_settle(struct hf__heap *heap)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    struct hf__chunk_ref chunk;
+    uint64_t entry;
+    if (cache == NULL)
+        return 0;
+    while (cache->active_count > 0) {
+        struct hf__claim *claim = &cache->claims[cache->active[cache->active_count - 1]];
+        const uint64_t slots = claim->free;
+        const uint32_t count = (uint32_t)__builtin_popcountll(slots);
+        if (count != 0) {
+            if (!hf__chunk_at(heap, claim->chunk, &chunk) || chunk.record != claim->record ||
+                (hf__chunk_words(&chunk)[claim->word].taken & slots) != slots)
+                return hf__corrupt("chunk.bitmap", claim->chunk);
+            int code = hf__chunk_before_freeing(heap, &chunk, count, &entry);
+            if (code != 0)
+                return code;
+            hf__chunk_clear(heap, &chunk, claim->word, slots);
+            claim->free = 0;
+            code = hf__chunk_after_freeing(heap, &chunk, count, entry);
+            if (code != 0)
+                return code;
+        }
+        memset(claim, 0, sizeof *claim);
+        cache->active_count--;
+    }
+    return 0;
+}
+
+/* ---- seen chunks ----------------------------------------------------------------------------- */
+
+/* Room for more; what was there is forgotten. */
+static void grow_seen(struct hf__slab_cache *cache)
+{
+    const uint32_t bits = cache->seen == NULL ? SEEN_BITS_FIRST : cache->seen_bits + 2;
+    if (bits > SEEN_BITS_MAX)
+        return;
+    struct hf__seen *seen = calloc((size_t)1 << bits, sizeof *seen);
+    if (seen == NULL)
+        return;
+    free(cache->seen);
+    cache->seen = cache->last = seen;
+    cache->seen_bits = bits;
+}
+
+void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache == NULL)
+        return;
+    if (cache->seen == NULL)
+        grow_seen(cache);
+    if (cache->seen == NULL)
+        return;
+    const uint64_t key = hf__seen_key(chunk->offset, chunk->order);
+    struct hf__seen *seen = hf__seen_place(cache, key);
+    if (seen->level == cache->level && seen->key != key) {
+        grow_seen(cache);
+        seen = hf__seen_place(cache, key);
+    }
+    const uint64_t offset = sizeof(struct hf__chunk) + word * sizeof(struct hf__chunk_word);
+    if (seen->key != key || seen->level != cache->level) {
+        const uint32_t number = hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class);
+        *seen = (struct hf__seen){.key = key,
+                                  .level = cache->level,
+                                  .low = chunk->offset + HF__BLOCK_HEADER_BYTES,
+                                  .high = chunk->record + hf__chunk_record_bytes(chunk),
+                                  .record = chunk->record,
+                                  .announced = 1,
+                                  .inverse = chunk->slot_class->inverse,
+                                  .bytes = chunk->slot_class->bytes,
+                                  .lower = chunk->chunk->lower,
+                                  .slots = chunk->chunk->slots,
+                                  .number = (uint8_t)number,
+                                  .size_bytes = (uint32_t)HF__CHUNK_BYTES(chunk->order) -
+                                                HF__BLOCK_HEADER_BYTES};
+    }
+    seen->announced |= UINT64_C(1) << offset / HF__LINE_BYTES;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab_cache.h - what a transaction knows of its slabs in process memory
+ *
+ * Claims. For each kind and class the transaction takes some free slots of one bitmap word at once
+ * (hf__slab_claim): in the segment they are taken from then on, and announced. Handing one out is a
+ * bit of a word in process memory, and so is taking back one of them that was handed out: it was free
+ * at the innermost savepoint, so nobody can want its content back.
+ *
+ * Seen chunks. A chunk in which a slot was freed is remembered with what was found out about it: that
+ * it is true, and which lines of its bitmaps are announced. Freeing another one there is one bit.
+ *
+ * Invariants
+ *   C1  a slot in `free` of a claim is taken in the segment, not pending, and nobody's; all readers
+ *       of the bitmaps in the transaction ask hf__slab_claimed, or settle first
+ *   C2  claims and seen chunks are of one level: since the transaction's begin or its innermost
+ *       savepoint or rollback. So what they announced need not be announced again
+ *   C3  before a level ends otherwise than by an abort or a rollback, hf__slab_settle gives back what
+ *       is left of claims: the segment is then what it would be without a cache
+ *   C4  nothing here is needed to undo: a process that dies takes it along, and the undo list (or
+ *       the log, which never heard of it) has the bitmaps as they were
+ *
+ * The memory is input no longer once copied here: sizes and places in it were looked at. One writer,
+ * one thread; a heap without a cache does everything at once, in the segment.
+ */
+#ifndef HF_ALLOC_SLAB_CACHE_H
+#define HF_ALLOC_SLAB_CACHE_H
+
+#include "slab.h"
+
+struct hf__claim {
+    uint64_t free;   /* claimed, not handed out: bit i is slot word * 64 + i                      */
+    uint64_t given;  /* handed out since                                                          */
+    uint64_t start;  /* where slot word * 64 would lie                                            */
+    uint64_t record; /* of the chunk                                                              */
+    uint64_t chunk;
+    uint32_t word, bytes;
+    uint32_t count; /* slots claimed since the level began                                        */
+    bool active;
+};
+
+/* An entry whose level is another is a free place. */
+struct hf__seen {
+    uint64_t key, level;
+    uint64_t low, high; /* the first slot below the record, and behind it                         */
+    uint64_t record;
+    uint64_t announced; /* lines of the record                                                    */
+    uint32_t inverse;
+    uint16_t bytes, lower, slots;
+    uint8_t number, unused;
+    uint32_t size_bytes; /* of the chunk                                                          */
+};
+_Static_assert(sizeof(struct hf__seen) == 64, "a line");
+
+struct hf__slab_cache {
+    uint64_t level;
+    uint32_t active_count;
+    uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
+    struct hf__claim claims[2 * HF__SLOT_CLASSES];
+    struct hf__seen *last; /* the one that was asked for last, or any                             */
+    struct hf__seen *seen; /* NULL: not yet, or no memory                                         */
+    uint32_t seen_bits;    /* 2^seen_bits of them                                                 */
+};
+
+/* Empty. NULL: no memory (which is no error: a heap without one works). */
+struct hf__slab_cache *hf__slab_cache_new(void);
+void hf__slab_cache_free(struct hf__slab_cache *cache);
+/* A new level begins, after a settle, or after everything since the last one was undone (C2). */
+void hf__slab_new_level(struct hf__heap *heap);
+/* C3. 0, HF_ENOSPC, HF_ENOMEM, HF_ECORRUPT: what is left stays claimed. */
+int hf__slab_settle(struct hf__heap *heap);
+
+/* How many slots to claim next. 1 where nothing can be claimed. */
+uint32_t hf__slab_claim_count(const struct hf__heap *heap, uint32_t number);
+void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chunk_ref *chunk,
+                    uint32_t word, uint64_t slots);
+/* Which of these slots are claimed and nobody's. */
+uint64_t hf__slab_claimed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                          uint32_t word, uint64_t slots);
+/* A raw slot that is to be freed was handed out from the claim that is still there: it is back. */
+bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                      uint64_t slot);
+/* A slot of that word has become pending: the chunk and the two lines are remembered. */
+void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word);
+/* A chunk is dropped: none is remembered. */
+void hf__slab_unsee(struct hf__heap *heap);
+
+static inline bool hf__slab_quick_take(struct hf__slab_cache *cache, uint32_t number, hf_ref *out,
+                                       uint64_t *usable)
+{
+    struct hf__claim *claim = &cache->claims[number];
+    const uint64_t free = claim->free;
+    if (free == 0)
+        return false;
+    const uint32_t bit = (uint32_t)__builtin_ctzll(free);
+    claim->free = free & (free - 1);
+    claim->given |= UINT64_C(1) << bit;
+    *out = claim->start + (uint64_t)bit * claim->bytes;
+    if (usable != NULL)
+        *usable = claim->bytes;
+    return true;
+}
+
+static inline uint64_t hf__seen_key(uint64_t ref, uint32_t order)
+{
+    return ref >> (12 + 2 * order) << 2 | order;
+}
+static inline struct hf__seen *hf__seen_place(const struct hf__slab_cache *cache, uint64_t key)
+{
+    return &cache->seen[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - cache->seen_bits)];
+}
+static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint64_t ref)
+{
+    struct hf__seen *last = cache->last;
+    if (ref - last->low < last->size_bytes && last->level == cache->level)
+        return last;
+    for (uint32_t order = HF__CHUNK_ORDERS; order-- > 0;) {
+        const uint64_t key = hf__seen_key(ref, order);
+        struct hf__seen *seen = hf__seen_place(cache, key);
+        if (seen->key == key && seen->level == cache->level)
+            return cache->last = seen;
+    }
+    return NULL;
+}
+
+/* Frees a raw slot when the transaction ends, if that takes no more than a bit; false: nothing was
+ * done, and nothing said about why. */
+static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache->seen == NULL)
+        return false;
+    struct hf__seen *seen = hf__seen_find(cache, ref);
+    if (seen == NULL || seen->number >= HF__SLOT_CLASSES)
+        return false;
+    const bool below = ref < seen->record;
+    const uint64_t distance = ref - (below ? seen->low : seen->high);
+    if (distance >= HF__CHUNK_BYTES(2))
+        return false;
+    uint32_t slot = (uint32_t)(distance * seen->inverse >> 32);
+    if ((uint64_t)slot * seen->bytes != distance)
+        return false;
+    slot += below ? 0 : seen->lower;
+    if (slot >= (below ? seen->lower : seen->slots))
+        return false;
+    const uint32_t word = slot / 64;
+    const uint64_t bit = UINT64_C(1) << slot % 64;
+    struct hf__claim *claim = &cache->claims[seen->number];
+    if (claim->record == seen->record && claim->word == word && (claim->given & bit) != 0) {
+        claim->given &= ~bit;
+        claim->free |= bit;
+        return true;
+    }
+    struct hf__chunk *chunk = (struct hf__chunk *)(heap->seg->base + seen->record);
+    struct hf__chunk_word *at = (struct hf__chunk_word *)(chunk + 1) + word;
+    const uint32_t line = (uint32_t)(sizeof *chunk + word * sizeof *at) / HF__LINE_BYTES;
+    const bool claimed =
+        claim->record == seen->record && claim->word == word && (claim->free & bit) != 0;
+    if ((seen->announced >> line & 1) == 0 || (at->taken & ~at->pending & bit) == 0 || claimed ||
+        chunk->pending == 0 || chunk->pending >= seen->slots)
+        return false;
+    at->pending |= bit;
+    chunk->pending++;
+    return true;
+}
+
+#endif
