@@ -273,12 +273,13 @@ int hf__slab_split(struct hf__heap *heap, hf_ref block, uint64_t keep_bytes, hf_
 
 /* ---- walk, identify, pending ----------------------------------------------------------------- */
 
-static void describe(const struct slot *slot, struct hf__block_info *out)
+static void describe(const struct hf__heap *heap, const struct slot *slot, struct hf__block_info *out)
 {
     out->payload = hf__chunk_slot(slot->chunk, slot->number);
     out->usable_bytes = slot->chunk->slot_class->bytes;
     out->kind = slot->chunk->chunk->slot_kind;
-    out->pending = slot_pending(slot);
+    out->pending = slot_pending(slot) ||
+                   hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0;
     out->slot = true;
 }
 
@@ -289,7 +290,7 @@ bool hf__slab_identify(const struct hf__heap *heap, hf_ref ref, struct hf__block
     if (!hf__chunk_of(heap, ref, &chunk) || !slot_in(&chunk, ref, &slot) || !slot_taken(&slot) ||
         hf__slab_claimed(heap, &chunk, slot.word, slot.bit))
         return false;
-    describe(&slot, out);
+    describe(heap, &slot, out);
     return true;
 }
 
@@ -300,6 +301,10 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     int code = live_slot(ref, block, !pending, &slot);
     if (code == 0 && hf__slab_claimed(heap, ref, slot.word, slot.bit))
         code = hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)block);
+    if (code == 0 && hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
+        code = pending ? hf__fail(HF_EPTR, "the block at %llu is freed already",
+                                  (unsigned long long)block)
+                       : hf__slab_settle(heap);
     if (code != 0)
         return code;
     *entry = 0;
@@ -312,7 +317,8 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
         return code;
     hf__chunk_mark(heap, ref, slot.word, slot.bit, pending);
     *entry = pending && ref->chunk->pending == 1 ? block | HF__ENTRY_OF_SLOTS : 0;
-    hf__slab_see(heap, ref, slot.word);
+    if (pending)
+        hf__slab_see(heap, ref, slot.word, true);
     return 0;
 }
 
@@ -353,7 +359,7 @@ int hf__slab_next(const struct hf__heap *heap, uint64_t *offset, struct hf__bloc
         if (number >= chunk.chunk->slots)
             break;
         struct slot slot = {&chunk, number, number / 64, UINT64_C(1) << number % 64};
-        describe(&slot, out);
+        describe(heap, &slot, out);
         if (number + 1u < chunk.chunk->slots)
             *offset = hf__chunk_slot(&chunk, number + 1);
         return 1;

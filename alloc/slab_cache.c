@@ -24,15 +24,22 @@ struct hf__slab_cache *hf__slab_cache_new(void)
 
 void hf__slab_cache_free(struct hf__slab_cache *cache)
 {
-    if (cache != NULL)
-        free(cache->seen);
+    if (cache == NULL)
+        return;
+    free(cache->seen);
+    free(cache->order);
+    free(cache->bits);
     free(cache);
 }
 
 void hf__slab_unsee(struct hf__heap *heap)
 {
-    if (heap->cache != NULL)
-        heap->cache->level++;
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache == NULL)
+        return;
+    cache->level++;
+    cache->bits_count = 0;
+    cache->order_count = 0;
 }
 
 void hf__slab_new_level(struct hf__heap *heap)
@@ -75,7 +82,7 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     claim->chunk = chunk->offset;
     claim->word = word;
     claim->bytes = bytes;
-    hf__slab_see(heap, chunk, word);
+    hf__slab_see(heap, chunk, word, false);
     if (door == NULL || door->fresh == NULL)
         return;
     while (slots != 0) { /* runs of neighbours */
@@ -116,6 +123,140 @@ bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, 
     return true;
 }
 
+/* ---- seen chunks ----------------------------------------------------------------------------- */
+
+/* Marks what was freed in a seen chunk. */
+static void write_freed(struct hf__heap *heap, const struct hf__seen *seen)
+{
+    struct hf__chunk *chunk = (struct hf__chunk *)(heap->seg->base + seen->record);
+    struct hf__chunk_word *word = (struct hf__chunk_word *)(chunk + 1);
+    const uint64_t *live = &heap->cache->bits[seen->live];
+    for (uint32_t i = 0; i < seen->words; i++) {
+        const uint64_t freed = word[i].taken & ~word[i].pending & ~live[i];
+        if (freed == 0)
+            continue;
+        word[i].pending |= freed;
+        chunk->pending = (uint16_t)(chunk->pending + (uint32_t)__builtin_popcountll(freed));
+    }
+}
+
+static void write_all(struct hf__heap *heap)
+{
+    const struct hf__slab_cache *cache = heap->cache;
+    for (uint32_t i = 0; i < cache->order_count; i++) {
+        if (i + 4 < cache->order_count)
+            hf__prefetch(heap->seg, cache->seen[cache->order[i + 4]].record);
+        write_freed(heap, &cache->seen[cache->order[i]]);
+    }
+}
+
+/* Room for more; what was there is written and forgotten. */
+static void grow_seen(struct hf__heap *heap)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    const uint32_t bits = cache->seen == NULL ? SEEN_BITS_FIRST : cache->seen_bits + 2;
+    struct hf__seen *seen = bits > SEEN_BITS_MAX ? NULL : calloc((size_t)1 << bits, sizeof *seen);
+    uint32_t *order = seen == NULL ? NULL : malloc(sizeof *order << bits);
+    if (order == NULL) {
+        free(seen);
+        return;
+    }
+    if (cache->seen != NULL)
+        write_all(heap);
+    free(cache->seen);
+    free(cache->order);
+    cache->seen = cache->last = seen;
+    cache->order = order;
+    cache->seen_bits = bits;
+    cache->bits_count = 0;
+    cache->order_count = 0;
+}
+
+static bool room_for_bits(struct hf__slab_cache *cache, uint32_t words)
+{
+    if (cache->bits_count + words <= cache->bits_room)
+        return true;
+    const size_t room = cache->bits_room == 0 ? 256 : cache->bits_room * 2;
+    uint64_t *bits = realloc(cache->bits, room * sizeof *bits);
+    if (bits == NULL)
+        return false;
+    cache->bits = bits;
+    cache->bits_room = room;
+    return true;
+}
+
+/* A place for a chunk, with its bits; NULL: no memory, or no more can be remembered. */
+static struct hf__seen *place_for(struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                                  uint64_t key)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache->seen == NULL)
+        grow_seen(heap);
+    if (cache->seen == NULL)
+        return NULL;
+    struct hf__seen *seen = hf__seen_place(cache, key);
+    if (seen->level == cache->level && seen->key != key) {
+        grow_seen(heap);
+        seen = hf__seen_place(cache, key);
+    }
+    if (seen->level == cache->level || !room_for_bits(cache, chunk->words))
+        return seen->level == cache->level && seen->key == key ? seen : NULL;
+    const struct hf__chunk_word *word = hf__chunk_words(chunk);
+    const uint32_t number = hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class);
+    *seen = (struct hf__seen){.key = key,
+                              .level = cache->level,
+                              .low = chunk->offset + HF__BLOCK_HEADER_BYTES,
+                              .record = chunk->record,
+                              .announced = 1,
+                              .inverse = chunk->slot_class->inverse,
+                              .bytes = chunk->slot_class->bytes,
+                              .lower = chunk->chunk->lower,
+                              .slots = chunk->chunk->slots,
+                              .number = (uint8_t)number,
+                              .words = (uint8_t)chunk->words,
+                              .size_bytes = (uint32_t)HF__CHUNK_BYTES(chunk->order) -
+                                            HF__BLOCK_HEADER_BYTES,
+                              .live = (uint32_t)cache->bits_count};
+    cache->order[cache->order_count++] = (uint32_t)(seen - cache->seen);
+    for (uint32_t i = 0; i < chunk->words; i++)
+        cache->bits[cache->bits_count++] = word[i].taken & ~word[i].pending;
+    return seen;
+}
+
+void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                  bool entry)
+{
+    if (heap->cache == NULL)
+        return;
+    struct hf__seen *seen = place_for(heap, chunk, hf__seen_key(chunk->offset, chunk->order));
+    if (seen == NULL)
+        return;
+    heap->cache->bits[seen->live + word] &= ~hf__chunk_words(chunk)[word].pending;
+    seen->announced |= hf__seen_line(word) | (entry ? HF__SEEN_ENTRY : 0);
+}
+
+void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                    uint64_t slots)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    struct hf__seen *seen =
+        cache == NULL || cache->seen == NULL ? NULL : hf__seen_find(cache, chunk->record);
+    if (seen != NULL)
+        cache->bits[seen->live + word] |= slots;
+}
+
+uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                        uint32_t word, uint64_t slots)
+{
+    if (heap->cache == NULL || heap->cache->seen == NULL)
+        return 0;
+    const struct hf__seen *seen = hf__seen_find(heap->cache, chunk->record);
+    const struct hf__chunk_word *at = &hf__chunk_words(chunk)[word];
+    return seen == NULL || seen->record != chunk->record
+               ? 0
+               : at->taken & ~at->pending & ~heap->cache->bits[seen->live + word] & slots;
+}
+
 int hf__slab_settle(struct hf__heap *heap)
 {
     struct hf__slab_cache *cache = heap->cache;
@@ -123,6 +264,7 @@ int hf__slab_settle(struct hf__heap *heap)
     uint64_t entry;
     if (cache == NULL)
         return 0;
+    write_all(heap);
     while (cache->active_count > 0) {
         struct hf__claim *claim = &cache->claims[cache->active[cache->active_count - 1]];
         const uint64_t slots = claim->free;
@@ -143,56 +285,7 @@ int hf__slab_settle(struct hf__heap *heap)
         memset(claim, 0, sizeof *claim);
         cache->active_count--;
     }
+    hf__slab_unsee(heap);
     return 0;
 }
 
-/* ---- seen chunks ----------------------------------------------------------------------------- */
-
-/* Room for more; what was there is forgotten. */
-static void grow_seen(struct hf__slab_cache *cache)
-{
-    const uint32_t bits = cache->seen == NULL ? SEEN_BITS_FIRST : cache->seen_bits + 2;
-    if (bits > SEEN_BITS_MAX)
-        return;
-    struct hf__seen *seen = calloc((size_t)1 << bits, sizeof *seen);
-    if (seen == NULL)
-        return;
-    free(cache->seen);
-    cache->seen = cache->last = seen;
-    cache->seen_bits = bits;
-}
-
-void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word)
-{
-    struct hf__slab_cache *cache = heap->cache;
-    if (cache == NULL)
-        return;
-    if (cache->seen == NULL)
-        grow_seen(cache);
-    if (cache->seen == NULL)
-        return;
-    const uint64_t key = hf__seen_key(chunk->offset, chunk->order);
-    struct hf__seen *seen = hf__seen_place(cache, key);
-    if (seen->level == cache->level && seen->key != key) {
-        grow_seen(cache);
-        seen = hf__seen_place(cache, key);
-    }
-    const uint64_t offset = sizeof(struct hf__chunk) + word * sizeof(struct hf__chunk_word);
-    if (seen->key != key || seen->level != cache->level) {
-        const uint32_t number = hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class);
-        *seen = (struct hf__seen){.key = key,
-                                  .level = cache->level,
-                                  .low = chunk->offset + HF__BLOCK_HEADER_BYTES,
-                                  .high = chunk->record + hf__chunk_record_bytes(chunk),
-                                  .record = chunk->record,
-                                  .announced = 1,
-                                  .inverse = chunk->slot_class->inverse,
-                                  .bytes = chunk->slot_class->bytes,
-                                  .lower = chunk->chunk->lower,
-                                  .slots = chunk->chunk->slots,
-                                  .number = (uint8_t)number,
-                                  .size_bytes = (uint32_t)HF__CHUNK_BYTES(chunk->order) -
-                                                HF__BLOCK_HEADER_BYTES};
-    }
-    seen->announced |= UINT64_C(1) << offset / HF__LINE_BYTES;
-}

@@ -8,7 +8,10 @@
  * at the innermost savepoint, so nobody can want its content back.
  *
  * Seen chunks. A chunk in which a slot was freed is remembered with what was found out about it: that
- * it is true, and which lines of its bitmaps are announced. Freeing another one there is one bit.
+ * it is true, which lines of its bitmaps are announced, and which slots are live. Freeing another one
+ * there clears a bit of that copy: chunks lie in pages of their own, the copies side by side. The
+ * first one is pending in the segment at once, and the store's list has its entry, so that writing the
+ * others needs no room and can't be refused.
  *
  * Invariants
  *   C1  a slot in `free` of a claim is taken in the segment, not pending, and nobody's; all readers
@@ -16,9 +19,11 @@
  *   C2  claims and seen chunks are of one level: since the transaction's begin or its innermost
  *       savepoint or rollback. So what they announced need not be announced again
  *   C3  before a level ends otherwise than by an abort or a rollback, hf__slab_settle gives back what
- *       is left of claims: the segment is then what it would be without a cache
+ *       is left of claims and marks what was freed: the segment is then what it would be without a cache
  *   C4  nothing here is needed to undo: a process that dies takes it along, and the undo list (or
  *       the log, which never heard of it) has the bitmaps as they were
+ *   C5  a slot of a seen chunk that is taken and not pending in the segment, and not live in the copy,
+ *       was freed; its word's line is announced
  *
  * The memory is input no longer once copied here: sizes and places in it were looked at. One writer,
  * one thread; a heap without a cache does everything at once, in the segment.
@@ -42,21 +47,28 @@ struct hf__claim {
 /* An entry whose level is another is a free place. */
 struct hf__seen {
     uint64_t key, level;
-    uint64_t low, high; /* the first slot below the record, and behind it                         */
+    uint64_t low; /* the first slot                                                               */
     uint64_t record;
-    uint64_t announced; /* lines of the record                                                    */
+    uint64_t announced; /* lines of the record; HF__SEEN_ENTRY: the store's list has its entry     */
     uint32_t inverse;
     uint16_t bytes, lower, slots;
-    uint8_t number, unused;
+    uint8_t number, words;
     uint32_t size_bytes; /* of the chunk                                                          */
+    uint32_t live;       /* where its words are in the cache's bits                               */
+    uint32_t unused;
 };
 _Static_assert(sizeof(struct hf__seen) == 64, "a line");
+#define HF__SEEN_ENTRY (UINT64_C(1) << 63)
 
 struct hf__slab_cache {
     uint64_t level;
     uint32_t active_count;
     uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
     struct hf__claim claims[2 * HF__SLOT_CLASSES];
+    uint64_t *bits;        /* which slots are live, of all seen chunks                            */
+    size_t bits_count, bits_room;
+    uint32_t *order; /* which places of seen are taken                                         */
+    uint32_t order_count;
     struct hf__seen *last; /* the one that was asked for last, or any                             */
     struct hf__seen *seen; /* NULL: not yet, or no memory                                         */
     uint32_t seen_bits;    /* 2^seen_bits of them                                                 */
@@ -80,9 +92,17 @@ uint64_t hf__slab_claimed(const struct hf__heap *heap, const struct hf__chunk_re
 /* A raw slot that is to be freed was handed out from the claim that is still there: it is back. */
 bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
                       uint64_t slot);
-/* A slot of that word has become pending: the chunk and the two lines are remembered. */
-void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word);
-/* A chunk is dropped: none is remembered. */
+/* Slots have become live in the segment: in the copy, too. */
+void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                    uint64_t slots);
+/* Which of these slots, taken in the segment, were freed. */
+uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                        uint32_t word, uint64_t slots);
+/* The lines of the chunk and of that word are announced: both are remembered. entry: a slot of it is
+ * pending. */
+void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                  bool entry);
+/* A chunk is dropped, after a settle: none is remembered. */
 void hf__slab_unsee(struct hf__heap *heap);
 
 static inline bool hf__slab_quick_take(struct hf__slab_cache *cache, uint32_t number, hf_ref *out,
@@ -123,6 +143,13 @@ static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint6
     return NULL;
 }
 
+/* The line of the record that a word is in, as a bit. */
+static inline uint64_t hf__seen_line(uint32_t word)
+{
+    return UINT64_C(1) << (sizeof(struct hf__chunk) + word * sizeof(struct hf__chunk_word)) /
+                              HF__LINE_BYTES;
+}
+
 /* Frees a raw slot when the transaction ends, if that takes no more than a bit; false: nothing was
  * done, and nothing said about why. */
 static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
@@ -134,7 +161,9 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
     if (seen == NULL || seen->number >= HF__SLOT_CLASSES)
         return false;
     const bool below = ref < seen->record;
-    const uint64_t distance = ref - (below ? seen->low : seen->high);
+    const uint64_t high =
+        seen->record + sizeof(struct hf__chunk) + seen->words * sizeof(struct hf__chunk_word);
+    const uint64_t distance = ref - (below ? seen->low : high);
     if (distance >= HF__CHUNK_BYTES(2))
         return false;
     uint32_t slot = (uint32_t)(distance * seen->inverse >> 32);
@@ -146,21 +175,18 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
     const uint32_t word = slot / 64;
     const uint64_t bit = UINT64_C(1) << slot % 64;
     struct hf__claim *claim = &cache->claims[seen->number];
-    if (claim->record == seen->record && claim->word == word && (claim->given & bit) != 0) {
+    const bool mine = claim->record == seen->record && claim->word == word &&
+                      ((claim->free | claim->given) & bit) != 0;
+    if (mine && (claim->given & bit) != 0) {
         claim->given &= ~bit;
         claim->free |= bit;
         return true;
     }
-    struct hf__chunk *chunk = (struct hf__chunk *)(heap->seg->base + seen->record);
-    struct hf__chunk_word *at = (struct hf__chunk_word *)(chunk + 1) + word;
-    const uint32_t line = (uint32_t)(sizeof *chunk + word * sizeof *at) / HF__LINE_BYTES;
-    const bool claimed =
-        claim->record == seen->record && claim->word == word && (claim->free & bit) != 0;
-    if ((seen->announced >> line & 1) == 0 || (at->taken & ~at->pending & bit) == 0 || claimed ||
-        chunk->pending == 0 || chunk->pending >= seen->slots)
+    const uint64_t need = HF__SEEN_ENTRY | hf__seen_line(word);
+    uint64_t *live = &cache->bits[seen->live + word];
+    if ((seen->announced & need) != need || (*live & bit) == 0 || mine)
         return false;
-    at->pending |= bit;
-    chunk->pending++;
+    *live &= ~bit;
     return true;
 }
 

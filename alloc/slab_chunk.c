@@ -368,6 +368,7 @@ int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint6
         unlist(heap, ref, entry);
     const int64_t bytes = (int64_t)taking * ref->slot_class->bytes;
     hf__heap_count(heap, -bytes, 0, bytes, taking);
+    hf__slab_taken(heap, ref, word, slots);
     *out_word = word;
     *out = slots;
     return 0;
@@ -397,6 +398,8 @@ void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint
     const uint32_t count = (uint32_t)__builtin_popcountll(slots);
     chunk->pending = (uint16_t)(pending ? chunk->pending + count : chunk->pending - count);
     at->pending ^= slots;
+    if (!pending)
+        hf__slab_taken(heap, ref, word, slots);
 }
 
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,

@@ -119,6 +119,8 @@ int hf__slab_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_
         return 0;
     const uint32_t slot_class = hf__slot_class_of(size_each);
     int code = hf__heap_sound(heap);
+    if (code == 0)
+        code = hf__slab_settle(heap); /* takes slots behind the back of claims and copies */
     if (code != 0)
         return code;
     if (!room_for(heap, kind, slot_class, count))
