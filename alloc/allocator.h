@@ -4,7 +4,7 @@
  *
  * A memory algorithm manages [first, seg->size_bytes) of a segment. Its state is a struct
  * hf__heap_root inside the segment plus what lies in the managed range itself; it keeps nothing in
- * process memory, so any process can go on from the segment alone. It is not thread-safe: the
+ * process memory (but for a transaction, slab_cache.h), so any process can go on from the segment alone. It is not thread-safe: the
  * caller holds the writer's place for mutating calls and a view for reading ones.
  *
  *   first                                   used_end                  seg->size_bytes

@@ -17,6 +17,7 @@
  * A closed file is mapped privately and a dead writer's changes are undone in memory, so a check
  * never changes the file.
  */
+#include "pool.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -150,6 +151,10 @@ static void check_object(struct walk *walk, const struct hf__block_info *block)
     if (record != NULL && (object.elements & (record->align_bytes - 1)) != 0)
         hf__finding(walk->check, "object.align", object.elements, "an address aligned to %u",
                     record->align_bytes);
+    if (record != NULL && record->size_bytes == sizeof(struct hf__pool) && header->count == 1 &&
+        (record = hf__type_record(seg, header->type_id, true)) != NULL &&
+        strcmp(hf__type_record_name(record), HF__POOL_TYPE) == 0)
+        hf__pool_check(seg, object.elements, walk->check);
 }
 
 static void check_block(struct walk *walk, const struct hf__block_info *block)
