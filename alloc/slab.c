@@ -150,8 +150,8 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
     if (code == HF_EFULL || code == HF_ENOSPC)
         return allocate_plain(heap, request, out, usable);
     if (code == 0)
-        code = hf__chunk_take(heap, &chunk, entry, hf__slab_claim_count(heap, number), &word,
-                              &slots);
+        code =
+            hf__chunk_take(heap, &chunk, entry, hf__slab_claim_count(heap, number), &word, &slots);
     if (code != 0)
         return code;
     if (heap->cache != NULL) {
@@ -273,13 +273,14 @@ int hf__slab_split(struct hf__heap *heap, hf_ref block, uint64_t keep_bytes, hf_
 
 /* ---- walk, identify, pending ----------------------------------------------------------------- */
 
-static void describe(const struct hf__heap *heap, const struct slot *slot, struct hf__block_info *out)
+static void describe(const struct hf__heap *heap, const struct slot *slot,
+                     struct hf__block_info *out)
 {
     out->payload = hf__chunk_slot(slot->chunk, slot->number);
     out->usable_bytes = slot->chunk->slot_class->bytes;
     out->kind = slot->chunk->chunk->slot_kind;
-    out->pending = slot_pending(slot) ||
-                   hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0;
+    out->pending =
+        slot_pending(slot) || hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0;
     out->slot = true;
 }
 
@@ -308,7 +309,8 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     if (code != 0)
         return code;
     *entry = 0;
-    if (slot_pending(&slot) == pending || (pending && hf__slab_unclaim(heap, ref, slot.word, slot.bit)))
+    if (slot_pending(&slot) == pending ||
+        (pending && hf__slab_unclaim(heap, ref, slot.word, slot.bit)))
         return 0;
     if (pending ? ref->chunk->pending >= ref->chunk->slots : ref->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", ref->offset);
@@ -348,8 +350,8 @@ int hf__slab_next(const struct hf__heap *heap, uint64_t *offset, struct hf__bloc
     uint32_t number = slot_from(&chunk, *offset);
     *offset = hf__block_end(&block);
     while (number < chunk.chunk->slots) {
-        uint64_t left = (words[number / 64].taken & ~hf__slab_claimed(heap, &chunk, number / 64,
-                                                                      ~UINT64_C(0))) >>
+        uint64_t left = (words[number / 64].taken &
+                         ~hf__slab_claimed(heap, &chunk, number / 64, ~UINT64_C(0))) >>
                         number % 64;
         if (left == 0) {
             number = (number / 64 + 1) * 64;

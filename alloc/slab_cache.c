@@ -214,8 +214,8 @@ static struct hf__seen *place_for(struct hf__heap *heap, const struct hf__chunk_
                               .slots = chunk->chunk->slots,
                               .number = (uint8_t)number,
                               .words = (uint8_t)chunk->words,
-                              .size_bytes = (uint32_t)HF__CHUNK_BYTES(chunk->order) -
-                                            HF__BLOCK_HEADER_BYTES,
+                              .size_bytes =
+                                  (uint32_t)HF__CHUNK_BYTES(chunk->order) - HF__BLOCK_HEADER_BYTES,
                               .live = (uint32_t)cache->bits_count};
     cache->order[cache->order_count++] = (uint32_t)(seen - cache->seen);
     for (uint32_t i = 0; i < chunk->words; i++)
@@ -288,4 +288,3 @@ int hf__slab_settle(struct hf__heap *heap)
     hf__slab_unsee(heap);
     return 0;
 }
-

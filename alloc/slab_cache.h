@@ -49,7 +49,8 @@ struct hf__seen {
     uint64_t key, level;
     uint64_t low; /* the first slot                                                               */
     uint64_t record;
-    uint64_t announced; /* lines of the record; HF__SEEN_ENTRY: the store's list has its entry     */
+    uint64_t
+        announced; /* lines of the record; HF__SEEN_ENTRY: the store's list has its entry     */
     uint32_t inverse;
     uint16_t bytes, lower, slots;
     uint8_t number, words;
@@ -65,7 +66,7 @@ struct hf__slab_cache {
     uint32_t active_count;
     uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
     struct hf__claim claims[2 * HF__SLOT_CLASSES];
-    uint64_t *bits;        /* which slots are live, of all seen chunks                            */
+    uint64_t *bits; /* which slots are live, of all seen chunks                            */
     size_t bits_count, bits_room;
     uint32_t *order; /* which places of seen are taken                                         */
     uint32_t order_count;

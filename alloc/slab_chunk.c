@@ -432,4 +432,3 @@ int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *r
         push(heap, ref, entry);
     return 0;
 }
-

@@ -60,7 +60,8 @@ static uint64_t free_slots(const struct hf__heap *heap, uint32_t kind, uint32_t 
     const struct hf__slabs_entry *entry = (const struct hf__slabs_entry *)hf__at(
         heap->seg, hf__slabs_entry_offset(slabs, kind, slot_class));
     uint64_t left = entry->bytes / HF__CHUNK_BYTES(0); /* links may be a ring, in a damaged file */
-    for (uint64_t at = entry->first; at != 0 && left-- > 0 && found < wanted; at = chunk.chunk->next) {
+    for (uint64_t at = entry->first; at != 0 && left-- > 0 && found < wanted;
+         at = chunk.chunk->next) {
         if (!hf__chunk_at(heap, at, &chunk) || chunk.chunk->taken > chunk.chunk->slots)
             break;
         found += (uint64_t)(chunk.chunk->slots - chunk.chunk->taken);
@@ -130,8 +131,8 @@ int hf__slab_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_
         const uint64_t entry = hf__slabs_entry_offset(slabs, kind, slot_class);
         code = slabs == 0 ? HF_EFULL : hf__chunk_room(heap, entry, kind, slot_class, &chunk);
         if (code == 0)
-            code = hf__chunk_take(heap, &chunk, entry, left < 64 ? (uint32_t)left : 64, &word,
-                                  &slots);
+            code =
+                hf__chunk_take(heap, &chunk, entry, left < 64 ? (uint32_t)left : 64, &word, &slots);
         if (code == 0)
             done += put_slots(heap, &chunk, word, slots, out + done);
         else if (code == HF_EFULL || code == HF_ENOSPC) /* makes the directory, or does without */

@@ -53,6 +53,30 @@ static inline void al_free(al_handle handle)
     hf_free(txn, handle);
 }
 
+#define AL_MANY
+static void al_alloc_many(size_t size_bytes, uint64_t count, al_handle *out)
+{
+    must(hf_alloc_many(txn, size_bytes, count, out) == 0, hf_last_error()->message);
+}
+
+static void al_free_many(al_handle *handles, uint64_t count)
+{
+    hf_free_many(txn, handles, count);
+}
+
+#define AL_ALIGNED
+static void *al_alloc_aligned(size_t size_bytes, size_t align, al_handle *out)
+{
+    return *out = hf_alloc_aligned(txn, size_bytes, align);
+}
+
+#define AL_RESIZE
+static int al_resize(al_handle handle, size_t size_bytes)
+{
+    return hf_resize(txn, size_bytes > 2048 ? HF_EXPAND_FORWARD : HF_SHRINK_IN_PLACE, handle,
+                     size_bytes + (size_bytes > 2048 ? 0 : 64), size_bytes, NULL) != NULL;
+}
+
 static uint64_t al_used_bytes(void)
 {
     hf_store_info info;

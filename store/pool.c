@@ -35,8 +35,7 @@
 static const hf_field pool_refs[] = {{offsetof(struct hf__pool, room_first), HF_FIELD_REF, NULL},
                                      {offsetof(struct hf__pool, room_last), HF_FIELD_REF, NULL},
                                      {offsetof(struct hf__pool, full_first), HF_FIELD_REF, NULL}};
-static const hf_type pool_type = {
-    HF__POOL_TYPE, 1, sizeof(struct hf__pool), 16, 0, pool_refs, 3};
+static const hf_type pool_type = {HF__POOL_TYPE, 1, sizeof(struct hf__pool), 16, 0, pool_refs, 3};
 
 /* ---- pools and chunks, believed -------------------------------------------------------------- */
 
@@ -146,8 +145,7 @@ static bool is_full(const struct pool *pool, const struct hf__pool_chunk *chunk)
 
 /* Whether a chunk's neighbours, and the ends of the lists that it may come to, are chunks that link
  * back. 0, HF_ECORRUPT. */
-static int look_around(const struct pool *pool, uint64_t offset,
-                       const struct hf__pool_chunk *chunk)
+static int look_around(const struct pool *pool, uint64_t offset, const struct hf__pool_chunk *chunk)
 {
     const struct hf__pool *at = pool->at;
     const struct hf__pool_chunk *other;
@@ -301,7 +299,8 @@ hf_pool *hf_pool_shared(hf_txn *txn, size_t node_bytes)
         return hf_last_error()->code == HF_ENOTFOUND
                    ? hf_pool_create(txn, name, node_bytes, SHARED_EMPTY_MAX)
                    : NULL;
-    return pool_in(&txn->view, found, &pool) == 0 ? (hf_pool *)(pool.seg->base + pool.offset) : NULL;
+    return pool_in(&txn->view, found, &pool) == 0 ? (hf_pool *)(pool.seg->base + pool.offset)
+                                                  : NULL;
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -361,8 +360,8 @@ static int free_one(hf_txn *txn, const struct pool *pool, const void *p)
     if (chunk == NULL || ref - offset < pool->nodes_from || node >= pool->at->nodes ||
         distance % pool->at->node_bytes != 0 || (bits_of(chunk)[node / 64] >> node % 64 & 1) == 0)
         return hf__fail(HF_EPTR, "%p is not a live node of the pool", p);
-    int code = chunk->used == 0 ? hf__corrupt("pool.bitmap", offset)
-                                : look_around(pool, offset, chunk);
+    int code =
+        chunk->used == 0 ? hf__corrupt("pool.bitmap", offset) : look_around(pool, offset, chunk);
     if (code == 0)
         code = hf__txn_prepare_free(txn);
     if (code == 0)
@@ -490,7 +489,8 @@ int hf_pool_destroy(hf_txn *txn, const hf_pool *p)
 /* ---- looking --------------------------------------------------------------------------------- */
 
 /* The first live node of a chunk from number `node` on, or UINT64_MAX. */
-static uint64_t live_node(const struct pool *pool, const struct hf__pool_chunk *chunk, uint64_t node)
+static uint64_t live_node(const struct pool *pool, const struct hf__pool_chunk *chunk,
+                          uint64_t node)
 {
     while (node < pool->at->nodes) {
         const uint64_t word = bits_of(chunk)[node / 64] >> node % 64;
@@ -584,8 +584,9 @@ static void check_list(const struct pool *pool, struct hf__check *check, bool fu
         offset = chunk->next;
     }
     if (!full && pool->at->room_last != previous)
-        hf__finding(check, "pool.links", pool->offset, "the last chunk with room at %llu, found %llu",
-                    (unsigned long long)previous, (unsigned long long)pool->at->room_last);
+        hf__finding(check, "pool.links", pool->offset,
+                    "the last chunk with room at %llu, found %llu", (unsigned long long)previous,
+                    (unsigned long long)pool->at->room_last);
 }
 
 void hf__pool_check(struct hf__segment *seg, uint64_t offset, struct hf__check *check)

@@ -39,10 +39,10 @@
 extern "C" {
 #endif
 
-typedef struct hf__pool hf_pool; /* in the store: an object; its address is good as long as any     */
+typedef struct hf__pool hf_pool; /* in the store: an object; good as long as any address is */
 
 #define HF_POOL_NODE_BYTES_MAX 8192
-#define HF_POOL_KEEP_ALL UINT64_MAX /* empty_max of a node pool                                      */
+#define HF_POOL_KEEP_ALL UINT64_MAX /* empty_max of a node pool */
 
 /*
  * hf_pool_create - an empty pool of that name for nodes of node_bytes (rounded up to a multiple of 8).
@@ -51,7 +51,8 @@ typedef struct hf__pool hf_pool; /* in the store: an object; its address is good
  * Errors (NULL): HF_EINVAL (0 or too large), and as hf_construct.
  * Idea: Boost.Interprocess's private_node_allocator and private_adaptive_pool.
  */
-HF_API hf_pool *hf_pool_create(hf_txn *txn, const char *name, size_t node_bytes, uint64_t empty_max);
+HF_API hf_pool *hf_pool_create(hf_txn *txn, const char *name, size_t node_bytes,
+                               uint64_t empty_max);
 
 /* hf_pool_find - the pool of that name, in a view or (hf_txn_view) in a transaction. Errors (NULL):
  * as hf_find; HF_ETYPE if it is no pool. */

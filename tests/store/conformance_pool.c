@@ -275,7 +275,10 @@ static void test_random_use_agrees_with_a_naive_model(struct fixture *f)
     fixture_assert_sound(f->store);
 }
 
-#define CASE(name) {#name, name, false}
+#define CASE(name)                                                                                 \
+    {                                                                                              \
+#name, name, false                                                                         \
+    }
 
 int main(void)
 {
