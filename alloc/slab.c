@@ -3,20 +3,20 @@
  * slab.c - small blocks in chunks of slots of one size, above best fit
  *
  * Raw blocks and objects of up to 1024 bytes are slots of a chunk: a block of 4, 16 or 64 KiB that
- * best fit keeps, with bitmaps of which slots are taken and which of them are pending. A slot has no
- * header, so that neither allocating nor freeing touches the object's own page. All else (larger,
- * aligned to more than 16, SYSTEM blocks) is a block of best fit.
+ * best fit keeps, with bitmaps of which slots are taken and which of them are pending. A slot has
+ * no header, so that neither allocating nor freeing touches the object's own page. All else
+ * (larger, aligned to more than 16, SYSTEM blocks) is a block of best fit.
  *
  *   multiple of 64 KiB                                                                + 64 KiB
  *   | block header | slots ... | record: links, counts, sum | word 0 | word 1 | ... | slots ... |
  *                              '--------- one line of 64 bytes -------'
  *
  * From a slot to its chunk. A chunk begins at a multiple of its size, so there are three places to
- * look at, the largest first. Where the record lies in it follows from the chunk's place: all at the
- * same distance would share a few sets of every cache, and each slot that is freed would miss them.
- * The record's check, keyed by salt and offset and binding order, kind and class, tells it from
- * whatever a user may have written there: a chunk that is dropped loses it. (The header at the front,
- * in a line of its own, is for the walk alone.)
+ * look at, the largest first. Where the record lies in it follows from the chunk's place: all at
+ * the same distance would share a few sets of every cache, and each slot that is freed would miss
+ * them. The record's check, keyed by salt and offset and binding order, kind and class, tells it
+ * from whatever a user may have written there: a chunk that is dropped loses it. (The header at the
+ * front, in a line of its own, is for the walk alone.)
  *
  * The directory, a block that the word in front of the heap's root leads to, has an entry for each
  * kind and class: the list of chunks with room, a spare (an empty chunk kept, so that a block that
@@ -38,8 +38,8 @@
  * all pending slots of its chunk: it is made when the first one is marked.
  *
  * Undo. An allocation announces the chunk's first line, the line of its word, and the counters;
- * freeing the same. Links change when a chunk fills up or has got room again. In a transaction of the
- * store most calls do none of that: slab_cache.h.
+ * freeing the same. Links change when a chunk fills up or has got room again. In a transaction of
+ * the store most calls do none of that: slab_cache.h.
  *
  * The tail. On the log engine what is written above the used end reaches nobody: a chunk that is
  * dropped there is still one in the file. hf__slab_take_tail sees to that when the end rises again.
@@ -280,7 +280,8 @@ static void describe(const struct hf__heap *heap, const struct slot *slot,
     out->usable_bytes = slot->chunk->slot_class->bytes;
     out->kind = slot->chunk->chunk->slot_kind;
     out->pending =
-        slot_pending(slot) || hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0;
+        slot_pending(slot) || (out->kind == HF__BLOCK_RAW &&
+                               hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0);
     out->slot = true;
 }
 
@@ -302,15 +303,17 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     int code = live_slot(ref, block, !pending, &slot);
     if (code == 0 && hf__slab_claimed(heap, ref, slot.word, slot.bit))
         code = hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)block);
-    if (code == 0 && hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
+    if (code == 0 && ref->chunk->slot_kind == HF__BLOCK_RAW &&
+        hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
         code = pending ? hf__fail(HF_EPTR, "the block at %llu is freed already",
                                   (unsigned long long)block)
                        : hf__slab_settle(heap);
     if (code != 0)
         return code;
     *entry = 0;
+    const bool raw = ref->chunk->slot_kind == HF__BLOCK_RAW;
     if (slot_pending(&slot) == pending ||
-        (pending && hf__slab_unclaim(heap, ref, slot.word, slot.bit)))
+        (pending && raw && hf__slab_unclaim(heap, ref, slot.word, slot.bit)))
         return 0;
     if (pending ? ref->chunk->pending >= ref->chunk->slots : ref->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", ref->offset);
@@ -319,7 +322,7 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
         return code;
     hf__chunk_mark(heap, ref, slot.word, slot.bit, pending);
     *entry = pending && ref->chunk->pending == 1 ? block | HF__ENTRY_OF_SLOTS : 0;
-    if (pending)
+    if (pending && raw)
         hf__slab_see(heap, ref, slot.word, true);
     return 0;
 }

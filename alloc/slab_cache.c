@@ -3,8 +3,8 @@
  * slab_cache.c - claims of slots and chunks already seen, of one transaction (slab_cache.h)
  *
  * A claim grows with what the transaction allocates: a quarter of what it has had of the class, at
- * most a word. So who allocates once takes one slot, and the log engine, to which the whole claim is
- * fresh space, never logs much more than was handed out.
+ * most a word. So who allocates once takes one slot, and the log engine, to which the whole claim
+ * is fresh space, never logs much more than was handed out.
  */
 #include "alloc/slab_cache.h"
 
@@ -94,28 +94,10 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     }
 }
 
-/* The claim of that word, or NULL. */
-static struct hf__claim *claim_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
-                                  uint32_t word)
-{
-    if (heap->cache == NULL || chunk->chunk->slot_class >= HF__SLOT_CLASSES)
-        return NULL;
-    struct hf__claim *claim =
-        &heap->cache->claims[hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class)];
-    return claim->active && claim->record == chunk->record && claim->word == word ? claim : NULL;
-}
-
-uint64_t hf__slab_claimed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
-                          uint32_t word, uint64_t slots)
-{
-    const struct hf__claim *claim = claim_of(heap, chunk, word);
-    return claim == NULL ? 0 : claim->free & slots;
-}
-
 bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
                       uint64_t slot)
 {
-    struct hf__claim *claim = claim_of(heap, chunk, word);
+    struct hf__claim *claim = hf__slab_claim_of(heap, chunk, word);
     if (claim == NULL || (claim->given & slot) == 0 || chunk->chunk->slot_kind != HF__BLOCK_RAW)
         return false;
     claim->given &= ~slot;
@@ -226,8 +208,8 @@ static struct hf__seen *place_for(struct hf__heap *heap, const struct hf__chunk_
 void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
                   bool entry)
 {
-    if (heap->cache == NULL)
-        return;
+    if (heap->cache == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
+        return; /* objects are freed one by one, with much else */
     struct hf__seen *seen = place_for(heap, chunk, hf__seen_key(chunk->offset, chunk->order));
     if (seen == NULL)
         return;
@@ -240,7 +222,9 @@ void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk, ui
 {
     struct hf__slab_cache *cache = heap->cache;
     struct hf__seen *seen =
-        cache == NULL || cache->seen == NULL ? NULL : hf__seen_find(cache, chunk->record);
+        cache == NULL || cache->seen == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW
+            ? NULL
+            : hf__seen_find(cache, chunk->record);
     if (seen != NULL)
         cache->bits[seen->live + word] |= slots;
 }
@@ -248,7 +232,8 @@ void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk, ui
 uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                         uint32_t word, uint64_t slots)
 {
-    if (heap->cache == NULL || heap->cache->seen == NULL)
+    if (heap->cache == NULL || heap->cache->seen == NULL ||
+        chunk->chunk->slot_kind != HF__BLOCK_RAW)
         return 0;
     const struct hf__seen *seen = hf__seen_find(heap->cache, chunk->record);
     const struct hf__chunk_word *at = &hf__chunk_words(chunk)[word];

@@ -4,29 +4,30 @@
  *
  * Claims. For each kind and class the transaction takes some free slots of one bitmap word at once
  * (hf__slab_claim): in the segment they are taken from then on, and announced. Handing one out is a
- * bit of a word in process memory, and so is taking back one of them that was handed out: it was free
- * at the innermost savepoint, so nobody can want its content back.
+ * bit of a word in process memory, and so is taking back one of them that was handed out: it was
+ * free at the innermost savepoint, so nobody can want its content back.
  *
- * Seen chunks. A chunk in which a slot was freed is remembered with what was found out about it: that
- * it is true, which lines of its bitmaps are announced, and which slots are live. Freeing another one
- * there clears a bit of that copy: chunks lie in pages of their own, the copies side by side. The
- * first one is pending in the segment at once, and the store's list has its entry, so that writing the
- * others needs no room and can't be refused.
+ * Seen chunks. A chunk in which a slot was freed is remembered with what was found out about it:
+ * that it is true, which lines of its bitmaps are announced, and which slots are live. Freeing
+ * another one there clears a bit of that copy: chunks lie in pages of their own, the copies side by
+ * side. The first one is pending in the segment at once, and the store's list has its entry, so
+ * that writing the others needs no room and can't be refused.
  *
  * Invariants
  *   C1  a slot in `free` of a claim is taken in the segment, not pending, and nobody's; all readers
  *       of the bitmaps in the transaction ask hf__slab_claimed, or settle first
  *   C2  claims and seen chunks are of one level: since the transaction's begin or its innermost
  *       savepoint or rollback. So what they announced need not be announced again
- *   C3  before a level ends otherwise than by an abort or a rollback, hf__slab_settle gives back what
- *       is left of claims and marks what was freed: the segment is then what it would be without a cache
+ *   C3  before a level ends otherwise than by an abort or a rollback, hf__slab_settle gives back
+ *       what is left of claims and marks what was freed: the segment is then what it would be
+ *       without a cache
  *   C4  nothing here is needed to undo: a process that dies takes it along, and the undo list (or
  *       the log, which never heard of it) has the bitmaps as they were
- *   C5  a slot of a seen chunk that is taken and not pending in the segment, and not live in the copy,
- *       was freed; its word's line is announced
+ *   C5  a slot of a seen chunk that is taken and not pending in the segment, and not live in the
+ *       copy, was freed; its word's line is announced
  *
- * The memory is input no longer once copied here: sizes and places in it were looked at. One writer,
- * one thread; a heap without a cache does everything at once, in the segment.
+ * The memory is input no longer once copied here: sizes and places in it were looked at. One
+ * writer, one thread; a heap without a cache does everything at once, in the segment.
  */
 #ifndef HF_ALLOC_SLAB_CACHE_H
 #define HF_ALLOC_SLAB_CACHE_H
@@ -87,9 +88,24 @@ int hf__slab_settle(struct hf__heap *heap);
 uint32_t hf__slab_claim_count(const struct hf__heap *heap, uint32_t number);
 void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chunk_ref *chunk,
                     uint32_t word, uint64_t slots);
+/* The claim of that word, or NULL. */
+static inline struct hf__claim *hf__slab_claim_of(const struct hf__heap *heap,
+                                                  const struct hf__chunk_ref *chunk, uint32_t word)
+{
+    if (heap->cache == NULL)
+        return NULL;
+    const uint32_t number = hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class);
+    struct hf__claim *claim = &heap->cache->claims[number % (2 * HF__SLOT_CLASSES)];
+    return claim->record == chunk->record && claim->word == word ? claim : NULL;
+}
 /* Which of these slots are claimed and nobody's. */
-uint64_t hf__slab_claimed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
-                          uint32_t word, uint64_t slots);
+static inline uint64_t hf__slab_claimed(const struct hf__heap *heap,
+                                        const struct hf__chunk_ref *chunk, uint32_t word,
+                                        uint64_t slots)
+{
+    const struct hf__claim *claim = hf__slab_claim_of(heap, chunk, word);
+    return claim == NULL ? 0 : claim->free & slots;
+}
 /* A raw slot that is to be freed was handed out from the claim that is still there: it is back. */
 bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
                       uint64_t slot);

@@ -3,8 +3,8 @@
  * slab_chunk.c - the directory and its lists; making and dropping chunks; taking and freeing slots
  *
  * One step below slab.c, whose head has the idea and the invariants S1 to S4. What is here works on
- * a chunk that was found and on slots of one word of its bitmap, however many of them at once: word,
- * counts, sum and the heap's counters are written once.
+ * a chunk that was found and on slots of one word of its bitmap, however many of them at once:
+ * word, counts, sum and the heap's counters are written once.
  *
  *   1  Whatever a change will follow is looked at, and room for the announcements reserved, before
  *      the first write (hf__chunk_room, hf__chunk_before_freeing).
@@ -391,15 +391,14 @@ void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uin
 }
 
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
-                    uint64_t slots, bool pending)
+                    uint64_t slot, bool pending)
 {
     struct hf__chunk *chunk = edit_chunk(heap, ref);
     struct hf__chunk_word *at = edit_word(heap, ref, word);
-    const uint32_t count = (uint32_t)__builtin_popcountll(slots);
-    chunk->pending = (uint16_t)(pending ? chunk->pending + count : chunk->pending - count);
-    at->pending ^= slots;
+    chunk->pending = (uint16_t)(pending ? chunk->pending + 1u : chunk->pending - 1u);
+    at->pending ^= slot;
     if (!pending)
-        hf__slab_taken(heap, ref, word, slots);
+        hf__slab_taken(heap, ref, word, slot);
 }
 
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,

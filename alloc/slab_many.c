@@ -3,8 +3,8 @@
  * slab_many.c - many blocks of one size in one call, as slots
  *
  * Slots are taken a word of the bitmap at a time, so that a block costs a few instructions and its
- * reference. They lie side by side where the chunks are new or empty. Blocks of different sizes, large
- * ones and those of a store that has no slabs are cut by best fit from one stretch (many.c).
+ * reference. They lie side by side where the chunks are new or empty. Blocks of different sizes,
+ * large ones and those of a store that has no slabs are cut by best fit from one stretch (many.c).
  *
  * All or none: the segment is made large enough for all of them first, and where it can't be, best
  * fit, which plans before it cuts, says what can be done. What may still be refused is room for the

@@ -2,22 +2,23 @@
 /*
  * pool.c - pools of nodes of one size (holdfast/pool.h), above the store's own raw memory
  *
- * A chunk is a raw block that begins at a multiple of its size (but for the header of the next one),
- * so a node leads to its chunk, and the chunk's check to the pool. A bitmap in the chunk says which
- * nodes are live; a free node is never written. Two lists: chunks with room, the empty ones at the
- * end, and full ones.
+ * A chunk is a raw block that begins at a multiple of its size (but for the header of the next
+ * one), so a node leads to its chunk, and the chunk's check to the pool. A bitmap in the chunk says
+ * which nodes are live; a free node is never written. Two lists: chunks with room, the empty ones
+ * at the end, and full ones.
  *
  * Invariants
  *   L1  used is the number of bits set; bits behind the last node are not set
- *   L2  a chunk with room is in the list of those, once, a full one in the other; links lead both ways
+ *   L2  a chunk with room is in the list of those, once, a full one in the other; links lead both
+ *   ways
  *   L3  chunks without a live node are the last ones of the list of those with room
  *   L4  live, chunks and empties of the pool are those of its chunks
  *
  * Undo. Whatever is written is announced, a node that is handed out too: it may have been freed in
  * this very transaction, and an abort must find its old content.
  *
- * Damage. A pool and a chunk are believed by their check, neighbours only if they link back; that is
- * looked at, and room reserved, before the first write.
+ * Damage. A pool and a chunk are believed by their check, neighbours only if they link back; that
+ * is looked at, and room reserved, before the first write.
  */
 #include "pool.h"
 

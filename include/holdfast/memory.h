@@ -15,8 +15,8 @@
  * Caveats
  *
  *   - New memory is not zeroed.
- *   - Freed memory stays allocated until the transaction ends, so that an abort can bring it back. Only
- *     what the transaction itself allocated may be handed out again before.
+ *   - Freed memory stays allocated until the transaction ends, so that an abort can bring it back.
+ *     Only what the transaction itself allocated may be handed out again before.
  *   - hf_free returns nothing: a wrong pointer makes hf_commit fail (and hf_last_error tells now).
  */
 #ifndef HOLDFAST_MEMORY_H
@@ -75,8 +75,8 @@ enum { /* hf_resize commands, or-ed together */
  * on failure with HF_EFULL or HF_ENOSPC what could have been had. Returns the block's address,
  * which is p itself unless it was expanded backward or is new; HF_EXPAND_BACKWARD alone keeps the
  * distance a multiple of 16. A new block is never freed against the old: copy, then hf_free. p may
- * be NULL for HF_ALLOCATE_NEW alone. With the allocator slab a block of up to 1 KiB has what it has:
- * it neither grows nor shrinks in place beyond the size that it was rounded up to.
+ * be NULL for HF_ALLOCATE_NEW alone. With the allocator slab a block of up to 1 KiB has what it
+ * has: it neither grows nor shrinks in place beyond the size that it was rounded up to.
  * Errors (NULL): HF_EINVAL, HF_EPTR, HF_ENOSPC, HF_EFULL, HF_EOVERFLOW, HF_ENOMEM.
  * Idea: Boost's allocation_command.
  */

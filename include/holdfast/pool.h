@@ -19,15 +19,15 @@
  *
  *   - With the allocator slab (the default), hf_alloc is such a pool already: blocks of up to 1 KiB
  *     have no header there, lie with others of their size, and empty chunks go back. It is also
- *     several times faster, since a pool announces what it changes call by call. What a pool brings: the
- *     nodes of one structure lie together and apart from others; all of them are freed in one call,
- *     whatever their number; they can be gone through (hf_pool_next); nodes of up to 8 KiB have no
- *     header; and the same is had on best fit and seq fit.
- *   - A node that was freed may be handed out again in the same transaction: hf_pool_alloc announces it
- *     as hf_edit does, so that an abort brings the old content back.
+ *     several times faster, since a pool announces what it changes call by call. What a pool
+ *     brings: the nodes of one structure lie together and apart from others; all of them are freed
+ *     in one call, whatever their number; they can be gone through (hf_pool_next); nodes of up to 8
+ *     KiB have no header; and the same is had on best fit and seq fit.
+ *   - A node that was freed may be handed out again in the same transaction: hf_pool_alloc
+ *     announces it as hf_edit does, so that an abort brings the old content back.
  *   - Destroy a pool with hf_pool_destroy. hf_destroy would leave its chunks behind.
- *   - Nodes are not zeroed, have no type, and are aligned to 16, or to 8 if their size is no multiple
- *     of 16. hf_usable_bytes and hf_free refuse them.
+ *   - Nodes are not zeroed, have no type, and are aligned to 16, or to 8 if their size is no
+ *     multiple of 16. hf_usable_bytes and hf_free refuse them.
  *   - hf_check_sanity looks into pools: links, counts and bitmaps.
  */
 #ifndef HOLDFAST_POOL_H
@@ -45,9 +45,9 @@ typedef struct hf__pool hf_pool; /* in the store: an object; good as long as any
 #define HF_POOL_KEEP_ALL UINT64_MAX /* empty_max of a node pool */
 
 /*
- * hf_pool_create - an empty pool of that name for nodes of node_bytes (rounded up to a multiple of 8).
- * Whenever it has more than empty_max chunks without a node, it gives them back: HF_POOL_KEEP_ALL
- * makes a node pool, 0 to a few an adaptive one.
+ * hf_pool_create - an empty pool of that name for nodes of node_bytes (rounded up to a multiple of
+ * 8). Whenever it has more than empty_max chunks without a node, it gives them back:
+ * HF_POOL_KEEP_ALL makes a node pool, 0 to a few an adaptive one.
  * Errors (NULL): HF_EINVAL (0 or too large), and as hf_construct.
  * Idea: Boost.Interprocess's private_node_allocator and private_adaptive_pool.
  */
