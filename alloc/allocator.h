@@ -4,8 +4,9 @@
  *
  * A memory algorithm manages [first, seg->size_bytes) of a segment. Its state is a struct
  * hf__heap_root inside the segment plus what lies in the managed range itself; it keeps nothing in
- * process memory, so any process can go on from the segment alone. It is not thread-safe: the
- * caller holds the writer's place for mutating calls and a view for reading ones.
+ * process memory (but for a transaction, slab_cache.h), so any process can go on from the segment
+ * alone. It is not thread-safe: the caller holds the writer's place for mutating calls and a view
+ * for reading ones.
  *
  *   first                                   used_end                  seg->size_bytes
  *   | block | block | free | block | ... | block |        tail          |
@@ -45,11 +46,13 @@
 
 struct hf__allocator;
 struct hf__free_set;
+struct hf__slab_cache;
 
 struct hf__heap {
     struct hf__segment *seg;
     uint64_t root;                     /* offset of its struct hf__heap_root                     */
     const struct hf__allocator *algorithm;
+    struct hf__slab_cache *cache;      /* slab: of the running transaction, or NULL              */
 };
 
 /* One block as the walk and identify() see it. */
@@ -87,7 +90,8 @@ struct hf__allocator {
     int (*allocate)(struct hf__heap *heap, const struct hf__alloc_request *request, hf_ref *out,
                     uint64_t *usable);
     /* count blocks of sizes[i] bytes (or of size_each where sizes is NULL) cut from one stretch,
-     * all or none; falls back to separate blocks where no stretch is long enough. */
+     * all or none; falls back to separate blocks where no stretch is long enough. Tells the door that
+     * they are fresh. */
     int (*allocate_many)(struct hf__heap *heap, const uint64_t *sizes, uint64_t size_each,
                          uint64_t count, uint32_t kind, hf_ref *out);
     /* In place only: forward and/or backward (flags HF_EXPAND_*), no new block. Takes from free
@@ -134,8 +138,8 @@ int hf__heap_identify(const struct hf__heap *heap, hf_ref block, struct hf__bloc
  * 0, HF_EPTR (also when it is marked already), HF_ENOSPC. */
 int hf__block_set_pending(struct hf__heap *heap, hf_ref block);
 /* The same for blocks of one kind (0 = any), telling what the list of pending blocks needs: *entry
- * goes into the list, unless it is 0. An entry stands for one block, or for all pending slots of one
- * chunk. 0, HF_EPTR (also for another kind), HF_ENOSPC. */
+ * goes into the list, unless it is 0. An entry stands for one block, or for all pending slots of
+ * one chunk. 0, HF_EPTR (also for another kind), HF_ENOSPC. */
 int hf__block_free_later(struct hf__heap *heap, hf_ref block, uint32_t kind, hf_ref *entry);
 /* Frees what an entry stands for. 0, HF_EPTR, HF_ENOSPC, HF_ECORRUPT. */
 int hf__heap_free_entry(struct hf__heap *heap, hf_ref entry);

@@ -146,6 +146,8 @@ static uint64_t write_run(struct hf__heap *heap, const struct many *many, uint64
     uint64_t start = many->out[i];
     struct hf__block block = {.kind = many->kind, .size_bytes = previous_bytes};
     struct hf__segment plain = *heap->seg;
+    if (plain.door != NULL && plain.door->fresh != NULL)
+        plain.door->fresh(heap->seg, start, end - start);
     if (as_range(end - start, next - i)) {
         hf__edit(heap->seg, start, end - start);
         plain.door = NULL; /* announced as a whole */

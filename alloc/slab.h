@@ -2,7 +2,10 @@
 /*
  * slab.h - chunks of small slots: what the files of the slab algorithm share
  *
- *   slab.c         allocate and free slots, make and drop chunks, the directory, pending, the walk
+ *   slab.c         allocate and free slots, resizing, pending, the walk
+ *   slab_chunk.c   directory and lists, make and drop chunks, take and free slots of one word
+ *   slab_cache.c   what a transaction keeps in process memory, so that most calls write nothing
+ *   slab_many.c    many slots in one call
  *   slab_find.c    classes of slots; from an offset to its chunk
  *   slab_check.c   whether chunks and directory are sound; mending and listing them anew
  *
@@ -13,12 +16,26 @@
 
 #include "blocks.h"
 
+#define HF__SLABS_FROM_BYTES (UINT64_C(128) * 1024) /* of the segment: below, all is best fit's */
+
 struct hf__slot_class {
     uint32_t inverse; /* x * inverse >> 32 is x / bytes for all x below 65536                     */
     uint16_t bytes;   /* of a slot                                                                */
     uint8_t words[HF__CHUNK_ORDERS];
 };
 extern const struct hf__slot_class hf__slot_classes[HF__SLOT_CLASSES];
+
+static inline uint32_t hf__slot_class_of(uint64_t size_bytes)
+{
+    assert(size_bytes >= 1 && size_bytes <= HF__SLOT_BYTES_MAX);
+    uint32_t below = (uint32_t)size_bytes - 1;
+    return below < 256 ? below / 8 : below < 512 ? 16 + below / 16 : 32 + below / 32;
+}
+/* Of the directory's entry. */
+static inline uint32_t hf__slot_number(uint32_t slot_kind, uint32_t slot_class)
+{
+    return (slot_kind == HF__BLOCK_OBJECT ? HF__SLOT_CLASSES : 0) + slot_class;
+}
 
 /* A true chunk, taken apart. */
 struct hf__chunk_ref {
@@ -103,6 +120,28 @@ uint64_t hf__slab_destroy(struct hf__heap *heap, uint64_t offset, uint64_t end, 
 /* The tail [offset, end) comes into use: no record of a former chunk is true there, for anybody. */
 void hf__slab_take_tail(struct hf__heap *heap, uint64_t offset, uint64_t end);
 
+/* ---- slab_chunk.c ---------------------------------------------------------------------------- */
+
+/* A chunk with a free slot, listed in that entry: from the list, the spare, or new. Reserves for
+ * hf__chunk_take. 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
+int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, uint32_t slot_class,
+                   struct hf__chunk_ref *out);
+/* Takes its lowest free slots, at least one and at most count of them, all of one word and on one
+ * side of the record. 0, HF_ECORRUPT. */
+int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                   uint32_t count, uint32_t *out_word, uint64_t *out);
+/* A slot of a word becomes pending, or is so no longer. Reserved; counts were looked at. */
+void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
+                    uint64_t slot, bool pending);
+/* Freeing count slots of a chunk: before, what it will change is looked at and reserved; then the
+ * slots are cleared, word by word; after, counters and lists follow. 0, HF_ECORRUPT, HF_ENOSPC. */
+int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
+                             uint64_t *entry);
+void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
+                     uint64_t slots);
+int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
+                            uint64_t entry);
+
 /* ---- slab.c ---------------------------------------------------------------------------------- */
 
 /* A chunk is listed only when it has as much room as this, so that under random frees lists are not
@@ -121,8 +160,7 @@ uint64_t hf__slabs_of(const struct hf__heap *heap);
 static inline uint64_t hf__slabs_entry_offset(uint64_t slabs, uint32_t slot_kind,
                                               uint32_t slot_class)
 {
-    uint64_t number = (slot_kind == HF__BLOCK_OBJECT ? HF__SLOT_CLASSES : 0) + slot_class;
-    return slabs + number * sizeof(struct hf__slabs_entry);
+    return slabs + hf__slot_number(slot_kind, slot_class) * sizeof(struct hf__slabs_entry);
 }
 /* Makes an empty directory. Takes a block: 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
 int hf__slabs_make(struct hf__heap *heap, uint64_t *out);
@@ -138,6 +176,8 @@ int hf__slab_next(const struct hf__heap *heap, uint64_t *offset, struct hf__bloc
 
 int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *request, hf_ref *out,
                       uint64_t *usable);
+int hf__slab_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_t size_each,
+                           uint64_t count, uint32_t kind, hf_ref *out);
 int hf__slab_free(struct hf__heap *heap, hf_ref block);
 int hf__slab_expand(struct hf__heap *heap, hf_ref block, unsigned flags, uint64_t limit_bytes,
                     uint64_t preferred_bytes, hf_ref *out, uint64_t *received);

@@ -38,7 +38,9 @@ static bool read_chunk(const struct hf__heap *heap, uint64_t offset, uint32_t or
     const uint64_t record = hf__chunk_record(offset, order);
     const struct hf__chunk *chunk = (const struct hf__chunk *)hf__at(heap->seg, record);
     if (chunk->slot_class >= HF__SLOT_CLASSES ||
-        chunk->check != hf__chunk_check(heap->seg, offset, order, chunk))
+        chunk->check != hf__chunk_check(heap->seg, offset, order, chunk) ||
+        chunk->slots > hf__slot_classes[chunk->slot_class].words[order] * 64u ||
+        chunk->lower > chunk->slots)
         return false;
     out->offset = offset;
     out->record = record;

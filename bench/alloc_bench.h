@@ -12,7 +12,15 @@
  *   void al_free(al_handle handle);
  *   uint64_t al_used_bytes(void);      from the first to the last byte in use, overhead included
  *
- * Usage: DRIVER DIR VARIANT fixed N | lifo PAIRS | mixed N PAIRS | space SIZE N
+ * and may define
+ *
+ *   #define AL_MANY      void al_alloc_many(size_t size_bytes, uint64_t count, al_handle *out);
+ *                        void al_free_many(al_handle *handles, uint64_t count);
+ *   #define AL_ALIGNED   void *al_alloc_aligned(size_t size_bytes, size_t align, al_handle *out);
+ *   #define AL_RESIZE    int al_resize(al_handle handle, size_t size_bytes);   in place: whether
+ *
+ * Usage: DRIVER DIR VARIANT fixed N | lifo PAIRS | mixed N PAIRS | space SIZE N | many N | aligned N |
+ *                           resize N
  *
  *   fixed   N blocks of 64 bytes, then all freed in random order. First on a fresh store, where
  *           every page is met for the first time ("cold"), then again ("pair": an alloc and a free)
@@ -20,6 +28,10 @@
  *   mixed   N live blocks of 16..1024 bytes; one after the other is replaced by a block of another
  *           size ("pair"); then the space that takes ("space", bytes for each byte of payload)
  *   space   N blocks of SIZE bytes, nothing freed
+ *   many    N blocks of 64 bytes in one call, then all freed in one call
+ *   aligned N blocks of 256 bytes aligned to 256, then all freed
+ *   resize  N blocks of 2048 bytes side by side, every other one freed; each of the others grows to 4000
+ *           bytes in place and, in another transaction, shrinks to 2048 ("pair": both)
  *
  * Where there are transactions, "fixed" has one for all allocations and one for all frees, lifo and
  * mixed one for BATCH pairs. The first and the last 8 bytes of every block are written.
@@ -179,6 +191,81 @@ static void space(const char *dir, const char *variant, uint64_t size, uint64_t 
     drop_live(&live);
 }
 
+#ifdef AL_MANY
+static void many(const char *dir, const char *variant, uint64_t n)
+{
+    al_handle *handles = (al_handle *)must_alloc(n * sizeof *handles);
+    double alloc_ns = 0, free_ns = 0;
+    al_open(dir, variant, n * 256 + (64u << 20));
+    for (int pass = 0; pass < 2; pass++) {
+        uint64_t start = now_ns();
+        al_begin();
+        al_alloc_many(64, n, handles);
+        al_commit();
+        uint64_t middle = now_ns();
+        al_begin();
+        al_free_many(handles, n);
+        al_commit();
+        alloc_ns = (double)(middle - start) / (double)n;
+        free_ns = (double)(now_ns() - middle) / (double)n;
+    }
+    result("many64.alloc", n, alloc_ns, "ns");
+    result("many64.free", n, free_ns, "ns");
+    al_close();
+    free(handles);
+}
+#endif
+
+#ifdef AL_ALIGNED
+static void aligned(const char *dir, const char *variant, uint64_t n)
+{
+    al_handle *handles = (al_handle *)must_alloc(n * sizeof *handles);
+    double pair_ns = 0;
+    al_open(dir, variant, n * 1024 + (64u << 20));
+    for (int pass = 0; pass < 2; pass++) {
+        uint64_t start = now_ns();
+        al_begin();
+        for (uint64_t i = 0; i < n; i++)
+            touch(al_alloc_aligned(256, 256, &handles[i]), 256, i);
+        al_commit();
+        al_begin();
+        for (uint64_t i = 0; i < n; i++)
+            al_free(handles[i]);
+        al_commit();
+        pair_ns = (double)(now_ns() - start) / (double)n;
+    }
+    result("aligned256.pair", n, pair_ns, "ns");
+    al_close();
+    free(handles);
+}
+#endif
+
+#ifdef AL_RESIZE
+static void resize(const char *dir, const char *variant, uint64_t n)
+{
+    al_handle *handles = (al_handle *)must_alloc(n * sizeof *handles);
+    al_open(dir, variant, n * 4096 + (64u << 20));
+    al_begin();
+    for (uint64_t i = 0; i < n; i++)
+        touch(al_alloc(2048, &handles[i]), 2048, i);
+    al_commit();
+    al_begin();
+    for (uint64_t i = 1; i < n; i += 2)
+        al_free(handles[i]);
+    al_commit();
+    uint64_t start = now_ns();
+    for (uint64_t size = 4000; size >= 2048; size -= 1952) {
+        al_begin();
+        for (uint64_t i = 0; i + 1 < n; i += 2)
+            must(al_resize(handles[i], (size_t)size), "resize in place");
+        al_commit();
+    }
+    result("resize.pair", n, (double)(now_ns() - start) / (double)(n / 2), "ns");
+    al_close();
+    free(handles);
+}
+#endif
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[3], "fixed") == 0)
@@ -189,10 +276,22 @@ int main(int argc, char **argv)
         mixed(argv[1], argv[2], number(argv[4]), number(argv[5]));
     else if (argc == 6 && strcmp(argv[3], "space") == 0)
         space(argv[1], argv[2], number(argv[4]), number(argv[5]));
+#ifdef AL_MANY
+    else if (argc == 5 && strcmp(argv[3], "many") == 0)
+        many(argv[1], argv[2], number(argv[4]));
+#endif
+#ifdef AL_ALIGNED
+    else if (argc == 5 && strcmp(argv[3], "aligned") == 0)
+        aligned(argv[1], argv[2], number(argv[4]));
+#endif
+#ifdef AL_RESIZE
+    else if (argc == 5 && strcmp(argv[3], "resize") == 0)
+        resize(argv[1], argv[2], number(argv[4]));
+#endif
     else {
         fprintf(stderr,
                 "usage: %s DIR VARIANT fixed N | lifo PAIRS | mixed N PAIRS | "
-                "space SIZE N\n",
+                "space SIZE N | many N | aligned N | resize N\n",
                 argv[0]);
         return 2;
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* alloc_holdfast.c - Holdfast. VARIANT is BACKING-ALLOCATOR: heap-slab, file-slab,
- * heap-best_fit, heap-seq_fit. A block is kept as an hf_ref, as a program would. */
+/* alloc_holdfast.c - Holdfast. VARIANT is BACKING-ALLOCATOR: heap-slab, file-slab, log-slab,
+ * heap-best_fit, heap-seq_fit. "file" is the direct engine, whose commits survive what the peers'
+ * files survive; "log" is the log engine without syncs. A block is kept as its address, as the peers
+ * keep theirs: it stays where it is while the store is open. */
 #include <holdfast.h>
 
-typedef hf_ref al_handle;
+typedef void *al_handle;
 
 #include "bench.h"
 
@@ -18,6 +20,8 @@ static void al_open(const char *dir, const char *variant, uint64_t capacity_byte
     options.allocator = strstr(variant, "seq_fit") != NULL    ? HF_ALLOC_SEQ_FIT
                         : strstr(variant, "best_fit") != NULL ? HF_ALLOC_BEST_FIT
                                                               : HF_ALLOC_SLAB;
+    options.engine = strncmp(variant, "log", 3) == 0 ? HF_ENGINE_LOG : HF_ENGINE_DIRECT;
+    options.durability = HF_NOSYNC;
     snprintf(path, sizeof path, "%s/store.hf", dir);
     int code = strncmp(variant, "heap", 4) == 0 ? hf_open_heap(1 << 20, &options, &store)
                                                 : hf_open(path, &options, &store);
@@ -41,14 +45,36 @@ static inline void al_commit(void)
 
 static inline void *al_alloc(size_t size_bytes, al_handle *out)
 {
-    void *p = hf_alloc(txn, size_bytes);
-    *out = hf_ref_of(hf_txn_view(txn), p);
-    return p;
+    return *out = hf_alloc(txn, size_bytes);
 }
 
 static inline void al_free(al_handle handle)
 {
-    hf_free(txn, hf_at(hf_txn_view(txn), handle));
+    hf_free(txn, handle);
+}
+
+#define AL_MANY
+static void al_alloc_many(size_t size_bytes, uint64_t count, al_handle *out)
+{
+    must(hf_alloc_many(txn, size_bytes, count, out) == 0, hf_last_error()->message);
+}
+
+static void al_free_many(al_handle *handles, uint64_t count)
+{
+    hf_free_many(txn, handles, count);
+}
+
+#define AL_ALIGNED
+static void *al_alloc_aligned(size_t size_bytes, size_t align, al_handle *out)
+{
+    return *out = hf_alloc_aligned(txn, size_bytes, align);
+}
+
+#define AL_RESIZE
+static int al_resize(al_handle handle, size_t size_bytes)
+{
+    return hf_resize(txn, size_bytes > 2048 ? HF_EXPAND_FORWARD : HF_SHRINK_IN_PLACE, handle,
+                     size_bytes + (size_bytes > 2048 ? 0 : 64), size_bytes, NULL) != NULL;
 }
 
 static uint64_t al_used_bytes(void)

@@ -15,9 +15,11 @@
 static void make_row(hf_store *store, hf_ref row[3])
 {
     hf_txn *txn;
+    static const size_t sizes[3] = {1008, 1008,
+                                    1008}; /* of one size they might be slots of a chunk */
     void *blocks[3];
     check(hf_begin(store, &txn) == 0, "a transaction begins");
-    check(hf_alloc_many(txn, 1008, 3, blocks) == 0, "three blocks are made in one call");
+    check(hf_alloc_many_sizes(txn, sizes, 3, blocks) == 0, "three blocks are made in one call");
     for (int i = 0; i < 3; i++)
         row[i] = hf_ref_of(hf_txn_view(txn), blocks[i]);
     memcpy(blocks[1], "content", 8);
@@ -47,7 +49,8 @@ int main(void)
     check(received < 3000, "less than the limit could be had");
 
     /* Backward: over the freed first block. The content stays where it is, later in the block. */
-    char *start = hf_resize(txn, HF_EXPAND_FORWARD | HF_EXPAND_BACKWARD, old, 1500, 2000, &received);
+    char *start =
+        hf_resize(txn, HF_EXPAND_FORWARD | HF_EXPAND_BACKWARD, old, 1500, 2000, &received);
     check(start != NULL && start < old, "the block begins earlier now");
     check(received >= 1500, "at least the limit was received");
     check(strcmp(old, "content") == 0, "the content has not moved");
@@ -62,8 +65,8 @@ int main(void)
     printf("shrunk to %zu bytes\n", received);
 
     /* A new block if nothing else will do. The old one stays until it is freed. */
-    char *fresh = hf_resize(txn, HF_EXPAND_FORWARD | HF_ALLOCATE_NEW, hf_at(hf_txn_view(txn), row[2]),
-                            4000, 5000, &received);
+    char *fresh = hf_resize(txn, HF_EXPAND_FORWARD | HF_ALLOCATE_NEW,
+                            hf_at(hf_txn_view(txn), row[2]), 4000, 5000, &received);
     check(fresh != NULL && received >= 4000, "it was expanded, or a new one was found");
     printf("forward or new: %zu bytes, %s\n", received,
            hf_ref_of(hf_txn_view(txn), fresh) == row[2] ? "in place" : "a new block");

@@ -19,6 +19,7 @@
  */
 #include "pages.h"
 #include "refs.h"
+#include "pool.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -152,6 +153,10 @@ static void check_object(struct walk *walk, const struct hf__block_info *block)
     if (record != NULL && (object.elements & (record->align_bytes - 1)) != 0)
         hf__finding(walk->check, "object.align", object.elements, "an address aligned to %u",
                     record->align_bytes);
+    if (record != NULL && record->size_bytes == sizeof(struct hf__pool) && header->count == 1 &&
+        (record = hf__type_record(seg, header->type_id, true)) != NULL &&
+        strcmp(hf__type_record_name(record), HF__POOL_TYPE) == 0)
+        hf__pool_check(seg, object.elements, walk->check);
 }
 
 static void check_block(struct walk *walk, const struct hf__block_info *block)

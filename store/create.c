@@ -102,7 +102,8 @@ int hf__format_segment(unsigned char *base, uint64_t size_bytes,
     header->magic = HF__SEGMENT_MAGIC;
     header->size_bytes = size_bytes;
     header->constants = *constants;
-    heap = (struct hf__heap){&seg, HF__HEAP_ROOT, hf__allocator_by_kind(constants->allocator)};
+    heap = (struct hf__heap){&seg, HF__HEAP_ROOT, hf__allocator_by_kind(constants->allocator),
+                             NULL};
     int code = heap.algorithm->init(&heap, HF__FIRST_BLOCK);
     const uint64_t roots[2] = {HF__NAMED_ROOT, HF__UNIQUE_ROOT};
     for (int i = 0; code == 0 && i < 2; i++) {

@@ -23,7 +23,7 @@ int hf__view_borrow(hf_store *store, hf_view **out, bool *begun)
     if (!store->forked && store->txn.active &&
         __atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id()) {
         *out = &store->txn.view;
-        return 0;
+        return hf__txn_settle(store);
     }
     int code = hf_view_begin(store, out);
     *begun = code == 0;

@@ -4,20 +4,14 @@
  *
  * The segment header counts raw blocks, so that all_memory_deallocated and hf_info need no walk.
  * Every function reserves room in the undo list for all it will do before it changes anything.
+ * Counting is put off until somebody looks: hf__txn_settle.
  */
+#include "alloc/slab_cache.h"
 #include "engine.h"
 #include "store.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Needs no reservation of its own: behind any that was granted there is room for one word more. */
-static void count_raw(struct hf__segment *seg, uint64_t change)
-{
-    uint64_t *count = hf__edit(seg, offsetof(struct hf__segment_header, raw_count),
-                               sizeof(uint64_t));
-    *count += change;
-}
 
 static void *allocate(hf_txn *txn, size_t size_bytes, size_t align_bytes)
 {
@@ -30,12 +24,21 @@ static void *allocate(hf_txn *txn, size_t size_bytes, size_t align_bytes)
     if (store->heap.algorithm->allocate(&store->heap, &request, &block, &usable) != 0)
         return NULL;
     hf__txn_fresh(txn, block, usable);
-    count_raw(&store->seg, 1);
+    txn->raw_change++;
     return store->seg.base + block;
 }
 
 void *hf_alloc(hf_txn *txn, size_t size_bytes)
 {
+    hf_ref block;
+    if (size_bytes - 1 < HF__SLOT_BYTES_MAX && hf__txn_usable(txn) == 0) {
+        struct hf__slab_cache *cache = txn->store->heap.cache;
+        if (cache != NULL &&
+            hf__slab_quick_take(cache, hf__slot_class_of(size_bytes), &block, NULL)) {
+            txn->raw_change++;
+            return txn->store->seg.base + block;
+        }
+    }
     return allocate(txn, size_bytes, size_bytes % 16 == 0 ? 16 : 8);
 }
 
@@ -74,7 +77,7 @@ static int free_block(hf_txn *txn, const void *p)
     uint64_t offset = hf__offset_of(&txn->view, p);
     int code = offset != UINT64_MAX ? hf__txn_free_later(txn, offset, HF__BLOCK_RAW) : HF_EPTR;
     if (code == 0)
-        count_raw(&txn->store->seg, UINT64_MAX);
+        txn->raw_change--;
     return code != HF_EPTR ? code : hf__fail(HF_EPTR, "%p is not a block of hf_alloc", p);
 }
 
@@ -82,6 +85,14 @@ void hf_free(hf_txn *txn, const void *p)
 {
     if (p == NULL || hf__txn_usable(txn) != 0)
         return;
+    if (txn->store->heap.cache != NULL) {
+        struct hf__heap *heap = &txn->store->heap;
+        const uint64_t offset = (uint64_t)(uintptr_t)p - (uint64_t)(uintptr_t)heap->seg->base;
+        if (offset < heap->seg->size_bytes && hf__slab_quick_free(heap, offset)) {
+            txn->raw_change--;
+            return;
+        }
+    }
     int code = free_block(txn, p);
     if (code != 0 && txn->failed == 0) {
         txn->failed = code;
@@ -106,15 +117,6 @@ size_t hf_usable_bytes(hf_view *view, const void *p)
 
 /* ---- many at once ---------------------------------------------------------------------------- */
 
-/* All that a user may write, which can be a little more than was asked for. */
-static void note_fresh(hf_txn *txn, hf_ref ref)
-{
-    struct hf__block_info block;
-    if (txn->store->engine->fresh != NULL &&
-        hf__heap_identify(&txn->store->heap, ref, &block) == 0)
-        hf__txn_fresh(txn, ref, block.usable_bytes);
-}
-
 static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t count, void **out)
 {
     _Static_assert(sizeof(size_t) == sizeof(uint64_t), "64-bit: sizes are as wide as in the file");
@@ -124,17 +126,15 @@ static int allocate_many(hf_txn *txn, const size_t *sizes, size_t size, size_t c
     if (out == NULL)
         return hf__fail(HF_EINVAL, "hf_alloc_many");
     hf_store *store = txn->store;
-    hf_ref *refs = calloc(count, sizeof *refs);
+    hf_ref *refs = count <= SIZE_MAX / sizeof *refs ? malloc(count * sizeof *refs) : NULL;
     if (refs == NULL)
         return hf__fail(HF_ENOMEM, "%zu references", count);
     code = store->heap.algorithm->allocate_many(&store->heap, (const uint64_t *)sizes, size, count,
                                                 HF__BLOCK_RAW, refs);
     if (code == 0) {
-        count_raw(&store->seg, count);
-        for (size_t i = 0; i < count; i++) {
-            note_fresh(txn, refs[i]);
+        txn->raw_change += count;
+        for (size_t i = 0; i < count; i++)
             out[i] = store->seg.base + refs[i];
-        }
     }
     free(refs);
     return code;
@@ -264,6 +264,9 @@ int hf_zero_free_memory(hf_txn *txn)
     if (code != 0)
         return code;
     hf_store *store = txn->store;
+    code = hf__txn_settle(store);
+    if (code != 0)
+        return code;
     store->heap.algorithm->zero_free(&store->heap, note_zeroed, store);
     return store->engine->zero_tail != NULL ? store->engine->zero_tail(store) : 0;
 }
@@ -271,6 +274,8 @@ int hf_zero_free_memory(hf_txn *txn)
 int hf_all_memory_deallocated(hf_view *view)
 {
     if (hf__view_usable(view) != 0)
+        return 0;
+    if (view == &view->store->txn.view && hf__txn_settle(view->store) != 0)
         return 0;
     const struct hf__segment_header *header = hf__segment_header(view->seg);
     return header->raw_count == 0 && header->anonymous_count == 0 && header->named.count == 0 &&

@@ -6,6 +6,7 @@
  *   hf_open_heap     address space, formatted
  *   hf_open_buffer   the caller's memory, formatted or judged
  */
+#include "alloc/slab_cache.h"
 #include "engine.h"
 #include "store.h"
 
@@ -94,6 +95,7 @@ int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *op
 void hf__store_free(hf_store *store)
 {
     hf__txn_dispose(&store->txn);
+    hf__slab_cache_free(store->heap.cache);
     hf__log_dispose(&store->log);
     free(store->path);
     free(store->lock_path);

@@ -17,6 +17,7 @@
 #include "pages.h"
 #include "store.h"
 
+#include "alloc/slab_cache.h"
 #include "base/hash.h"
 #include "base/os.h"
 
@@ -248,6 +249,8 @@ static int rebuild(hf_store *store, hf_check_report *report)
     uint32_t type_count = 0;
     hf_txn *txn;
     int code = hf_begin(store, &txn);
+    hf__slab_cache_free(store->heap.cache); /* what it says of chunks would not be true for long */
+    store->heap.cache = NULL;
     if (code != 0)
         return code;
     code = hf__heap_mend_walk(&store->heap, &totals.lost_bytes);

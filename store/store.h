@@ -72,6 +72,7 @@ struct hf_txn {
     struct hf__savepoint *savepoints;
     size_t savepoint_count, savepoint_room;
     uint64_t savepoint_id;        /* last id given                                               */
+    uint64_t raw_change;          /* of raw_count, not written yet                               */
 };
 
 struct hf__engine;
@@ -158,7 +159,8 @@ static inline int hf__compare_refs(const void *a, const void *b)
 
 static inline struct hf__heap hf__heap_over(const hf_store *store, struct hf__segment *seg)
 {
-    return (struct hf__heap){seg, HF__HEAP_ROOT, store->heap.algorithm};
+    return (struct hf__heap){seg, HF__HEAP_ROOT, store->heap.algorithm,
+                             seg == &store->seg ? store->heap.cache : NULL};
 }
 static inline struct hf__index hf__index_over(const hf_store *store, struct hf__segment *seg,
                                               uint64_t root)
@@ -258,7 +260,14 @@ int hf__create_with(const char *path, uint32_t permissions,
 /* ---- txn.c ----------------------------------------------------------------------------------- */
 
 /* 0, or HF_EINVAL, HF_EFORKED. */
-int hf__txn_usable(const hf_txn *txn);
+int hf__txn_judge(const hf_txn *txn);
+static inline int hf__txn_usable(const hf_txn *txn)
+{
+    return txn != NULL && txn->active && !txn->store->forked ? 0 : hf__txn_judge(txn);
+}
+/* Writes what the transaction keeps in process memory alone - claims of the slab allocator, raw_count -
+ * so that the segment shows all of it. 0, HF_ENOSPC, HF_ENOMEM, HF_ECORRUPT. */
+int hf__txn_settle(hf_store *store);
 /* Announces nothing, but tells the engine that the transaction writes space that was free. */
 void hf__txn_fresh(hf_txn *txn, hf_ref offset, uint64_t size_bytes);
 /* Frees block, of that kind (0 = any), when the transaction ends. 0, HF_EPTR, HF_ENOMEM,
@@ -270,16 +279,29 @@ int hf__txn_prepare_free(hf_txn *txn);
 void hf__txn_keep(hf_txn *txn, hf_ref block);
 /* Releases what hf_txn holds in process memory. */
 void hf__txn_dispose(hf_txn *txn);
-/* An address in any mapping of the store as an offset, or UINT64_MAX. */
-uint64_t hf__offset_of(const hf_view *view, const void *p);
+/* An address in any mapping of the store as an offset, or UINT64_MAX; mostly it is in the view's. */
+uint64_t hf__offset_in_any(const hf_view *view, const void *p);
+static inline uint64_t hf__offset_of(const hf_view *view, const void *p)
+{
+    const uint64_t offset = (uint64_t)(uintptr_t)p - (uint64_t)(uintptr_t)view->seg->base;
+    return offset < view->seg->size_bytes ? offset : hf__offset_in_any(view, p);
+}
 /* Reads seg.size_bytes anew (X4). HF_ECORRUPT, HF_EADDRSPACE. */
 int hf__txn_refresh_size(hf_store *store);
 /* Used part of the segment, for judging addresses: [HF__FIRST_BLOCK, end). */
-uint64_t hf__used_end(const struct hf__segment *seg);
+static inline uint64_t hf__used_end(const struct hf__segment *seg)
+{
+    const uint64_t end = hf__segment_header(seg)->heap.used_end;
+    return end < seg->size_bytes ? end : seg->size_bytes;
+}
 
 /* ---- view.c ---------------------------------------------------------------------------------- */
 
-int hf__view_usable(const hf_view *view);
+int hf__view_judge(const hf_view *view);
+static inline int hf__view_usable(const hf_view *view)
+{
+    return view != NULL && !view->store->forked ? 0 : hf__view_judge(view);
+}
 /* The view this thread has open on the store, or NULL. */
 hf_view *hf__view_of_thread(const hf_store *store);
 /* Forgets the views this thread has open on a store that is being closed. */

@@ -10,6 +10,7 @@
  * docs/recovery.md and docs/recovery-direct.md argue why a kill at any instruction leaves the last
  * commit.
  */
+#include "alloc/slab_cache.h"
 #include "engine.h"
 #include "store.h"
 
@@ -17,12 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-uint64_t hf__used_end(const struct hf__segment *seg)
-{
-    uint64_t end = hf__segment_header(seg)->heap.used_end;
-    return end < seg->size_bytes ? end : seg->size_bytes;
-}
 
 int hf__txn_refresh_size(hf_store *store)
 {
@@ -40,7 +35,7 @@ int hf__txn_refresh_size(hf_store *store)
 
 /* ---- transactions ---------------------------------------------------------------------------- */
 
-int hf__txn_usable(const hf_txn *txn)
+int hf__txn_judge(const hf_txn *txn)
 {
     if (txn == NULL)
         return hf__fail(HF_EINVAL, "no transaction");
@@ -87,6 +82,30 @@ int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind)
     return code;
 }
 
+int hf__txn_settle(hf_store *store)
+{
+    hf_txn *txn = &store->txn;
+    int code = txn->active ? hf__slab_settle(&store->heap) : 0;
+    if (code != 0 || !txn->active || txn->raw_change == 0)
+        return code;
+    code = hf__reserve(&store->seg, HF__EDIT_COST(sizeof(uint64_t)));
+    if (code != 0)
+        return code;
+    uint64_t *count = hf__edit(&store->seg, offsetof(struct hf__segment_header, raw_count),
+                               sizeof(uint64_t));
+    *count += txn->raw_change;
+    txn->raw_change = 0;
+    return 0;
+}
+
+/* What is kept in process memory holds since the innermost savepoint, no longer. */
+static void new_level(hf_store *store)
+{
+    hf__undo_new_level(&store->undo);
+    hf__slab_new_level(&store->heap);
+    store->txn.raw_change = 0;
+}
+
 void hf__txn_keep(hf_txn *txn, hf_ref block)
 {
     hf_error failure = *hf_last_error();
@@ -130,7 +149,9 @@ int hf_begin(hf_store *store, hf_txn **out)
         return code;
     hf_txn *txn = &store->txn;
     hf__undo_header(&store->undo)->pid = store->log.pid;
-    hf__undo_new_level(&store->undo);
+    if (store->heap.cache == NULL && store->heap.algorithm->slabs)
+        store->heap.cache = hf__slab_cache_new();
+    new_level(store);
     txn->store = store;
     txn->serial++;
     txn->active = true;
@@ -209,7 +230,9 @@ int hf_commit(hf_txn *txn)
         hf_abort(txn);
         return hf__fail_again(&failure);
     }
-    code = free_pending(txn);
+    code = hf__txn_settle(txn->store);
+    if (code == 0)
+        code = free_pending(txn);
     /* A transaction that changed nothing is no commit. */
     if (code == 0 && hf__undo_end(&txn->store->undo) != HF__UNDO_FIRST)
         code = count_commit(txn->store);
@@ -231,6 +254,9 @@ int hf_savepoint(hf_txn *txn, hf_mark *out)
         return code;
     if (out == NULL)
         return hf__fail(HF_EINVAL, "hf_savepoint");
+    code = hf__txn_settle(txn->store);
+    if (code != 0)
+        return code;
     if (txn->savepoint_count == txn->savepoint_room) {
         size_t room = txn->savepoint_room == 0 ? 16 : txn->savepoint_room * 2;
         struct hf__savepoint *savepoints =
@@ -242,7 +268,7 @@ int hf_savepoint(hf_txn *txn, hf_mark *out)
     }
     txn->savepoints[txn->savepoint_count++] = (struct hf__savepoint){
         ++txn->savepoint_id, hf__undo_end(&txn->store->undo), txn->pending_count};
-    hf__undo_new_level(&txn->store->undo);
+    new_level(txn->store);
     *out = (hf_mark){{txn->serial, txn->savepoint_id, (uint64_t)(uintptr_t)txn->store, 0, 0, 0}};
     return 0;
 }
@@ -263,7 +289,7 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
     code = store->engine->rollback(store, savepoint->undo_end);
     if (code != 0)
         return code;
-    hf__undo_new_level(&store->undo);
+    new_level(store);
     txn->pending_count = savepoint->pending_count;
     txn->savepoint_count = at;
     if (txn->failed != 0 && txn->failed_id >= savepoint->id)
@@ -273,7 +299,7 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
 
 /* ---- editing --------------------------------------------------------------------------------- */
 
-uint64_t hf__offset_of(const hf_view *view, const void *p)
+uint64_t hf__offset_in_any(const hf_view *view, const void *p)
 {
     const hf_store *store = view->store;
     const uint64_t address = (uint64_t)(uintptr_t)p;

@@ -39,7 +39,7 @@ hf_view *hf__view_of_thread(const hf_store *store)
     return NULL;
 }
 
-int hf__view_usable(const hf_view *view)
+int hf__view_judge(const hf_view *view)
 {
     if (view == NULL)
         return hf__fail(HF_EINVAL, "no view");

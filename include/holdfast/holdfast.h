@@ -57,6 +57,7 @@
 #include "txn.h"
 #include "object.h"
 #include "memory.h"
+#include "pool.h"
 #include "pointer.h"
 #include "check.h"
 #include "log.h"

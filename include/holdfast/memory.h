@@ -16,6 +16,7 @@
  *
  *   - New memory is not zeroed.
  *   - Freed memory stays allocated until the transaction ends, so that an abort can bring it back.
+ *     Only what the transaction itself allocated may be handed out again before.
  *   - hf_free returns nothing: a wrong pointer makes hf_commit fail (and hf_last_error tells now).
  */
 #ifndef HOLDFAST_MEMORY_H
@@ -48,7 +49,9 @@ HF_API size_t hf_usable_bytes(hf_view *view, const void *p);
 
 /*
  * hf_alloc_many - count blocks of size_bytes each, from one stretch of memory where there is one;
- * each can be freed alone. All or none. out has room for count pointers.
+ * each can be freed alone. All or none. out has room for count pointers. With the allocator slab,
+ * blocks of up to 1 KiB and one size are as small as those of hf_alloc; those of
+ * hf_alloc_many_sizes have headers, and hf_resize can extend them.
  * hf_alloc_many_sizes - the same with a size for each. hf_free_many - hf_free for each.
  * Errors: as hf_alloc. Idea: Boost's allocate_many.
  */
@@ -72,8 +75,8 @@ enum { /* hf_resize commands, or-ed together */
  * on failure with HF_EFULL or HF_ENOSPC what could have been had. Returns the block's address,
  * which is p itself unless it was expanded backward or is new; HF_EXPAND_BACKWARD alone keeps the
  * distance a multiple of 16. A new block is never freed against the old: copy, then hf_free. p may
- * be NULL for HF_ALLOCATE_NEW alone. With the allocator slab a block of up to 1 KiB has what it has:
- * it neither grows nor shrinks in place beyond the size that it was rounded up to.
+ * be NULL for HF_ALLOCATE_NEW alone. With the allocator slab a block of up to 1 KiB has what it
+ * has: it neither grows nor shrinks in place beyond the size that it was rounded up to.
  * Errors (NULL): HF_EINVAL, HF_EPTR, HF_ENOSPC, HF_EFULL, HF_EOVERFLOW, HF_ENOMEM.
  * Idea: Boost's allocation_command.
  */

@@ -741,6 +741,8 @@ static void op_wrong(struct episode *e)
     void *blocks[3];
     size_t sizes[3] = {16, SIZE_MAX / 2, 16};
     bool names = e->index != HF_INDEX_NULL;
+    hf_store_info info; /* brings the segment up to what is kept in process memory */
+    expect(e, hf_info(e->store, &info) == 0, "hf_info failed", 0);
     image_take(e, &before, base);
     type_make(&made, 1000000);
     strange = made.type;

@@ -261,9 +261,10 @@ static void test_alloc_many_works_without_one_long_stretch(struct fixture *f)
  * middle one holds 'm' in every byte. */
 static void make_row(struct fixture *f, hf_ref row[3], bool free_first, bool free_last)
 {
+    const size_t sizes[3] = {1008, 1008, 1008}; /* blocks, also where 1008 bytes alone are a slot */
     void *blocks[3];
     hf_txn *txn = fixture_begin(f);
-    assert_ok(hf_alloc_many(txn, 1008, 3, blocks));
+    assert_ok(hf_alloc_many_sizes(txn, sizes, 3, blocks));
     for (int i = 0; i < 3; i++)
         row[i] = ref_in(txn, blocks[i]);
     memset(blocks[1], 'm', 1008);

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab_chunk.c - the directory and its lists; making and dropping chunks; taking and freeing slots
+ *
+ * One step below slab.c, whose head has the idea and the invariants S1 to S4. What is here works on
+ * a chunk that was found and on slots of one word of its bitmap, however many of them at once:
+ * word, counts, sum and the heap's counters are written once.
+ *
+ *   1  Whatever a change will follow is looked at, and room for the announcements reserved, before
+ *      the first write (hf__chunk_room, hf__chunk_before_freeing).
+ *   2  S2 holds at every return: a chunk leaves its list with its last free slot, and comes back
+ *      when it has hf__chunk_relist of them.
+ */
+#include "alloc/slab_cache.h"
+
+#include <string.h>
+
+#define TAKE_COST (8 * HF__EDIT_COST(HF__LINE_BYTES))
+
+/* ---- the directory --------------------------------------------------------------------------- */
+
+uint64_t hf__slabs_of(const struct hf__heap *heap)
+{
+    const struct hf__heap_root *root = hf__root(heap);
+    const uint64_t expected = (HF__BLOCK_HEADER_BYTES + HF__SLABS_BYTES) / HF__BLOCK_UNIT |
+                              (uint64_t)HF__BLOCK_SLABS << 44;
+    uint64_t slabs = *(const uint64_t *)hf__at(heap->seg, hf__slabs_field(heap));
+    uint64_t offset = slabs - HF__BLOCK_HEADER_BYTES;
+    if (slabs % HF__BLOCK_UNIT != 0 || slabs < HF__BLOCK_HEADER_BYTES || offset < root->first ||
+        offset >= hf__slab_end(heap) || hf__slab_end(heap) - slabs < HF__SLABS_BYTES)
+        return 0;
+    const struct hf__block_header *header =
+        (const struct hf__block_header *)hf__at(heap->seg, offset);
+    uint64_t size_bits = header->size_word & ((UINT64_C(1) << 52) - 1);
+    return size_bits - expected <= HF__CHUNK_EXTRA_MAX / HF__BLOCK_UNIT ? slabs : 0;
+}
+
+static const struct hf__slabs_entry *entry_at(const struct hf__heap *heap, uint64_t entry)
+{
+    return (const struct hf__slabs_entry *)hf__at(heap->seg, entry);
+}
+
+static struct hf__slabs_entry *edit_entry(struct hf__heap *heap, uint64_t entry)
+{
+    return (struct hf__slabs_entry *)hf__edit(heap->seg, entry, sizeof(struct hf__slabs_entry));
+}
+
+/* The entry of a chunk's kind and class. 0, HF_ECORRUPT. */
+static int entry_of(const struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t *out)
+{
+    uint64_t slabs = hf__slabs_of(heap);
+    if (slabs == 0)
+        return hf__corrupt("slabs.directory", hf__slabs_field(heap));
+    *out = hf__slabs_entry_offset(slabs, ref->chunk->slot_kind, ref->chunk->slot_class);
+    return 0;
+}
+
+int hf__slabs_make(struct hf__heap *heap, uint64_t *out)
+{
+    struct hf__alloc_request request = {HF__SLABS_BYTES, 1, 0, HF__BLOCK_SLABS};
+    hf_ref slabs;
+    int code = hf__heap_allocate(heap, &request, &slabs, NULL);
+    if (code != 0)
+        return code;
+    hf__heap_count(heap, 0, 0, 0, -1);
+    memset(hf__edit(heap->seg, slabs, HF__SLABS_BYTES), 0, HF__SLABS_BYTES);
+    *(uint64_t *)hf__edit(heap->seg, hf__slabs_field(heap), sizeof(uint64_t)) = slabs;
+    *out = slabs;
+    return 0;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+static struct hf__chunk *edit_chunk(struct hf__heap *heap, const struct hf__chunk_ref *ref)
+{
+    /* With word 0, which shares the line. */
+    return (struct hf__chunk *)hf__edit(heap->seg, ref->record, HF__LINE_BYTES);
+}
+
+/* After edit_chunk. */
+static struct hf__chunk_word *edit_word(struct hf__heap *heap, const struct hf__chunk_ref *ref,
+                                        uint32_t word)
+{
+    uint64_t offset = ref->record + sizeof(struct hf__chunk) + word * sizeof(struct hf__chunk_word);
+    if (word != 0)
+        hf__edit(heap->seg, offset, sizeof(struct hf__chunk_word));
+    return (struct hf__chunk_word *)(heap->seg->base + offset);
+}
+
+static bool in_list_of(const struct hf__chunk_ref *ref, uint32_t slot_kind, uint32_t slot_class)
+{
+    return ref->chunk->slot_class == slot_class && ref->chunk->slot_kind == slot_kind;
+}
+
+static bool same_class(const struct hf__chunk_ref *a, const struct hf__chunk_ref *b)
+{
+    return in_list_of(a, b->chunk->slot_kind, b->chunk->slot_class);
+}
+
+/* Whether the first of an entry's list can be linked to. 0, HF_ECORRUPT. */
+static int look_at_first(const struct hf__heap *heap, uint64_t entry, struct hf__chunk_ref *out)
+{
+    uint64_t first = entry_at(heap, entry)->first;
+    out->offset = 0;
+    if (first != 0 && (!hf__chunk_at(heap, first, out) || out->chunk->previous != entry))
+        return hf__corrupt("chunk.links", first);
+    return 0;
+}
+
+/* Whether a listed chunk's links are those of its neighbours. 0, HF_ECORRUPT. */
+static int look_at_links(const struct hf__heap *heap, const struct hf__chunk_ref *ref,
+                         uint64_t entry)
+{
+    const struct hf__chunk *chunk = ref->chunk;
+    struct hf__chunk_ref other;
+    if (chunk->previous == 0)
+        return 0;
+    bool good = chunk->previous == entry
+                    ? entry_at(heap, entry)->first == ref->offset
+                    : hf__chunk_at(heap, chunk->previous, &other) && same_class(ref, &other) &&
+                          other.chunk->next == ref->offset;
+    good = good &&
+           (chunk->next == 0 || (hf__chunk_at(heap, chunk->next, &other) &&
+                                 same_class(ref, &other) && other.chunk->previous == ref->offset));
+    return good ? 0 : hf__corrupt("chunk.links", ref->offset);
+}
+
+/* Both after a look. */
+static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+{
+    struct hf__slabs_entry *at = edit_entry(heap, entry);
+    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk_ref next;
+    if (at->first != 0 && hf__chunk_at(heap, at->first, &next))
+        edit_chunk(heap, &next)->previous = ref->offset;
+    chunk->next = at->first;
+    chunk->previous = entry;
+    at->first = ref->offset;
+}
+
+static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+{
+    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk_ref other;
+    if (chunk->previous == 0)
+        return;
+    if (chunk->next != 0 && hf__chunk_at(heap, chunk->next, &other))
+        edit_chunk(heap, &other)->previous = chunk->previous;
+    if (chunk->previous == entry)
+        edit_entry(heap, entry)->first = chunk->next;
+    else if (hf__chunk_at(heap, chunk->previous, &other))
+        edit_chunk(heap, &other)->next = chunk->next;
+    chunk->next = chunk->previous = 0;
+}
+
+/* ---- making and dropping chunks -------------------------------------------------------------- */
+
+static uint64_t slot_bytes_of(const struct hf__chunk_ref *ref)
+{
+    return (uint64_t)ref->chunk->slots * ref->slot_class->bytes;
+}
+
+/* An empty chunk at a block of best fit. What is announced fits into what that reserved. */
+static void format(struct hf__heap *heap, uint64_t offset, uint32_t order, uint32_t slot_kind,
+                   uint32_t slot_class, struct hf__chunk_ref *out)
+{
+    const uint32_t size = hf__slot_classes[slot_class].bytes;
+    *out = (struct hf__chunk_ref){.offset = offset,
+                                  .record = hf__chunk_record(offset, order),
+                                  .slot_class = &hf__slot_classes[slot_class],
+                                  .order = order,
+                                  .words = hf__slot_classes[slot_class].words[order]};
+    const uint64_t above = out->record + hf__chunk_record_bytes(out);
+    const uint64_t lower = (out->record - offset - HF__BLOCK_HEADER_BYTES) / size;
+    const uint64_t slots = lower + (offset + HF__CHUNK_BYTES(order) - above) / size;
+    assert(slots >= 1 && slots <= out->words * 64u);
+    struct hf__chunk *chunk =
+        (struct hf__chunk *)hf__edit(heap->seg, out->record, hf__chunk_record_bytes(out));
+    struct hf__chunk_word *word = (struct hf__chunk_word *)(chunk + 1);
+    *chunk = (struct hf__chunk){.slots = (uint16_t)slots,
+                                .lower = (uint16_t)lower,
+                                .slot_class = (uint8_t)slot_class,
+                                .slot_kind = (uint8_t)slot_kind};
+    chunk->check = hf__chunk_check(heap->seg, offset, order, chunk);
+    out->chunk = chunk;
+    for (uint32_t i = 0; i < out->words; i++) {
+        word[i] = (struct hf__chunk_word){.taken = hf__chunk_beyond(out, i)};
+        chunk->sum += hf__chunk_mix(word[i].taken, i);
+    }
+}
+
+/* A new chunk for an entry, listed. Smaller ones while the class is small, or where there is no room
+ * for a large one. 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
+static int make_chunk(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind,
+                      uint32_t slot_class, struct hf__chunk_ref *out)
+{
+    const uint64_t bytes = entry_at(heap, entry)->bytes;
+    uint32_t order = bytes < 16 * 1024 ? 0 : bytes < 64 * 1024 ? 1 : 2;
+    if (order == 0 && hf__slot_classes[slot_class].bytes > 256)
+        order = 1; /* 4 KiB would hold too few */
+    for (;; order--) {
+        /* The header at a multiple of the size, so that one chunk can follow another. */
+        const uint64_t size = HF__CHUNK_BYTES(order);
+        struct hf__alloc_request request = {size - HF__BLOCK_HEADER_BYTES, size,
+                                            size - HF__BLOCK_HEADER_BYTES, HF__BLOCK_CHUNK};
+        hf_ref payload;
+        int code = hf__heap_allocate(heap, &request, &payload, NULL);
+        if (code == HF_EFULL && order != 0)
+            continue;
+        if (code != 0)
+            return code;
+        format(heap, payload - HF__BLOCK_HEADER_BYTES, order, slot_kind, slot_class, out);
+        hf__heap_count(heap, (int64_t)slot_bytes_of(out), 0, -(int64_t)slot_bytes_of(out), -1);
+        edit_entry(heap, entry)->bytes += size;
+        push(heap, out, entry);
+        return 0;
+    }
+}
+
+/* Gives an empty chunk that is not listed back to best fit. HF__HEAP_COST and some were reserved.
+ * 0, HF_ECORRUPT. */
+static int drop(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+{
+    struct hf__block block;
+    int code = hf__heap_block(heap, ref->offset, &block);
+    if (code != 0)
+        return code;
+    /* Nobody writes the bitmaps now, but whoever gets the space: an undo wants them back. */
+    struct hf__chunk *chunk =
+        (struct hf__chunk *)hf__edit(heap->seg, ref->record, hf__chunk_record_bytes(ref));
+    hf__heap_count(heap, -(int64_t)slot_bytes_of(ref), 0, (int64_t)slot_bytes_of(ref), 1);
+    edit_entry(heap, entry)->bytes -= HF__CHUNK_BYTES(ref->order);
+    chunk->check = ~chunk->check;
+    hf__slab_unsee(heap);
+    return hf__heap_release(heap, &block);
+}
+
+static bool spare_good(const struct hf__heap *heap, uint64_t offset, struct hf__chunk_ref *out)
+{
+    return hf__chunk_at(heap, offset, out) && out->chunk->taken == 0 && out->chunk->previous == 0;
+}
+
+/* A chunk has become empty: it is kept, or dropped if another one is; the larger stays. */
+static int retire(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+{
+    struct hf__chunk_ref spare = {.offset = entry_at(heap, entry)->spare};
+    unlist(heap, ref, entry);
+    if (spare.offset != 0 && (!spare_good(heap, spare.offset, &spare) || !same_class(ref, &spare)))
+        return hf__corrupt("slabs.spare", entry);
+    if (spare.offset != 0 && spare.order >= ref->order)
+        return drop(heap, ref, entry);
+    edit_entry(heap, entry)->spare = ref->offset;
+    return spare.offset != 0 ? drop(heap, &spare, entry) : 0;
+}
+
+int hf__slab_trim(struct hf__heap *heap)
+{
+    struct hf__chunk_ref spare;
+    struct hf__block block;
+    int code = hf__heap_sound(heap);
+    if (code == 0)
+        code = hf__slab_settle(heap);
+    uint64_t slabs = code == 0 ? hf__slabs_of(heap) : 0, all = 0;
+    if (slabs == 0)
+        return code;
+    for (uint32_t i = 0; i < 2 * HF__SLOT_CLASSES; i++) {
+        uint64_t entry = slabs + i * sizeof(struct hf__slabs_entry);
+        uint64_t offset = entry_at(heap, entry)->spare;
+        if (offset != 0) {
+            code =
+                spare_good(heap, offset, &spare) &&
+                        in_list_of(&spare, i < HF__SLOT_CLASSES ? HF__BLOCK_RAW : HF__BLOCK_OBJECT,
+                                   i % HF__SLOT_CLASSES)
+                    ? hf__reserve(heap->seg, HF__HEAP_COST)
+                    : hf__corrupt("slabs.spare", entry);
+            if (code != 0)
+                return code;
+            edit_entry(heap, entry)->spare = 0;
+            code = drop(heap, &spare, entry);
+            if (code != 0)
+                return code;
+        }
+        all |= entry_at(heap, entry)->bytes;
+    }
+    if (all != 0)
+        return 0;
+    code = hf__heap_block(heap, slabs - HF__BLOCK_HEADER_BYTES, &block);
+    if (code == 0)
+        code = hf__reserve(heap->seg, HF__HEAP_COST);
+    if (code != 0)
+        return code;
+    hf__edit(heap->seg, slabs, HF__SLABS_BYTES); /* an undo wants it back */
+    *(uint64_t *)hf__edit(heap->seg, hf__slabs_field(heap), sizeof(uint64_t)) = 0;
+    hf__heap_count(heap, 0, 0, 0, 1);
+    return hf__heap_release(heap, &block);
+}
+
+/* ---- slots of a word ---------------------------------------------------------------------------- */
+
+int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, uint32_t slot_class,
+                   struct hf__chunk_ref *out)
+{
+    const struct hf__slabs_entry *at = entry_at(heap, entry);
+    if (at->first != 0) {
+        if (!hf__chunk_at(heap, at->first, out) || !in_list_of(out, slot_kind, slot_class) ||
+            out->chunk->previous != entry)
+            return hf__corrupt("chunk.links", at->first);
+        return hf__reserve(heap->seg, TAKE_COST);
+    }
+    if (at->spare == 0)
+        return make_chunk(heap, entry, slot_kind, slot_class, out);
+    if (!spare_good(heap, at->spare, out) || !in_list_of(out, slot_kind, slot_class))
+        return hf__corrupt("slabs.spare", entry);
+    int code = hf__reserve(heap->seg, TAKE_COST);
+    if (code != 0)
+        return code;
+    edit_entry(heap, entry)->spare = 0;
+    push(heap, out, entry);
+    return 0;
+}
+
+/* The next word with room from `word` on. */
+static uint32_t next_room(const struct hf__chunk_ref *ref, uint32_t word)
+{
+    while (word < ref->words && hf__chunk_words(ref)[word].taken == ~UINT64_C(0))
+        word++;
+    return word;
+}
+
+/* The lowest of these bits, at most count of them. */
+static uint64_t lowest(uint64_t bits, uint32_t count)
+{
+    if ((uint32_t)__builtin_popcountll(bits) <= count)
+        return bits;
+    uint64_t rest = bits;
+    while (count-- > 0)
+        rest &= rest - 1;
+    return bits & ~rest;
+}
+
+int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                   uint32_t count, uint32_t *out_word, uint64_t *out)
+{
+    const uint32_t word = ref->chunk->first_room, lower = ref->chunk->lower;
+    const uint64_t room = word < ref->words ? ~hf__chunk_words(ref)[word].taken : 0;
+    if (room == 0 || (room & hf__chunk_beyond(ref, word)) != 0 ||
+        ref->chunk->taken >= ref->chunk->slots)
+        return hf__corrupt("chunk.bitmap", ref->offset);
+    /* On one side of the record, so that they lie at even distances. */
+    const uint64_t below = lower / 64 != word ? 0 : room & ~(~UINT64_C(0) << lower % 64);
+    const uint64_t slots = lowest(below != 0 ? below : room, count);
+    const uint32_t left = ref->chunk->slots - (uint32_t)ref->chunk->taken;
+    const uint32_t taking = (uint32_t)__builtin_popcountll(slots);
+    if (taking > left)
+        return hf__corrupt("chunk.bitmap", ref->offset);
+    int code = taking == left ? look_at_links(heap, ref, entry) : 0;
+    if (code != 0)
+        return code;
+    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk_word *at = edit_word(heap, ref, word);
+    const uint64_t taken = at->taken | slots;
+    chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
+    chunk->taken = (uint16_t)(chunk->taken + taking);
+    at->taken = taken;
+    if (taken == ~UINT64_C(0))
+        chunk->first_room = (uint16_t)next_room(ref, word + 1);
+    if (taking == left)
+        unlist(heap, ref, entry);
+    const int64_t bytes = (int64_t)taking * ref->slot_class->bytes;
+    hf__heap_count(heap, -bytes, 0, bytes, taking);
+    hf__slab_taken(heap, ref, word, slots);
+    *out_word = word;
+    *out = slots;
+    return 0;
+}
+
+void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
+                     uint64_t slots)
+{
+    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk_word *at = edit_word(heap, ref, word);
+    uint64_t taken = at->taken & ~slots;
+    chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
+    chunk->taken = (uint16_t)(chunk->taken - (uint32_t)__builtin_popcountll(slots));
+    chunk->pending =
+        (uint16_t)(chunk->pending - (uint32_t)__builtin_popcountll(slots & at->pending));
+    at->taken = taken;
+    at->pending &= ~slots;
+    if (word < chunk->first_room)
+        chunk->first_room = (uint16_t)word;
+}
+
+void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
+                    uint64_t slot, bool pending)
+{
+    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk_word *at = edit_word(heap, ref, word);
+    chunk->pending = (uint16_t)(pending ? chunk->pending + 1u : chunk->pending - 1u);
+    at->pending ^= slot;
+    if (!pending)
+        hf__slab_taken(heap, ref, word, slot);
+}
+
+int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
+                             uint64_t *entry)
+{
+    struct hf__chunk_ref first;
+    if (ref->chunk->taken < count || ref->chunk->taken > ref->chunk->slots)
+        return hf__corrupt("chunk.bitmap", ref->offset);
+    bool empties = ref->chunk->taken == count;
+    int code = entry_of(heap, ref, entry);
+    if (code == 0 && empties)
+        code = look_at_links(heap, ref, *entry);
+    if (code == 0 && !empties && ref->chunk->previous == 0)
+        code = look_at_first(heap, *entry, &first);
+    if (code == 0)
+        code = hf__reserve(heap->seg, empties ? HF__HEAP_COST + 2 * HF__CHUNK_MEND_COST
+                                              : (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES));
+    return code;
+}
+
+int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
+                            uint64_t entry)
+{
+    int64_t bytes = (int64_t)count * ref->slot_class->bytes;
+    hf__heap_count(heap, bytes, 0, -bytes, -(int64_t)count);
+    if (ref->chunk->taken == 0)
+        return retire(heap, ref, entry);
+    if (ref->chunk->previous == 0 &&
+        (uint32_t)(ref->chunk->slots - ref->chunk->taken) >= hf__chunk_relist(ref))
+        push(heap, ref, entry);
+    return 0;
+}
