@@ -106,6 +106,14 @@ void hf__txn_dispose(hf_txn *txn)
     txn->pending_room = txn->savepoint_room = 0;
 }
 
+static void new_level(hf_store *store)
+{
+    /* A line that the used end parts is partly somebody's. */
+    const uint64_t tail = (hf__used_end(&store->seg) + HF__LINE_BYTES - 1) / HF__LINE_BYTES;
+    hf__undo_new_level(&store->undo,
+                       store->engine->keeps_tail ? UINT64_MAX : tail * HF__LINE_BYTES);
+}
+
 static int check_begin(hf_store *store, hf_txn **out)
 {
     if (store == NULL || out == NULL)
@@ -130,7 +138,7 @@ int hf_begin(hf_store *store, hf_txn **out)
         return code;
     hf_txn *txn = &store->txn;
     hf__undo_header(&store->undo)->pid = store->log.pid;
-    hf__undo_new_level(&store->undo);
+    new_level(store);
     txn->store = store;
     txn->serial++;
     txn->active = true;
@@ -242,7 +250,7 @@ int hf_savepoint(hf_txn *txn, hf_mark *out)
     }
     txn->savepoints[txn->savepoint_count++] = (struct hf__savepoint){
         ++txn->savepoint_id, hf__undo_end(&txn->store->undo), txn->pending_count};
-    hf__undo_new_level(&txn->store->undo);
+    new_level(txn->store);
     *out = (hf_mark){{txn->serial, txn->savepoint_id, (uint64_t)(uintptr_t)txn->store, 0, 0, 0}};
     return 0;
 }
@@ -263,7 +271,7 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
     code = store->engine->rollback(store, savepoint->undo_end);
     if (code != 0)
         return code;
-    hf__undo_new_level(&store->undo);
+    new_level(store);
     txn->pending_count = savepoint->pending_count;
     txn->savepoint_count = at;
     if (txn->failed != 0 && txn->failed_id >= savepoint->id)
