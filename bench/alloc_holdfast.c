@@ -33,12 +33,12 @@ static void al_close(void)
 
 static inline void al_begin(void)
 {
-    must(hf_begin(store, &txn) == 0, "hf_begin");
+    must(hf_begin(store, &txn) == 0, hf_last_error()->message);
 }
 
 static inline void al_commit(void)
 {
-    must(hf_commit(txn) == 0, "hf_commit");
+    must(hf_commit(txn) == 0, hf_last_error()->message);
 }
 
 static inline void *al_alloc(size_t size_bytes, al_handle *out)

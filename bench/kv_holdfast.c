@@ -80,12 +80,12 @@ static void kv_close(struct kv *kv)
 
 static inline void kv_write_begin(struct kv *kv)
 {
-    must(hf_begin(kv->store, &kv->txn) == 0, "hf_begin");
+    must(hf_begin(kv->store, &kv->txn) == 0, hf_last_error()->message);
 }
 
 static inline void kv_write_commit(struct kv *kv)
 {
-    must(hf_commit(kv->txn) == 0, "hf_commit");
+    must(hf_commit(kv->txn) == 0, hf_last_error()->message);
 }
 
 static inline int kv_put(struct kv *kv, const char *key, size_t key_bytes, const void *value,
