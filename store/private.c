@@ -231,12 +231,31 @@ int hf__private_write_window(hf_store *store)
     return 0;
 }
 
+/* A change of [offset, end) in the window, or of what of it lies there. */
+static void change_in_window(hf_store *store, uint64_t offset, uint64_t end)
+{
+    struct hf__log *log = &store->log;
+    if (!store->written_mapped) {
+        note_unmapped(log, offset, end);
+        return;
+    }
+    log->window_again += end <= log->window_written;
+    if (end > log->window_next) {
+        make_ready(store, end);
+        write_behind(store);
+    }
+}
+
 void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
 {
     struct hf__log *log = &store->log;
     uint64_t end = offset + size_bytes;
     if (size_bytes == 0)
         return;
+    if (offset >= log->window_start) {
+        change_in_window(store, offset, end);
+        return;
+    }
     const uint64_t first = offset / HF__LINE_BYTES;
     if (first == (end - 1) / HF__LINE_BYTES &&
         hf__lines_has(&log->changed, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
@@ -244,15 +263,7 @@ void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
     if (end > log->window_limit && log->window_start == UINT64_MAX)
         open_window(store, end);
     if (end > log->window_start) {
-        if (!store->written_mapped) {
-            note_unmapped(log, offset, end);
-        } else {
-            log->window_again += end <= log->window_written;
-            if (end > log->window_next) {
-                make_ready(store, end);
-                write_behind(store);
-            }
-        }
+        change_in_window(store, offset, end);
         end = log->window_start;
     }
     if (offset >= end)
