@@ -76,8 +76,8 @@ function print_html(    i, w, m, wl, ml) {
         printf "<tr><td class=\"soft\">%s</td><td>%s</td></tr>\n", escaped(machine_name[i]),
             escaped(machine_value[i])
     print "</table>"
+    html_goals()
     split(workloads[""], wl, "\n")
-    html_goals(wl)
     for (w = 1; w in wl; w++) {
         printf "<h2 id=\"%s\">%s</h2><p>%s.</p>\n<div class=\"plots\">\n", wl[w], wl[w], escaped(about(wl[w]))
         split(metrics[wl[w]], ml, "\n")
@@ -119,54 +119,41 @@ function style() {
 
 # ---- tables ------------------------------------------------------------------------------------
 
-function html_goals(wl,    w, m, s, p, ml, sl, pl, any) {
-    for (w = 1; w in wl; w++) {
-        split(metrics[wl[w]], ml, "\n")
-        for (m = 1; m in ml; m++) {
-            split(sizes[wl[w], ml[m]], sl, "\n")
-            for (s = 1; s in sl; s++) {
-                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
-                for (p = 1; p in pl; p++) {
-                    if (!judge(wl[w], ml[m], sl[s], pl[p]))
-                        continue
-                    if (!any++)
-                        print "<h2>Goals</h2><div class=\"wide\"><table><tr><th></th><th>what</th><th class=\"n\">n</th>" \
-                            "<th>variant</th><th class=\"n\">median</th><th></th><th>min&ndash;max</th><th>goal</th><th></th></tr>"
-                    summarise(wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p])
-                    printf "<tr><td><a href=\"#%s\">%s</a></td><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td>" \
-                        "<td>%s</td><td>%s&ndash;%s</td><td>%s</td><td>%s</td></tr>\n", wl[w], wl[w], escaped(title_of(ml[m])),
-                        short_size(sl[s]), pl[p], short(median), unit_of[wl[w], ml[m]], short(low), short(high),
-                        escaped(goal_text), goal_met ? "met" : "<span class=\"missed\">missed</span>"
-                }
-            }
-        }
+function verdict() {
+    return goal_met ? "met" : "<span class=\"missed\">missed</span>"
+}
+function html_goals(    i, any) {
+    for (i = 1; i <= listed_count; i++) {
+        at_figure(i)
+        if (!judge(workload, metric, n, peer))
+            continue
+        if (!any++)
+            print "<h2>Goals</h2><div class=\"wide\"><table><tr><th></th><th>what</th><th class=\"n\">n</th><th>variant</th>" \
+                "<th class=\"n\">median</th><th></th><th>min&ndash;max</th><th>goal</th><th></th></tr>"
+        summarise(key)
+        printf "<tr><td><a href=\"#%s\">%s</a></td><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td>" \
+            "<td>%s</td><td>%s&ndash;%s</td><td>%s</td><td>%s</td></tr>\n", workload, workload, escaped(title_of(metric)),
+            short_size(n), peer, short(median), unit, short(low), short(high), escaped(goal_text), verdict()
     }
     if (any)
         print "</table></div>"
 }
-function html_table(workload,    m, s, p, ml, sl, pl, key, reference, wanted, ratio) {
+function html_table(of,    i, wanted, ratio) {
     print "<table><tr><th>metric</th><th class=\"n\">n</th><th>peer</th><th class=\"n\">median</th><th></th>" \
         "<th>min&ndash;max</th><th>times the first of the group: median (min&ndash;max)</th><th>goal</th></tr>"
-    split(metrics[workload], ml, "\n")
-    for (m = 1; m in ml; m++) {
-        split(sizes[workload, ml[m]], sl, "\n")
-        for (s = 1; s in sl; s++) {
-            split(peers[workload, ml[m], sl[s]], pl, "\n")
-            reference = workload SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[1]
-            for (p = 1; p in pl; p++) {
-                key = workload SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
-                summarise(key)
-                printf "<tr><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td><td>%s</td><td>%s&ndash;%s</td>",
-                    p == 1 ? ml[m] : "", p == 1 ? short_size(sl[s]) : "", pl[p], short(median),
-                    unit_of[workload, ml[m]], short(low), short(high)
-                wanted = ratio = ""
-                if (judge(workload, ml[m], sl[s], pl[p]))
-                    wanted = escaped(goal_text) (goal_met ? " met" : " <span class=\"missed\">missed</span>")
-                if (p > 1 && summarise_ratio(key, reference))
-                    ratio = short(median) " (" short(low) "&ndash;" short(high) ")"
-                printf "<td>%s</td><td>%s</td></tr>\n", ratio, wanted
-            }
-        }
+    for (i = 1; i <= listed_count; i++) {
+        at_figure(i)
+        if (workload != of)
+            continue
+        summarise(key)
+        printf "<tr><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td><td>%s</td><td>%s&ndash;%s</td>",
+            is_first ? metric : "", is_first ? short_size(n) : "", peer, short(median), unit, short(low), short(high)
+        wanted = ratio = ""
+        if (judge(workload, metric, n, peer))
+            wanted = escaped(goal_text) " " verdict()
+        if (!is_first && summarise_ratio(key, reference))
+            ratio = short(median) " (" short(low) "&ndash;" short(high) ")"
+        printf "<td>%s</td><td>%s</td></tr>\n", ratio, wanted
     }
     print "</table>"
 }

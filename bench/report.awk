@@ -34,6 +34,7 @@ file_count == 2 { machine_name[++machine_count] = $1; machine_value[machine_coun
     unit_of[$1, $2] = $7
 }
 END {
+    list_figures()
     if (form == "json")
         print_json()
     else if (form == "html")
@@ -51,6 +52,37 @@ function add(value, list, seen, group) {
         list[group] = list[group] "\n" value
     else
         list[group] = value
+}
+
+# What is told of, in its order: for each workload its metrics, for each of these the sizes, for each of
+# these the peers.
+function list_figures(    w, m, s, p, wl, ml, sl, pl) {
+    split(workloads[""], wl, "\n")
+    for (w = 1; w in wl; w++) {
+        split(metrics[wl[w]], ml, "\n")
+        for (m = 1; m in ml; m++) {
+            split(sizes[wl[w], ml[m]], sl, "\n")
+            for (s = 1; s in sl; s++) {
+                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
+                for (p = 1; p in pl; p++) {
+                    listed[++listed_count] = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
+                    first_peer[listed_count] = pl[1]
+                }
+            }
+        }
+    }
+}
+# Sets workload, metric, n, peer and unit to those of the i-th; key to what its figures are found by, and
+# reference to that of the first peer of its group, to which others are compared.
+function at_figure(i,    parts) {
+    key = listed[i]
+    split(key, parts, SUBSEP)
+    is_first_of_workload = i == 1 || workload != parts[1]
+    workload = parts[1]; metric = parts[2]; n = parts[3]; peer = parts[4]
+    unit = unit_of[workload, metric]
+    reference_peer = first_peer[i]
+    is_first = peer == reference_peer
+    reference = workload SUBSEP metric SUBSEP n SUBSEP reference_peer
 }
 
 # ---- statistics --------------------------------------------------------------------------------
@@ -131,37 +163,27 @@ function short_size(n) {
 
 # ---- text --------------------------------------------------------------------------------------
 
-function print_table(    w, m, s, p, wl, ml, sl, pl, key, reference, line, wanted) {
-    split(workloads[""], wl, "\n")
-    for (w = 1; w in wl; w++) {
-        printf "\n%s: %s\n", wl[w], about(wl[w])
-        printf "  %-26s %-6s %-22s %10s %-5s %-19s %-24s %s\n", "", "n", "peer", "median", "",
-            "min..max", "x the first (min..max)", "goal"
-        split(metrics[wl[w]], ml, "\n")
-        for (m = 1; m in ml; m++) {
-            split(sizes[wl[w], ml[m]], sl, "\n")
-            for (s = 1; s in sl; s++) {
-                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
-                reference = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[1]
-                for (p = 1; p in pl; p++) {
-                    key = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
-                    summarise(key)
-                    line = sprintf("  %-26s %-6s %-22s %10s %-5s %-19s", p == 1 ? ml[m] : "",
-                        p == 1 ? short_size(sl[s]) : "", pl[p], short(median), unit_of[wl[w], ml[m]],
-                        short(low) ".." short(high))
-                    wanted = ""
-                    if (judge(wl[w], ml[m], sl[s], pl[p]))
-                        wanted = goal_text (goal_met ? "  met" : "  MISSED")
-                    if (p > 1 && summarise_ratio(key, reference))
-                        line = line sprintf(" %-24s", short(median) "  (" short(low) ".." short(high) ")")
-                    else
-                        line = line sprintf(" %-24s", "")
-                    line = line " " wanted
-                    sub(/ +$/, "", line)
-                    print line
-                }
-            }
+function print_table(    i, line, wanted) {
+    for (i = 1; i <= listed_count; i++) {
+        at_figure(i)
+        if (is_first_of_workload) {
+            printf "\n%s: %s\n", workload, about(workload)
+            printf "  %-26s %-6s %-22s %10s %-5s %-19s %-24s %s\n", "", "n", "peer", "median", "",
+                "min..max", "x the first (min..max)", "goal"
         }
+        summarise(key)
+        line = sprintf("  %-26s %-6s %-22s %10s %-5s %-19s", is_first ? metric : "", is_first ? short_size(n) : "",
+            peer, short(median), unit, short(low) ".." short(high))
+        wanted = ""
+        if (judge(workload, metric, n, peer))
+            wanted = goal_text (goal_met ? "  met" : "  MISSED")
+        if (!is_first && summarise_ratio(key, reference))
+            line = line sprintf(" %-24s", short(median) "  (" short(low) ".." short(high) ")")
+        else
+            line = line sprintf(" %-24s", "")
+        line = line " " wanted
+        sub(/ +$/, "", line)
+        print line
     }
 }
 
@@ -173,7 +195,7 @@ function quoted(text) {
     gsub(/[[:cntrl:]]/, " ", text)
     return "\"" text "\""
 }
-function print_json(    i, w, m, s, p, wl, ml, sl, pl, key, reference, rounds, count, comma) {
+function print_json(    i, r, rounds, count) {
     print "{"
     print "  \"machine\": {"
     for (i = 1; i <= machine_count; i++)
@@ -181,38 +203,24 @@ function print_json(    i, w, m, s, p, wl, ml, sl, pl, key, reference, rounds, c
             (i < machine_count ? "," : "")
     print "  },"
     print "  \"results\": ["
-    split(workloads[""], wl, "\n")
-    for (w = 1; w in wl; w++) {
-        split(metrics[wl[w]], ml, "\n")
-        for (m = 1; m in ml; m++) {
-            split(sizes[wl[w], ml[m]], sl, "\n")
-            for (s = 1; s in sl; s++) {
-                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
-                reference = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[1]
-                for (p = 1; p in pl; p++) {
-                    key = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
-                    printf "%s    {\"workload\": %s, \"metric\": %s, \"n\": %s, \"peer\": %s, \"unit\": %s",
-                        comma, quoted(wl[w]), quoted(ml[m]), sl[s], quoted(pl[p]),
-                        quoted(unit_of[wl[w], ml[m]])
-                    printf ", \"values\": ["
-                    count = split(rounds_of[key], rounds, " ")
-                    for (i = 1; i <= count; i++)
-                        printf "%s%s", (i > 1 ? ", " : ""), figure[key, rounds[i]]
-                    summarise(key)
-                    printf "], \"median\": %.6g, \"min\": %.6g, \"max\": %.6g", median, low, high
-                    if (p > 1 && summarise_ratio(key, reference))
-                        printf ", \"ratio_to\": %s, \"ratio_median\": %.4g, \"ratio_min\": %.4g, \"ratio_max\": %.4g",
-                            quoted(pl[1]), median, low, high
-                    if (judge(wl[w], ml[m], sl[s], pl[p]))
-                        printf ", \"goal_max\": %.6g, \"goal_met\": %s", goal_max,
-                            (goal_met ? "true" : "false")
-                    printf "}"
-                    comma = ",\n"
-                }
-            }
-        }
+    for (i = 1; i <= listed_count; i++) {
+        at_figure(i)
+        printf "    {\"workload\": %s, \"metric\": %s, \"n\": %s, \"peer\": %s, \"unit\": %s", quoted(workload),
+            quoted(metric), n, quoted(peer), quoted(unit)
+        printf ", \"values\": ["
+        count = split(rounds_of[key], rounds, " ")
+        for (r = 1; r <= count; r++)
+            printf "%s%s", (r > 1 ? ", " : ""), figure[key, rounds[r]]
+        summarise(key)
+        printf "], \"median\": %.6g, \"min\": %.6g, \"max\": %.6g", median, low, high
+        if (!is_first && summarise_ratio(key, reference))
+            printf ", \"ratio_to\": %s, \"ratio_median\": %.4g, \"ratio_min\": %.4g, \"ratio_max\": %.4g",
+                quoted(reference_peer), median, low, high
+        if (judge(workload, metric, n, peer))
+            printf ", \"goal_max\": %.6g, \"goal_met\": %s", goal_max, (goal_met ? "true" : "false")
+        print "}" (i < listed_count ? "," : "")
     }
-    print "\n  ]"
+    print "  ]"
     print "}"
 }
 
