@@ -137,7 +137,11 @@ static inline const void *kv_get(struct kv_reader *reader, const char *key, size
 
 static void kv_flush(struct kv *kv)
 {
-    must(hf_sync(kv->store) == 0, "hf_sync");
+    int code;
+    do
+        code = hf_sync(kv->store);
+    while (code == HF_EBUSY && usleep(1000) == 0); /* durable, but somebody is still applying it */
+    must(code == 0, hf_last_error()->message);
 }
 
 static uint64_t kv_bytes(struct kv *kv, const char *dir)
