@@ -36,20 +36,21 @@ function colour(peer) {
         return "sky"
     return "grey" # what stores nothing: the limit of the disk, plain memory
 }
-# Holdfast's variants in the order in which they are met: 0, 1, 2 ...
+# Holdfast's variants in the order in which they are met: 0 to 4, and again.
 function variant(peer) {
     if (!(peer in variant_of))
-        variant_of[peer] = variants++ % 4
+        variant_of[peer] = variants++ % 5
     return variant_of[peer]
 }
 function dash(peer) {
     if (is_ours(peer))
         return variant(peer) == 0 ? "" : variant(peer) == 1 ? " stroke-dasharray=\"7 3\"" : \
-            variant(peer) == 2 ? " stroke-dasharray=\"2 3\"" : " stroke-dasharray=\"9 3 2 3\""
+            variant(peer) == 2 ? " stroke-dasharray=\"2 3\"" : variant(peer) == 3 ? \
+            " stroke-dasharray=\"9 3 2 3\"" : " stroke-dasharray=\"1 2\""
     return peer ~ /^limit/ ? " stroke-dasharray=\"1 4\"" : ""
 }
 function mark(peer, x, y, text,    shape, what) {
-    shape = is_ours(peer) ? variant(peer) : 4
+    shape = is_ours(peer) ? variant(peer) : 4 # a small circle, as the fifth of ours is, but hollow
     what = "class=\"" (is_ours(peer) ? "fill " : "hollow ") colour(peer) "\""
     if (shape == 1)
         printf "<rect %s x=\"%.1f\" y=\"%.1f\" width=\"8\" height=\"8\">", what, x - 4, y - 4
@@ -102,10 +103,10 @@ function style() {
     print "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:78rem;" \
         "margin:2rem auto;padding:0 1rem}h2{margin-top:3rem}p{max-width:46rem}"
     print "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}" \
-        "th,td{text-align:left;padding:.15rem .8rem .15rem 0;border-bottom:1px solid var(--line)}" \
+        "th,td{text-align:left;padding:.15rem .7rem .15rem 0;border-bottom:1px solid var(--line)}" \
         "td.n,th.n{text-align:right}.soft{color:var(--soft)}.missed{color:var(--goal);font-weight:600}" \
         ".plots{display:flex;flex-wrap:wrap;gap:1.8rem}figure{margin:0}figcaption{font-weight:600}" \
-        ".wide{overflow-x:auto}details{margin-top:1rem}"
+        ".wide{overflow-x:auto}.wide td{white-space:nowrap}details{margin-top:1rem}"
     print "svg{max-width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}" \
         "svg .soft{fill:var(--soft)}svg .grid{stroke:var(--line);stroke-width:1}" \
         "svg .goal{stroke:var(--goal);stroke-width:2.5}svg polyline{fill:none}" \
@@ -129,11 +130,11 @@ function html_goals(    i, any) {
             continue
         if (!any++)
             print "<h2>Goals</h2><div class=\"wide\"><table><tr><th></th><th>what</th><th class=\"n\">n</th><th>variant</th>" \
-                "<th class=\"n\">median</th><th></th><th>min&ndash;max</th><th>goal</th><th></th></tr>"
+                "<th class=\"n\">median</th><th></th><th></th><th>goal</th><th>min&ndash;max</th></tr>"
         summarise(key)
         printf "<tr><td><a href=\"#%s\">%s</a></td><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td>" \
-            "<td>%s</td><td>%s&ndash;%s</td><td>%s</td><td>%s</td></tr>\n", workload, workload, escaped(title_of(metric)),
-            short_size(n), peer, short(median), unit, short(low), short(high), escaped(goal_text), verdict()
+            "<td>%s</td><td>%s</td><td>%s</td><td>%s&ndash;%s</td></tr>\n", workload, workload, escaped(title_of(metric)),
+            short_size(n), peer, short(median), unit, verdict(), escaped(goal_text), short(low), short(high)
     }
     if (any)
         print "</table></div>"
