@@ -18,7 +18,7 @@ complain() {
     echo "$1"
     bad=1
 }
-for workload in $(sed -n 's/^all_workloads="\(.*\)"$/\1/p' scripts/bench); do
+for workload in $(sed -n 's/^all_workloads="\($all_workloads \)\{0,1\}\(.*\)"$/\2/p' scripts/bench); do
     figures=$(awk -F'\t' -v workload="$workload" '$1 == workload' "$out/results.tsv" | wc -l)
     [ "$figures" -gt 0 ] || complain "$workload: nothing was measured"
     grep -q "^$workload: ." "$out/table.txt" || complain "$workload: not in the table, or not explained"

@@ -235,6 +235,10 @@ function about(workload) {
         return "a commit of n updates that survives the death of the process, NOT durable against power loss"
     if (workload == "commit-durable")
         return "a commit of n updates that is on the disk when it returns"
+    if (workload == "commit-threads")
+        return "durable commits of one update by one thread and by two, beside raw syncs of one block by turns"
+    if (workload == "recovery")
+        return "opening a store whose process was killed, against the MiB of its log, beside the raw reading, writing and syncing of as many bytes"
     if (workload == "load")
         return "a bulk load of n records of 16 + 100 bytes, from creating the store until all is on the disk"
     if (workload == "read")
@@ -285,6 +289,14 @@ BEGIN {
     titles["load.random.memory"] = "Most private memory, random"
     titles["load.sorted.over_raw"] = "Sorted: beyond a raw write and sync of as many bytes"
     titles["load.random.over_raw"] = "Random: beyond a raw write and sync of as many bytes"
+    titles["threads.1"] = "One thread (more is better)"
+    titles["threads.2"] = "Two threads (more is better)"
+    titles["threads.2_time"] = "Two threads: a commit's time over one thread's"
+    titles["threads.2_time_raw"] = "The same, raw syncs"
+    titles["threads.1_over_raw"] = "One thread over raw syncs"
+    titles["threads.2_over_raw"] = "Two threads over raw syncs"
+    titles["device.log"] = "Bytes the device writes a commit: log"
+    titles["device.data"] = "Bytes the device writes a commit: data, when the store is closed"
     titles["view.pair"] = "Begin and end"
     titles["open"] = "Open, find, close: a small store"
     titles["open.size_mb"] = "Open, find, close against the size of the file"
@@ -297,5 +309,7 @@ function counted(workload, metric) {
         return "updates a commit"
     if (metric == "open.size_mb")
         return "MB of file"
+    if (workload == "recovery")
+        return "MiB of log"
     return workload == "alloc" ? "blocks" : workload == "names" ? "names" : "objects"
 }
