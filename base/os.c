@@ -142,6 +142,11 @@ static ssize_t system_pwrite_apart(int fd, const void *buffer, size_t size_bytes
     return (ssize_t)done;
 }
 
+static int system_write_back(int fd, off_t offset, off_t size_bytes)
+{
+    return sync_file_range(fd, offset, size_bytes, SYNC_FILE_RANGE_WRITE);
+}
+
 static void system_store(void *to, const void *from, size_t size_bytes)
 {
     memcpy(to, from, size_bytes);
@@ -155,6 +160,7 @@ const struct hf__os hf__os_system = {
     .pwrite_apart = system_pwrite_apart,
     .fdatasync = fdatasync,
     .fsync = fsync,
+    .write_back = system_write_back,
     .ftruncate = ftruncate,
     .fallocate = fallocate,
     .fstat = system_fstat,

@@ -10,6 +10,8 @@
  *   each_name    opendir and readdir: visits each name in the directory
  *   lock         one F_OFD_SETLK: type F_RDLCK, F_WRLCK or F_UNLCK on [start, start + length)
  *   lock_test    one F_OFD_GETLK: 1 if another open file description stands in the way, 0, or -1
+ *   write_back   one sync_file_range with SYNC_FILE_RANGE_WRITE alone: the kernel begins to write what
+ *                is dirty there, and is not waited for. Nothing is durable by it
  *   futex_wait   waits while *word == expected, at most timeout_ns (never for ever: whoever waits
  *                looks up now and then whether the one he waits for still lives)
  *   now_ns       CLOCK_MONOTONIC; wall_ns CLOCK_REALTIME_COARSE
@@ -38,6 +40,7 @@ struct hf__os {
     ssize_t (*pwrite_apart)(int fd, const void *buffer, size_t size_bytes, off_t offset);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
+    int (*write_back)(int fd, off_t offset, off_t size_bytes);
     int (*ftruncate)(int fd, off_t size_bytes);
     int (*fallocate)(int fd, int mode, off_t offset, off_t size_bytes);
     int (*fstat)(int fd, struct stat *out);

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,55 @@ BENCH_UNUSED static uint64_t resident_bytes(void)
         resident = 0;
     fclose(file);
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Memory of the process that is no file's, as of now. */
+BENCH_UNUSED static uint64_t private_bytes(void)
+{
+    unsigned long long kilobytes = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "r");
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "RssAnon: %llu", &kilobytes) == 1)
+            break;
+    fclose(file);
+    return kilobytes * 1024;
+}
+
+/* The most private memory between begin and end, more than there was before: a thread looks. */
+struct memory_watch {
+    pthread_t thread;
+    uint64_t before, most;
+    int done;
+};
+
+BENCH_UNUSED static void *memory_watch_run(void *argument)
+{
+    const struct timespec pause = {0, 20000000};
+    struct memory_watch *watch = (struct memory_watch *)argument;
+    do {
+        uint64_t now = private_bytes();
+        if (now > watch->most)
+            watch->most = now;
+        nanosleep(&pause, NULL);
+    } while (!__atomic_load_n(&watch->done, __ATOMIC_ACQUIRE));
+    return NULL;
+}
+
+BENCH_UNUSED static void memory_watch_begin(struct memory_watch *watch)
+{
+    memset(watch, 0, sizeof *watch);
+    watch->before = watch->most = private_bytes();
+    must(pthread_create(&watch->thread, NULL, memory_watch_run, watch) == 0, "pthread_create");
+}
+
+BENCH_UNUSED static uint64_t memory_watch_end(struct memory_watch *watch)
+{
+    __atomic_store_n(&watch->done, 1, __ATOMIC_RELEASE);
+    pthread_join(watch->thread, NULL);
+    return watch->most - watch->before;
 }
 
 /* Bytes written so far to the device that `path` lies on, by everybody; 0 if that can't be told. */

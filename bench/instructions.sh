@@ -24,7 +24,7 @@ fi
 work=${1-$root/build/instructions}
 
 counted="alloc free set_construct set_find set_destroy hash_construct hash_find hash_destroy commits
-views"
+views log_load log_find log_commits log_large log_recover"
 
 for tool in valgrind gcc; do
     command -v "$tool" >/dev/null || { echo "skipped: there is no $tool"; exit 77; }

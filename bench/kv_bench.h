@@ -15,19 +15,23 @@
  *   struct kv_reader *kv_read_begin(struct kv *kv); void kv_read_end(struct kv_reader *reader);
  *   const void *kv_get(struct kv_reader *reader, const char *key, size_t key_bytes);
  *   void kv_flush(struct kv *kv);      what was committed is on the disk when it returns
- *   const char *kv_file(void);         the name of the store's file in DIR; NULL = in RAM
+ *   uint64_t kv_bytes(struct kv *kv, const char *dir);   of the file, in use; 0 = it is in RAM
+ *   KV_DATA_DEVICE_BYTES               a macro, where the log and the data are files apart: what the
+ *                                      device wrote so far while the data were synced
  *
  * Usage: DRIVER DIR VARIANT names N | commit UPDATES SECONDS | load N sorted|random |
- *                           read N threads|processes COUNT | view | open N
+ *                           read N THREADS PROCESSES | view | open N
  *
  *   names   names "obj/%08u", shuffled, 64-byte values: insert all in a transaction (its commit is
  *           in the figure, and told apart too), find, find missing ones, destroy in another order
  *   commit  100,000 records of 100 bytes; transactions of UPDATES random updates: p50, p99 and the
- *           bytes the device wrote meanwhile, for everybody on it
+ *           bytes the device wrote meanwhile, for everybody on it; what a sync after them all writes
+ *           counts, as data
  *   load    keys of 16 bytes, values of 100: from creating the store until all is on the disk;
- *           beside it the raw write and sync of as many bytes as the store's file then has
- *   read    as load; every thread (each with a view of its own) or process reads a million random
- *           records, within one view: ns a read, the mean over them
+ *           beside it the raw write and sync of as many bytes as the store then has in use, and the
+ *           most private memory that the load took (what is mapped from the file doesn't count)
+ *   read    as load; then one thread, two, ... (each with a view of its own), then one process, two,
+ *           ... read a million random records each, within one view: ns a read, the mean over them
  *   view    beginning and ending a view
  *   open    opening, reading one record and closing, by a process that has it for itself
  *
@@ -41,6 +45,13 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+
+#ifdef KV_DATA_DEVICE_BYTES
+enum { KV_HAS_LOG = 1 };
+#else
+enum { KV_HAS_LOG = 0 };
+#define KV_DATA_DEVICE_BYTES UINT64_C(0)
+#endif
 
 enum { KEY_STRIDE = 24, VALUE_BYTES_MAX = 100, NAME_BYTES = 12, KEY_BYTES = 16 };
 
@@ -159,8 +170,10 @@ static void measure_names(const char *dir, const char *variant, uint64_t n)
     struct kv *kv = kv_open(dir, variant, 1, n, 64);
     for (uint64_t round = 0; round < rounds; round++) {
         insert_all(kv, &all, &insert, &insert_commit);
-        if (round == rounds - 1)
+        if (round == rounds - 1) {
+            kv_flush(kv); /* what was lazy shows */
             find_all(kv, &all);
+        }
         destroy_all(kv, &all, &destroy, &destroy_commit);
     }
     result("insert", n, (double)insert / count, "ns");
@@ -172,40 +185,75 @@ static void measure_names(const char *dir, const char *variant, uint64_t n)
 
 /* ---- loading and committing ----------------------------------------------------------------- */
 
-static void load_records(struct kv *kv, uint64_t n, int sorted)
+/* What a load is made of, made beforehand: the order, and the keys in it. */
+struct records {
+    uint64_t count;
+    uint32_t *order;
+    char *keys;
+};
+
+static struct records make_records(uint64_t n, int sorted)
 {
-    char value[VALUE_BYTES_MAX], key[KEY_STRIDE];
-    uint32_t *order = sorted ? NULL : shuffled(n, 11);
+    struct records records;
+    records.count = n;
+    records.order = sorted ? (uint32_t *)must_alloc(n * sizeof *records.order) : shuffled(n, 11);
+    for (uint64_t i = 0; sorted && i < n; i++)
+        records.order[i] = (uint32_t)i;
+    records.keys = make_keys(key_format, records.order, n, 1, 0);
+    return records;
+}
+
+static void drop_records(struct records *records)
+{
+    free(records->order);
+    free(records->keys);
+}
+
+static void load_records(struct kv *kv, const struct records *records)
+{
+    char value[VALUE_BYTES_MAX];
     kv_write_begin(kv);
-    for (uint64_t i = 0; i < n; i++) {
-        uint32_t id = sorted ? (uint32_t)i : order[i];
-        set_value(value, sizeof value, id);
-        snprintf(key, sizeof key, key_format, id);
-        must(kv_put(kv, key, KEY_BYTES, value, sizeof value) == 0, "load");
+    for (uint64_t i = 0; i < records->count; i++) {
+        set_value(value, sizeof value, records->order[i]);
+        must(kv_put(kv, records->keys + i * KEY_STRIDE, KEY_BYTES, value, sizeof value) == 0,
+             "load");
     }
     kv_write_commit(kv);
-    free(order);
+}
+
+/* A store with n records in random order, for what is measured next. */
+static void load_some(struct kv *kv, uint64_t n)
+{
+    struct records records = make_records(n, 0);
+    load_records(kv, &records);
+    drop_records(&records);
 }
 
 static void load(const char *dir, const char *variant, uint64_t n, int sorted)
 {
-    char path[4096], metric[64];
+    char metric[64];
     const char *order = sorted ? "sorted" : "random";
+    struct records records = make_records(n, sorted);
+    struct memory_watch watch;
     sync();
+    memory_watch_begin(&watch);
     uint64_t start = now_ns();
     struct kv *kv = kv_open(dir, variant, 1, n, VALUE_BYTES_MAX);
-    load_records(kv, n, sorted);
+    load_records(kv, &records);
     kv_flush(kv);
     double seconds = (double)(now_ns() - start) / 1e9;
+    uint64_t memory = memory_watch_end(&watch);
     snprintf(metric, sizeof metric, "load.%s", order);
     result(metric, n, seconds, "s");
+    snprintf(metric, sizeof metric, "load.%s.memory", order);
+    result(metric, n, (double)memory / 1e6, "MB");
+    uint64_t size = kv_bytes(kv, dir);
     kv_close(kv);
-    if (kv_file() == NULL)
+    drop_records(&records);
+    if (size == 0)
         return;
-    snprintf(path, sizeof path, "%s/%s", dir, kv_file());
-    uint64_t size = file_bytes(path);
     double raw = raw_write_seconds(dir, size);
-    snprintf(metric, sizeof metric, "load.%s.file", order);
+    snprintf(metric, sizeof metric, "load.%s.bytes", order);
     result(metric, n, (double)size / 1e6, "MB");
     snprintf(metric, sizeof metric, "load.%s.raw_same_bytes", order);
     result(metric, n, raw, "s");
@@ -216,36 +264,46 @@ static void load(const char *dir, const char *variant, uint64_t n, int sorted)
 static void commit(const char *dir, const char *variant, uint64_t updates, double limit_seconds)
 {
     enum { RECORDS = 100000, COMMITS_MAX = 1000000 };
-    char value[VALUE_BYTES_MAX], key[KEY_STRIDE];
+    char value[VALUE_BYTES_MAX];
     double *latency = (double *)must_alloc(COMMITS_MAX * sizeof *latency);
     uint64_t seed = 5;
     size_t count = 0;
     struct kv *kv = kv_open(dir, variant, 1, RECORDS, VALUE_BYTES_MAX);
-    load_records(kv, RECORDS, 0);
+    struct records records = make_records(RECORDS, 1);
+    load_records(kv, &records);
     kv_flush(kv);
     sync();
-    uint64_t written = device_bytes(dir), begin = now_ns(), last = begin;
+    uint64_t written = device_bytes(dir), data = KV_DATA_DEVICE_BYTES;
+    uint64_t begin = now_ns(), last = begin;
     while (count < COMMITS_MAX && (double)(last - begin) < limit_seconds * 1e9) {
         kv_write_begin(kv);
         for (uint64_t i = 0; i < updates; i++) {
             uint32_t id = (uint32_t)random_below(&seed, RECORDS);
             set_value(value, sizeof value, id);
             value[50] = (char)count;
-            snprintf(key, sizeof key, key_format, id);
-            must(kv_update(kv, key, KEY_BYTES, value, sizeof value) == 0, "update");
+            must(kv_update(kv, records.keys + id * KEY_STRIDE, KEY_BYTES, value, sizeof value) == 0,
+                 "update");
         }
         kv_write_commit(kv);
         uint64_t now = now_ns();
         latency[count++] = (double)(now - last) / 1e3;
         last = now;
     }
+    uint64_t before_sync = device_bytes(dir);
     sync(); /* nothing is left unwritten that these commits dirtied */
-    written = device_bytes(dir) - written;
+    uint64_t after_sync = device_bytes(dir);
+    written = after_sync - written;
+    data = KV_DATA_DEVICE_BYTES - data + after_sync - before_sync;
     result("commit.p50", updates, percentile(latency, count, 50), "us");
     result("commit.p99", updates, percentile(latency, count, 99), "us");
     if (written != 0)
         result("commit.device", updates, (double)written / (double)count / 1e3, "kB");
+    if (written != 0 && KV_HAS_LOG) {
+        result("commit.log", updates, (double)(written - data) / (double)count / 1e3, "kB");
+        result("commit.data", updates, (double)data / (double)count / 1e3, "kB");
+    }
     kv_close(kv);
+    drop_records(&records);
     free(latency);
 }
 
@@ -315,47 +373,55 @@ static void read_with_processes(struct reading *reading, uint64_t count, const c
     must(bad == 0, "a reading process failed");
 }
 
-static void read_many(const char *dir, const char *variant, uint64_t n, int processes,
-                      uint64_t count)
+static void read_together(struct reading *reading, uint64_t count, int processes, const char *dir,
+                          const char *variant)
 {
-    struct reading reading[64];
+    struct together *together = reading[0].together;
     pthread_barrierattr_t shared;
     char metric[64];
     double mean = 0;
-    must(count >= 1 && count <= 64, "1 to 64 readers");
-    struct together *together = (struct together *)mmap(
-        NULL, sizeof *together, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    must(together != MAP_FAILED, "mmap");
     pthread_barrierattr_init(&shared);
     pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
     pthread_barrier_init(&together->barrier, &shared, (unsigned)count);
+    if (processes)
+        read_with_processes(reading, count, dir, variant);
+    else
+        read_with_threads(reading, count);
+    for (uint64_t i = 0; i < count; i++)
+        mean += together->ns[i] / (double)count;
+    snprintf(metric, sizeof metric, "read.%llu%s", (unsigned long long)count,
+             processes ? "processes" : "threads");
+    result(metric, reading[0].records, mean, "ns");
+}
+
+static void read_many(const char *dir, const char *variant, uint64_t n, uint64_t threads,
+                      uint64_t processes)
+{
+    struct reading reading[64];
+    must(threads <= 64 && processes <= 64, "at most 64 readers");
+    struct together *together = (struct together *)mmap(
+        NULL, sizeof *together, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    must(together != MAP_FAILED, "mmap");
     struct kv *kv = kv_open(dir, variant, 1, n, VALUE_BYTES_MAX);
-    load_records(kv, n, 0);
-    for (uint64_t i = 0; i < count; i++) {
+    load_some(kv, n);
+    for (uint64_t i = 0; i < 64; i++) {
         reading[i].kv = kv;
         reading[i].together = together;
         reading[i].records = n;
         reading[i].reads = n < 1000000 ? 200000 : 1000000;
     }
-    if (processes) {
-        kv_close(kv);
-        read_with_processes(reading, count, dir, variant);
-    } else {
-        read_with_threads(reading, count);
-        kv_close(kv);
-    }
-    for (uint64_t i = 0; i < count; i++)
-        mean += together->ns[i] / (double)count;
-    snprintf(metric, sizeof metric, "read.%llu%s", (unsigned long long)count,
-             processes ? "processes" : "threads");
-    result(metric, n, mean, "ns");
+    for (uint64_t count = 1; count <= threads; count++)
+        read_together(reading, count, 0, dir, variant);
+    kv_close(kv);
+    for (uint64_t count = 1; count <= processes; count++)
+        read_together(reading, count, 1, dir, variant);
 }
 
 static void view(const char *dir, const char *variant)
 {
     enum { WARM = 10000, PAIRS = 1000000 };
     struct kv *kv = kv_open(dir, variant, 1, 1000, VALUE_BYTES_MAX);
-    load_records(kv, 1000, 0);
+    load_some(kv, 1000);
     for (int i = 0; i < WARM; i++)
         kv_read_end(kv_read_begin(kv));
     uint64_t start = now_ns();
@@ -372,7 +438,7 @@ static void open_often(const char *dir, const char *variant, uint64_t n)
     uint64_t seed = 3;
     char key[KEY_STRIDE];
     struct kv *kv = kv_open(dir, variant, 1, n, VALUE_BYTES_MAX);
-    load_records(kv, n, 0);
+    load_some(kv, n);
     kv_flush(kv);
     kv_close(kv);
     for (int i = -3; i < TIMES; i++) {
@@ -400,8 +466,7 @@ int main(int argc, char **argv)
     else if (argc == 6 && strcmp(what, "load") == 0)
         load(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "sorted") == 0);
     else if (argc == 7 && strcmp(what, "read") == 0)
-        read_many(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "processes") == 0,
-                  number(argv[6]));
+        read_many(argv[1], argv[2], number(argv[4]), number(argv[5]), number(argv[6]));
     else if (argc == 4 && strcmp(what, "view") == 0)
         view(argv[1], argv[2]);
     else if (argc == 5 && strcmp(what, "open") == 0)
@@ -409,7 +474,7 @@ int main(int argc, char **argv)
     else {
         fprintf(stderr,
                 "usage: %s DIR VARIANT names N | commit UPDATES SECONDS | "
-                "load N sorted|random | read N threads|processes COUNT | view | open N\n",
+                "load N sorted|random | read N THREADS PROCESSES | view | open N\n",
                 argv[0]);
         return 2;
     }

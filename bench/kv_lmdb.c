@@ -109,9 +109,12 @@ static void kv_flush(struct kv *kv)
     must_mdb(mdb_env_sync(kv->env, 1));
 }
 
-static const char *kv_file(void)
+static uint64_t kv_bytes(struct kv *kv, const char *dir)
 {
-    return "data.mdb";
+    char path[4096];
+    (void)kv;
+    snprintf(path, sizeof path, "%s/data.mdb", dir);
+    return file_bytes(path);
 }
 
 #include "kv_bench.h"

@@ -2,7 +2,9 @@
 #
 # report.awk - from raw results to a text table, JSON, or one HTML page
 #
-#   awk -v form=table|json|html -f report.awk goals.tsv machine.tsv results.tsv
+#   awk -v form=table|json|html -f report.awk -f page.awk goals.tsv machine.tsv results.tsv
+#
+# This file reads, compares and prints tables and JSON; page.awk draws the page.
 #
 # results.tsv has a line for each figure: workload, metric, n, peer, round, value, unit. Peers are
 # compared within a round: a ratio is that of two figures of the same round, and what is told is the
@@ -12,22 +14,27 @@
 BEGIN { FS = "\t"; file_count = 0 }
 FNR == 1 { file_count++ }
 /^#/ || NF == 0 { next }
-file_count == 1 { goal[$1, $2, $3, $4] = $5; next }
+file_count == 1 {
+    goal[$1, $2, $3, $4] = $5
+    goal_peer[$1, $2, $3, $4] = $6
+    goal_metric[$1, $2, $3, $4] = $7
+    next
+}
 file_count == 2 { machine_name[++machine_count] = $1; machine_value[machine_count] = $2; next }
 {
     add($1, workloads, workload_seen, "")
     add($2, metrics, metric_seen, $1)
+    if (is_ours($4))
+        variant($4) # in this order
     add($3, sizes, size_seen, $1 SUBSEP $2)
     add($4, peers, peer_seen, $1 SUBSEP $2 SUBSEP $3)
-    if (!($4 in colour_of)) {
-        colour_of[$4] = colours++
-    }
     key = $1 SUBSEP $2 SUBSEP $3 SUBSEP $4
     figure[key, $5] = $6
     rounds_of[key] = rounds_of[key] == "" ? $5 : rounds_of[key] " " $5
     unit_of[$1, $2] = $7
 }
 END {
+    list_figures()
     if (form == "json")
         print_json()
     else if (form == "html")
@@ -45,6 +52,37 @@ function add(value, list, seen, group) {
         list[group] = list[group] "\n" value
     else
         list[group] = value
+}
+
+# What is told of, in its order: for each workload its metrics, for each of these the sizes, for each of
+# these the peers.
+function list_figures(    w, m, s, p, wl, ml, sl, pl) {
+    split(workloads[""], wl, "\n")
+    for (w = 1; w in wl; w++) {
+        split(metrics[wl[w]], ml, "\n")
+        for (m = 1; m in ml; m++) {
+            split(sizes[wl[w], ml[m]], sl, "\n")
+            for (s = 1; s in sl; s++) {
+                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
+                for (p = 1; p in pl; p++) {
+                    listed[++listed_count] = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
+                    first_peer[listed_count] = pl[1]
+                }
+            }
+        }
+    }
+}
+# Sets workload, metric, n, peer and unit to those of the i-th; key to what its figures are found by, and
+# reference to that of the first peer of its group, to which others are compared.
+function at_figure(i,    parts) {
+    key = listed[i]
+    split(key, parts, SUBSEP)
+    is_first_of_workload = i == 1 || workload != parts[1]
+    workload = parts[1]; metric = parts[2]; n = parts[3]; peer = parts[4]
+    unit = unit_of[workload, metric]
+    reference_peer = first_peer[i]
+    is_first = peer == reference_peer
+    reference = workload SUBSEP metric SUBSEP n SUBSEP reference_peer
 }
 
 # ---- statistics --------------------------------------------------------------------------------
@@ -84,14 +122,38 @@ function summarise_ratio(key, reference,    rounds, count, i, values, found) {
     median = median_of(values, found)
     return 1
 }
-function goal_of(workload, metric, n, peer) {
-    if ((workload, metric, n, peer) in goal)
-        return goal[workload, metric, n, peer]
-    return ((workload, metric, "*", peer) in goal) ? goal[workload, metric, "*", peer] : ""
+# Whether there is a goal: sets goal_max (in the metric's unit; "" where what it is compared with was not
+# measured), goal_value (what is held against it), goal_text and goal_met. A goal may be so many times
+# another peer's figure, or that of another metric: then medians of ratios are compared.
+function judge(workload, metric, n, peer,    at, key, other, factor) {
+    at = workload SUBSEP metric SUBSEP n SUBSEP peer
+    key = at
+    if (!(at in goal))
+        at = workload SUBSEP metric SUBSEP "*" SUBSEP peer
+    if (!(at in goal))
+        return 0
+    factor = goal[at]
+    if (goal_peer[at] == "") {
+        summarise(key)
+        goal_max = factor
+        goal_value = median
+        goal_text = "<= " factor
+    } else {
+        other = workload SUBSEP (goal_metric[at] == "" ? metric : goal_metric[at]) SUBSEP n SUBSEP goal_peer[at]
+        if (!summarise_ratio(key, other))
+            return 0
+        goal_value = median
+        summarise(other)
+        goal_max = factor * median
+        goal_text = sprintf("%s x %s, <= %s", short(goal_value),
+            goal_metric[at] == "" ? goal_peer[at] : goal_metric[at], factor)
+    }
+    goal_met = goal_value <= factor + 0
+    return 1
 }
 function short(value,    size) {
     size = value < 0 ? -value : value
-    return sprintf(size >= 100 ? "%.0f" : size >= 10 ? "%.1f" : size >= 0.1 ? "%.2f" : "%.3g", value)
+    return sprintf(size >= 100 ? "%.0f" : size >= 10 ? "%.1f" : size >= 1 ? "%.2f" : "%.3g", value)
 }
 function short_size(n) {
     if (n >= 1000000 && n % 1000000 == 0)
@@ -101,36 +163,27 @@ function short_size(n) {
 
 # ---- text --------------------------------------------------------------------------------------
 
-function print_table(    w, m, s, p, wl, ml, sl, pl, key, reference, line, wanted) {
-    split(workloads[""], wl, "\n")
-    for (w = 1; w in wl; w++) {
-        printf "\n%s: %s\n", wl[w], about(wl[w])
-        printf "  %-26s %-6s %-22s %10s %-5s %-19s %-24s %s\n", "", "n", "peer", "median", "",
-            "min..max", "x the first (min..max)", "goal"
-        split(metrics[wl[w]], ml, "\n")
-        for (m = 1; m in ml; m++) {
-            split(sizes[wl[w], ml[m]], sl, "\n")
-            for (s = 1; s in sl; s++) {
-                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
-                reference = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[1]
-                for (p = 1; p in pl; p++) {
-                    key = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
-                    summarise(key)
-                    line = sprintf("  %-26s %-6s %-22s %10s %-5s %-19s", p == 1 ? ml[m] : "",
-                        p == 1 ? short_size(sl[s]) : "", pl[p], short(median), unit_of[wl[w], ml[m]],
-                        short(low) ".." short(high))
-                    wanted = goal_of(wl[w], ml[m], sl[s], pl[p])
-                    wanted = wanted == "" ? "" : "<= " wanted (median <= wanted ? "  met" : "  MISSED")
-                    if (p > 1 && summarise_ratio(key, reference))
-                        line = line sprintf(" %-24s", short(median) "  (" short(low) ".." short(high) ")")
-                    else
-                        line = line sprintf(" %-24s", "")
-                    line = line " " wanted
-                    sub(/ +$/, "", line)
-                    print line
-                }
-            }
+function print_table(    i, line, wanted) {
+    for (i = 1; i <= listed_count; i++) {
+        at_figure(i)
+        if (is_first_of_workload) {
+            printf "\n%s: %s\n", workload, about(workload)
+            printf "  %-26s %-6s %-22s %10s %-5s %-19s %-24s %s\n", "", "n", "peer", "median", "",
+                "min..max", "x the first (min..max)", "goal"
         }
+        summarise(key)
+        line = sprintf("  %-26s %-6s %-22s %10s %-5s %-19s", is_first ? metric : "", is_first ? short_size(n) : "",
+            peer, short(median), unit, short(low) ".." short(high))
+        wanted = ""
+        if (judge(workload, metric, n, peer))
+            wanted = goal_text (goal_met ? "  met" : "  MISSED")
+        if (!is_first && summarise_ratio(key, reference))
+            line = line sprintf(" %-24s", short(median) "  (" short(low) ".." short(high) ")")
+        else
+            line = line sprintf(" %-24s", "")
+        line = line " " wanted
+        sub(/ +$/, "", line)
+        print line
     }
 }
 
@@ -142,7 +195,7 @@ function quoted(text) {
     gsub(/[[:cntrl:]]/, " ", text)
     return "\"" text "\""
 }
-function print_json(    i, w, m, s, p, wl, ml, sl, pl, key, reference, rounds, count, comma, wanted) {
+function print_json(    i, r, rounds, count) {
     print "{"
     print "  \"machine\": {"
     for (i = 1; i <= machine_count; i++)
@@ -150,296 +203,113 @@ function print_json(    i, w, m, s, p, wl, ml, sl, pl, key, reference, rounds, c
             (i < machine_count ? "," : "")
     print "  },"
     print "  \"results\": ["
-    split(workloads[""], wl, "\n")
-    for (w = 1; w in wl; w++) {
-        split(metrics[wl[w]], ml, "\n")
-        for (m = 1; m in ml; m++) {
-            split(sizes[wl[w], ml[m]], sl, "\n")
-            for (s = 1; s in sl; s++) {
-                split(peers[wl[w], ml[m], sl[s]], pl, "\n")
-                reference = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[1]
-                for (p = 1; p in pl; p++) {
-                    key = wl[w] SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
-                    printf "%s    {\"workload\": %s, \"metric\": %s, \"n\": %s, \"peer\": %s, \"unit\": %s",
-                        comma, quoted(wl[w]), quoted(ml[m]), sl[s], quoted(pl[p]),
-                        quoted(unit_of[wl[w], ml[m]])
-                    printf ", \"values\": ["
-                    count = split(rounds_of[key], rounds, " ")
-                    for (i = 1; i <= count; i++)
-                        printf "%s%s", (i > 1 ? ", " : ""), figure[key, rounds[i]]
-                    summarise(key)
-                    printf "], \"median\": %.6g, \"min\": %.6g, \"max\": %.6g", median, low, high
-                    if (p > 1 && summarise_ratio(key, reference))
-                        printf ", \"ratio_to\": %s, \"ratio_median\": %.4g, \"ratio_min\": %.4g, \"ratio_max\": %.4g",
-                            quoted(pl[1]), median, low, high
-                    wanted = goal_of(wl[w], ml[m], sl[s], pl[p])
-                    if (wanted != "")
-                        printf ", \"goal_max\": %s", wanted
-                    printf "}"
-                    comma = ",\n"
-                }
-            }
-        }
+    for (i = 1; i <= listed_count; i++) {
+        at_figure(i)
+        printf "    {\"workload\": %s, \"metric\": %s, \"n\": %s, \"peer\": %s, \"unit\": %s", quoted(workload),
+            quoted(metric), n, quoted(peer), quoted(unit)
+        printf ", \"values\": ["
+        count = split(rounds_of[key], rounds, " ")
+        for (r = 1; r <= count; r++)
+            printf "%s%s", (r > 1 ? ", " : ""), figure[key, rounds[r]]
+        summarise(key)
+        printf "], \"median\": %.6g, \"min\": %.6g, \"max\": %.6g", median, low, high
+        if (!is_first && summarise_ratio(key, reference))
+            printf ", \"ratio_to\": %s, \"ratio_median\": %.4g, \"ratio_min\": %.4g, \"ratio_max\": %.4g",
+                quoted(reference_peer), median, low, high
+        if (judge(workload, metric, n, peer))
+            printf ", \"goal_max\": %.6g, \"goal_met\": %s", goal_max, (goal_met ? "true" : "false")
+        print "}" (i < listed_count ? "," : "")
     }
-    print "\n  ]"
+    print "  ]"
     print "}"
 }
 
-# ---- HTML --------------------------------------------------------------------------------------
+# ---- what is measured --------------------------------------------------------------------------
 
 function about(workload) {
     if (workload == "alloc")
-        return "raw memory. ns for an alloc and a free of 64 bytes: freed in random order, at once (LIFO), a mix of 16..1024 bytes; and bytes used for each byte of payload"
+        return "raw memory: an alloc and a free, begin and commit included; and the bytes that are taken for each byte of payload"
     if (workload == "names")
         return "objects of 64 bytes by name, shuffled; the commit is in insert and destroy"
     if (workload == "commit-atomic")
         return "a commit of n updates that survives the death of the process, NOT durable against power loss"
     if (workload == "commit-durable")
         return "a commit of n updates that is on the disk when it returns"
+    if (workload == "commit-threads")
+        return "durable commits of one update by one thread and by two, beside raw syncs of one block by turns"
+    if (workload == "recovery")
+        return "opening a store whose process was killed, against the MiB of its log, beside the raw reading, writing and syncing of as many bytes"
     if (workload == "load")
         return "a bulk load of n records of 16 + 100 bytes, from creating the store until all is on the disk"
     if (workload == "read")
         return "random reads, one view or transaction around all; the mean over the readers"
     if (workload == "view")
-        return "beginning and ending a view or read transaction"
+        return "beginning and ending a view or read transaction, nothing read"
     if (workload == "open")
         return "open, find, close, nobody else there; n is records, or megabytes of file for open.size_mb"
     if (workload == "check")
         return "hf_check_sanity"
     return ""
 }
-function escaped(text) {
-    gsub(/&/, "\\&amp;", text)
-    gsub(/</, "\\&lt;", text)
-    gsub(/>/, "\\&gt;", text)
-    return text
-}
-function log10(value) {
-    return log(value) / log(10)
-}
-function is_ours(peer) {
-    return peer ~ /^holdfast/
-}
-function print_html(    i, w, m, wl, ml) {
-    print "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-    print "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-    print "<title>Holdfast beside its peers</title><style>"
-    print ":root{--ink:#1c2126;--soft:#5d6872;--line:#d9dee3;--page:#fff;--c0:#0b62b8;--c1:#d1495b;" \
-        "--c2:#2e8b57;--c3:#8a5cc4;--c4:#b8860b;--c5:#0f8b8d;--c6:#7a6a58;--c7:#c2528b;--c8:#4f5d75;--c9:#6b8e23}"
-    print "@media(prefers-color-scheme:dark){:root{--ink:#e6eaee;--soft:#9aa5b0;--line:#353d45;" \
-        "--page:#15191d;--c0:#5aa9f5;--c1:#f0808f;--c2:#63c48c;--c3:#b796ea;--c4:#e0b84a;--c5:#4cc3c5;" \
-        "--c6:#b5a48f;--c7:#e68cba;--c8:#9fb0cc;--c9:#a5c95a}}"
-    print "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:76rem;" \
-        "margin:2rem auto;padding:0 1rem}h2{margin-top:3rem}p{max-width:46rem}"
-    print "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}" \
-        "th,td{text-align:left;padding:.15rem .8rem .15rem 0;border-bottom:1px solid var(--line)}" \
-        "td.n,th.n{text-align:right}.soft{color:var(--soft)}.missed{color:var(--c1);font-weight:600}" \
-        ".plots{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0}figcaption{font-weight:600}" \
-        ".wide{overflow-x:auto}"
-    print "svg{max-width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}" \
-        "svg .soft{fill:var(--soft)}svg .grid{stroke:var(--line);stroke-width:1}"
-    for (i = 0; i < 10; i++)
-        printf "svg .s%d{stroke:var(--c%d);fill:none}svg .f%d{fill:var(--c%d)}", i, i, i, i
-    print "</style></head><body>"
-    print "<h1>Holdfast beside its peers</h1>"
-    print "<p>Medians over rounds in which the peers took turns; whiskers and ranges are the least and the " \
-        "largest. Ratios are taken within a round. Lower is better throughout, but for MB/s.</p>"
-    print "<table>"
-    for (i = 1; i <= machine_count; i++)
-        printf "<tr><td class=\"soft\">%s</td><td>%s</td></tr>\n", escaped(machine_name[i]),
-            escaped(machine_value[i])
-    print "</table>"
-    split(workloads[""], wl, "\n")
-    for (w = 1; w in wl; w++) {
-        printf "<h2>%s</h2><p>%s.</p>\n<div class=\"plots\">\n", escaped(wl[w]), escaped(about(wl[w]))
-        split(metrics[wl[w]], ml, "\n")
-        for (m = 1; m in ml; m++)
-            plot(wl[w], ml[m])
-        print "</div>"
-        print "<details><summary>The figures</summary><div class=\"wide\">"
-        html_table(wl[w])
-        print "</div></details>"
+# A metric in words; those that differ in a number or two share a line.
+function title_of(metric,    title) {
+    title = titles[metric]
+    if (title != "")
+        return title
+    if (metric ~ /^space/)
+        return "Space: blocks of " substr(metric, 6) " bytes, bytes taken for a payload byte"
+    if (metric ~ /^read\./) {
+        title = substr(metric, 6)
+        sub(/threads/, " thread(s)", title)
+        sub(/processes/, " process(es)", title)
+        return "Random reads by " title
     }
-    print "</body></html>"
+    return metric
 }
-function html_table(workload,    m, s, p, ml, sl, pl, key, reference, wanted, ratio) {
-    print "<table><tr><th>metric</th><th class=\"n\">n</th><th>peer</th><th class=\"n\">median</th><th></th>" \
-        "<th>min..max</th><th>x the first (min..max)</th><th>goal</th></tr>"
-    split(metrics[workload], ml, "\n")
-    for (m = 1; m in ml; m++) {
-        split(sizes[workload, ml[m]], sl, "\n")
-        for (s = 1; s in sl; s++) {
-            split(peers[workload, ml[m], sl[s]], pl, "\n")
-            reference = workload SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[1]
-            for (p = 1; p in pl; p++) {
-                key = workload SUBSEP ml[m] SUBSEP sl[s] SUBSEP pl[p]
-                summarise(key)
-                printf "<tr><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td><td>%s</td><td>%s..%s</td>",
-                    p == 1 ? ml[m] : "", p == 1 ? short_size(sl[s]) : "", pl[p], short(median),
-                    unit_of[workload, ml[m]], short(low), short(high)
-                wanted = goal_of(workload, ml[m], sl[s], pl[p])
-                if (wanted != "")
-                    wanted = "&le; " wanted (median <= wanted ? " met" : " <span class=\"missed\">missed</span>")
-                ratio = ""
-                if (p > 1 && summarise_ratio(key, reference))
-                    ratio = short(median) " (" short(low) ".." short(high) ")"
-                printf "<td>%s</td><td>%s</td></tr>\n", ratio, wanted
-            }
-        }
-    }
-    print "</table>"
+BEGIN {
+    titles["lifo64.pair"] = "64 bytes, freed at once (LIFO)"
+    titles["mixed.pair"] = "16..1024 bytes, replaced at random"
+    titles["mixed.space"] = "Space: 16..1024 bytes after churn, bytes taken for a payload byte"
+    titles["fixed64.cold"] = "64 bytes, fresh store, freed in random order"
+    titles["fixed64.alloc"] = "64 bytes: the allocations"
+    titles["fixed64.free"] = "64 bytes: the frees, in random order"
+    titles["fixed64.pair"] = "64 bytes, freed in random order"
+    titles["find"] = "Find"
+    titles["missing"] = "Find a name that isn't there"
+    titles["insert"] = "Insert"
+    titles["destroy"] = "Destroy"
+    titles["commit.p50"] = "A commit, median"
+    titles["commit.p99"] = "A commit, 99th percentile"
+    titles["commit.device"] = "Bytes the device writes a commit"
+    titles["commit.log"] = "Bytes the device writes a commit: log"
+    titles["commit.data"] = "Bytes the device writes a commit: data, also later"
+    titles["load.sorted"] = "Load in sorted order"
+    titles["load.random"] = "Load in random order"
+    titles["load.sorted.memory"] = "Most private memory, sorted"
+    titles["load.random.memory"] = "Most private memory, random"
+    titles["load.sorted.over_raw"] = "Sorted: beyond a raw write and sync of as many bytes"
+    titles["load.random.over_raw"] = "Random: beyond a raw write and sync of as many bytes"
+    titles["threads.1"] = "One thread (more is better)"
+    titles["threads.2"] = "Two threads (more is better)"
+    titles["threads.2_time"] = "Two threads: a commit's time over one thread's"
+    titles["threads.2_time_raw"] = "The same, raw syncs"
+    titles["threads.1_over_raw"] = "One thread over raw syncs"
+    titles["threads.2_over_raw"] = "Two threads over raw syncs"
+    titles["device.log"] = "Bytes the device writes a commit: log"
+    titles["device.data"] = "Bytes the device writes a commit: data, when the store is closed"
+    titles["view.pair"] = "Begin and end"
+    titles["open"] = "Open, find, close: a small store"
+    titles["open.size_mb"] = "Open, find, close against the size of the file"
+    titles["check.object"] = "Check, for each object"
+    titles["check.speed"] = "Check: bytes in use a second (more is better)"
 }
-# Cost against n where a metric was measured at three sizes or more, else a row for each peer.
-function plot(workload, metric,    count, list) {
-    if (metric ~ /raw_same_bytes|\.file$|commit_share$/)
-        return
-    count = split(sizes[workload, metric], list, "\n")
-    printf "<figure><figcaption>%s <span class=\"soft\">%s</span></figcaption>\n", escaped(metric),
-        unit_of[workload, metric]
-    if (count >= 3)
-        plot_lines(workload, metric, list, count)
-    else
-        plot_rows(workload, metric, list, count)
-    print "</figure>"
-}
-# Both axes logarithmic. Sets the y range to whole powers of ten around what there is.
-function range_of(workload, metric, list, count,    s, p, pl) {
-    y_low = 1e300
-    y_high = -1e300
-    for (s = 1; s <= count; s++) {
-        split(peers[workload, metric, list[s]], pl, "\n")
-        for (p = 1; p in pl; p++) {
-            summarise(workload SUBSEP metric SUBSEP list[s] SUBSEP pl[p])
-            if (low > 0 && low < y_low)
-                y_low = low
-            if (high > y_high)
-                y_high = high
-        }
-    }
-    if (y_high <= 0) {
-        y_low = 0.1
-        y_high = 1
-    }
-    if (y_low > y_high)
-        y_low = y_high
-    y_low = floor(log10(y_low))
-    y_high = -floor(-log10(y_high))
-    if (y_high == y_low)
-        y_high++
-}
-function floor(value,    whole) {
-    whole = int(value)
-    return whole > value ? whole - 1 : whole
-}
-function power_text(exponent) {
-    return short(exp(exponent * log(10)))
-}
-function place(value, from, to, low_exponent, high_exponent,    at) {
-    at = value > 0 ? log10(value) : low_exponent
-    if (at < low_exponent)
-        at = low_exponent
-    return from + (to - from) * (at - low_exponent) / (high_exponent - low_exponent)
-}
-function plot_lines(workload, metric, list, count,    left, right, top, bottom, x_low, x_high, s, p, pl,
-                    all, seen, names, key, x, y, points, i, ends, label_y, e) {
-    left = 56; right = 330; top = 10; bottom = 230
-    range_of(workload, metric, list, count)
-    x_low = log10(list[1]); x_high = log10(list[1])
-    for (s = 1; s <= count; s++) {
-        if (log10(list[s]) < x_low) x_low = log10(list[s])
-        if (log10(list[s]) > x_high) x_high = log10(list[s])
-    }
-    printf "<svg viewBox=\"0 0 480 262\" width=\"480\" role=\"img\" aria-label=\"%s %s against n\">\n", workload, metric
-    for (e = y_low; e <= y_high; e++) {
-        y = place(exp(e * log(10)), bottom, top, y_low, y_high)
-        printf "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"soft\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
-            left, right, y, y, left - 6, y + 4, power_text(e)
-    }
-    for (s = 1; s <= count; s++) {
-        x = place(list[s], left + 8, right - 8, x_low, x_high)
-        printf "<text class=\"soft\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", x, bottom + 16, short_size(list[s])
-        split(peers[workload, metric, list[s]], pl, "\n")
-        for (p = 1; p in pl; p++)
-            if (!(pl[p] in seen)) {
-                seen[pl[p]] = 1
-                all[++names] = pl[p]
-            }
-    }
-    printf "<text class=\"soft\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">n</text>\n", (left + right) / 2, bottom + 30
-    for (i = 1; i <= names; i++) {
-        points = ""
-        for (s = 1; s <= count; s++) {
-            key = workload SUBSEP metric SUBSEP list[s] SUBSEP all[i]
-            if (!(key in rounds_of))
-                continue
-            summarise(key)
-            x = place(list[s], left + 8, right - 8, x_low, x_high)
-            y = place(median, bottom, top, y_low, y_high)
-            points = points sprintf("%.1f,%.1f ", x, y)
-            ends[i] = y
-            printf "<line class=\"s%d\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><circle class=\"f%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>%s, n=%s: %s %s (%s..%s)</title></circle>\n",
-                colour(all[i]), x, x, place(low, bottom, top, y_low, y_high), place(high, bottom, top, y_low, y_high),
-                colour(all[i]), x, y, is_ours(all[i]) ? "4" : "3", all[i], short_size(list[s]), short(median),
-                unit_of[workload, metric], short(low), short(high)
-        }
-        printf "<polyline class=\"s%d\" stroke-width=\"%s\" points=\"%s\"/>\n", colour(all[i]),
-            is_ours(all[i]) ? "2.5" : "1.2", points
-    }
-    labels(all, ends, names, right)
-    print "</svg>"
-}
-function colour(peer) {
-    return colour_of[peer] % 10
-}
-# Names at the lines' ends, from the top down, pushed apart.
-function labels(all, ends, names, right,    i, j, kept, order, at, last) {
-    for (i = 1; i <= names; i++)
-        order[i] = i
-    for (i = 2; i <= names; i++) {
-        kept = order[i]
-        for (j = i - 1; j >= 1 && ends[order[j]] > ends[kept]; j--)
-            order[j + 1] = order[j]
-        order[j + 1] = kept
-    }
-    last = -20
-    for (i = 1; i <= names; i++) {
-        at = ends[order[i]]
-        if (at < last + 13)
-            at = last + 13
-        last = at
-        printf "<circle class=\"f%d\" cx=\"%d\" cy=\"%.1f\" r=\"3\"/><text x=\"%d\" y=\"%.1f\"%s>%s</text>\n",
-            colour(all[order[i]]), right + 8, at, right + 15, at + 4,
-            is_ours(all[order[i]]) ? " font-weight=\"600\"" : "", escaped(all[order[i]])
-    }
-}
-# A row for each peer and size: a dot at the median and a line from the least to the largest.
-function plot_rows(workload, metric, list, count,    left, right, s, p, pl, rows, y, x, key, e, height) {
-    left = 170; right = 400
-    range_of(workload, metric, list, count)
-    for (s = 1; s <= count; s++)
-        rows += split(peers[workload, metric, list[s]], pl, "\n")
-    height = rows * 18 + 30
-    printf "<svg viewBox=\"0 0 480 %d\" width=\"480\" role=\"img\" aria-label=\"%s %s\">\n", height, workload, metric
-    for (e = y_low; e <= y_high; e++) {
-        x = place(exp(e * log(10)), left, right, y_low, y_high)
-        printf "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"4\" y2=\"%d\"/><text class=\"soft\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
-            x, x, height - 24, x, height - 10, power_text(e)
-    }
-    y = 14
-    for (s = 1; s <= count; s++) {
-        split(peers[workload, metric, list[s]], pl, "\n")
-        for (p = 1; p in pl; p++) {
-            key = workload SUBSEP metric SUBSEP list[s] SUBSEP pl[p]
-            summarise(key)
-            printf "<text x=\"%d\" y=\"%d\" text-anchor=\"end\"%s>%s, %s</text>", left - 8, y + 4,
-                is_ours(pl[p]) ? " font-weight=\"600\"" : "", escaped(pl[p]), short_size(list[s])
-            x = place(median, left, right, y_low, y_high)
-            printf "<line class=\"s%d\" stroke-width=\"2\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", colour(pl[p]),
-                place(low, left, right, y_low, y_high), place(high, left, right, y_low, y_high), y, y
-            printf "<circle class=\"f%d\" cx=\"%.1f\" cy=\"%d\" r=\"4\"/><text x=\"%d\" y=\"%d\">%s %s</text>\n",
-                colour(pl[p]), x, y, right + 10, y + 4, short(median), unit_of[workload, metric]
-            y += 18
-        }
-    }
-    print "</svg>"
+# What n counts.
+function counted(workload, metric) {
+    if (workload ~ /^commit/)
+        return "updates a commit"
+    if (metric == "open.size_mb")
+        return "MB of file"
+    if (workload == "recovery")
+        return "MiB of log"
+    return workload == "alloc" ? "blocks" : workload == "names" ? "names" : "objects"
 }

@@ -337,6 +337,7 @@ static int direct_unstick(hf_store *store, uint64_t deadline)
 
 const struct hf__engine hf__engine_direct = {
     .door = &direct_door,
+    .keeps_tail = true,
     .begin = direct_begin,
     .end = direct_unlock,
     .commit = direct_commit,

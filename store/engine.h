@@ -16,6 +16,8 @@
 
 struct hf__engine {
     const struct hf__door *door;
+    /* An abort restores what lies above the used end, too. */
+    bool keeps_tail;
     /* Takes the writer's place and brings the writable segment to the last commit, recovering what a
      * dead writer left. prepare: a transaction is to follow, so see to what must be said before the
      * first change. */

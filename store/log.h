@@ -60,6 +60,9 @@ struct hf__log {
     bool changed_lost;            /* there was no memory to note one: the commit fails           */
     uint64_t window_limit;        /* a change beyond it is a reason to open a window             */
     uint64_t window_start;        /* from here on P is mapped shared; UINT64_MAX: no window      */
+    uint64_t window_next;         /* a change beyond it: more of the window is made ready        */
+    uint64_t window_written;      /* writing back was begun up to here                           */
+    uint64_t window_again;        /* announcements below that since the last stretch             */
     uint64_t *private_pages;      /* a bit for each page of P that may be private                */
     uint64_t private_room_bytes;
     uint64_t private_count, private_end;

@@ -425,9 +425,15 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     int code = hf__log_checkpoint(store, size, soon(store));
     if (code == HF_ENOSPC && size > HF__LOG_FIRST + length)
         code = hf__log_checkpoint(store, HF__LOG_FIRST + length, soon(store));
+    /* Either a reader keeps commits from being applied: then the log goes on, as long as it may. Or
+     * somebody applies, and a disk that is busy makes him slow: at the limit he is waited for. */
+    const uint64_t patience = hf__deadline_in_ms(store->lock_timeout_ms);
+    while (code == HF_EBUSY && at + length > hf__tuned(&store->log.log_max_bytes) &&
+           __atomic_load_n(&hf__words(store)->applier, __ATOMIC_SEQ_CST) != 0 &&
+           hf__os->now_ns() < patience)
+        code = hf__log_checkpoint(store, size, soon(store));
     if (code != HF_EBUSY)
         return code;
-    /* A reader keeps commits from being applied: the log goes on, as long as it may. */
     hf__tail_read(store, &tail);
     return extend_active(store, &tail, at + length);
 }

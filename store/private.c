@@ -29,6 +29,8 @@
 
 #define RECORD_KEPT_BYTES (UINT64_C(4) << 20)
 #define WINDOW_BYTES (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
+#define AHEAD_BYTES (UINT64_C(1) << 20)  /* of a window made ready in one go                      */
+#define BEHIND_BYTES (UINT64_C(8) << 20) /* of a window written back in one go                    */
 
 static uint64_t page_of(uint64_t offset)
 {
@@ -140,6 +142,42 @@ int hf__private_reserve(hf_store *store, uint64_t cost_bytes)
     return 0;
 }
 
+/*
+ * A window that is filled from below is made ready a stretch ahead, in one call instead of a fault
+ * for each page, and written back a stretch behind, so that the disk works while the program does and
+ * the sync at the end finds little left. Both are hints: what they don't do, or do to pages that
+ * change again, faults and the sync see to. So neither says anything of what is durable, and an error
+ * is no more than a hint that wasn't taken (the kernel keeps it for the sync to report).
+ */
+static void make_ready(hf_store *store, uint64_t end)
+{
+    struct hf__log *log = &store->log;
+    const uint64_t from = log->window_next;
+    const uint64_t backed = store->seg.size_bytes / HF__PAGE_BYTES * HF__PAGE_BYTES;
+    uint64_t to = (end / AHEAD_BYTES + 1) * AHEAD_BYTES;
+    to = to < backed ? to : backed;
+    log->window_next = to > end ? to : end;
+    /* Who jumps ahead may have no need of what lies between. */
+    if (to > from && to - from <= 2 * AHEAD_BYTES)
+        (void)hf__os->madvise(store->seg.base + from, (size_t)(to - from), MADV_POPULATE_WRITE);
+}
+
+/* A page that changes again is written twice and faults again: a program that comes back to a good
+ * part of them (the index `hash` does, when it parts its buckets) is better off if they are left to
+ * the sync. */
+static void write_behind(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    const uint64_t from = log->window_written, again = log->window_again;
+    if (log->window_next < from + 2 * BEHIND_BYTES)
+        return;
+    log->window_again = 0;
+    log->window_written = log->window_next - BEHIND_BYTES; /* the last ones are being filled */
+    if (again <= page_of(log->window_written - from) / 4)
+        (void)hf__os->write_back(store->fd, (off_t)(HF__SEGMENT_OFFSET + from),
+                                 (off_t)(log->window_written - from));
+}
+
 static void open_window(hf_store *store, uint64_t end)
 {
     struct hf__log *log = &store->log;
@@ -158,7 +196,8 @@ static void open_window(hf_store *store, uint64_t end)
     hf_error before = *hf_last_error();
     /* Without a window all goes through the log: slower, and no less safe. */
     if (hf__map_tail(store, start, true) == 0) {
-        log->window_start = start;
+        log->window_start = log->window_next = log->window_written = start;
+        log->window_again = 0;
         clear_private(log, page_of(start), log->private_end);
     } else {
         hf__fail_again(&before);
@@ -192,12 +231,31 @@ int hf__private_write_window(hf_store *store)
     return 0;
 }
 
+/* A change of [offset, end) in the window, or of what of it lies there. */
+static void change_in_window(hf_store *store, uint64_t offset, uint64_t end)
+{
+    struct hf__log *log = &store->log;
+    if (!store->written_mapped) {
+        note_unmapped(log, offset, end);
+        return;
+    }
+    log->window_again += end <= log->window_written;
+    if (end > log->window_next) {
+        make_ready(store, end);
+        write_behind(store);
+    }
+}
+
 void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
 {
     struct hf__log *log = &store->log;
     uint64_t end = offset + size_bytes;
     if (size_bytes == 0)
         return;
+    if (offset >= log->window_start) {
+        change_in_window(store, offset, end);
+        return;
+    }
     const uint64_t first = offset / HF__LINE_BYTES;
     if (first == (end - 1) / HF__LINE_BYTES &&
         hf__lines_has(&log->changed, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
@@ -205,8 +263,7 @@ void hf__private_change(hf_store *store, uint64_t offset, uint64_t size_bytes)
     if (end > log->window_limit && log->window_start == UINT64_MAX)
         open_window(store, end);
     if (end > log->window_start) {
-        if (!store->written_mapped)
-            note_unmapped(log, offset, end);
+        change_in_window(store, offset, end);
         end = log->window_start;
     }
     if (offset >= end)

@@ -125,6 +125,14 @@ void hf__txn_dispose(hf_txn *txn)
     txn->pending_room = txn->savepoint_room = 0;
 }
 
+static void new_level(hf_store *store)
+{
+    /* A line that the used end parts is partly somebody's. */
+    const uint64_t tail = (hf__used_end(&store->seg) + HF__LINE_BYTES - 1) / HF__LINE_BYTES;
+    hf__undo_new_level(&store->undo,
+                       store->engine->keeps_tail ? UINT64_MAX : tail * HF__LINE_BYTES);
+}
+
 static int check_begin(hf_store *store, hf_txn **out)
 {
     if (store == NULL || out == NULL)

@@ -30,7 +30,12 @@
 void hf__undo_init(struct hf__undo *undo, const char *path)
 {
     *undo = (struct hf__undo){
-        .fd = -1, .path = path, .user = (uid_t)-1, .group = (gid_t)-1};
+        .fd = -1,
+        .path = path,
+        .user = (uid_t)-1,
+        .group = (gid_t)-1,
+        .fresh_from = UINT64_MAX,
+    };
     hf__lines_init(&undo->kept);
 }
 
@@ -195,9 +200,10 @@ static void trim_list(struct hf__undo *undo)
 
 /* ---- which lines are kept -------------------------------------------------------------------- */
 
-void hf__undo_new_level(struct hf__undo *undo)
+void hf__undo_new_level(struct hf__undo *undo, uint64_t fresh_from)
 {
     hf__lines_empty(&undo->kept);
+    undo->fresh_from = fresh_from;
 }
 
 /* ---- recording ------------------------------------------------------------------------------- */
@@ -264,7 +270,7 @@ __attribute__((noinline)) static void record(struct hf__undo *undo, const struct
 void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
                      uint64_t size_bytes)
 {
-    if (size_bytes == 0)
+    if (size_bytes == 0 || offset >= undo->fresh_from)
         return;
     const uint64_t first = offset / HF__LINE_BYTES;
     const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;

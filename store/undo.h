@@ -36,6 +36,7 @@ struct hf__undo {
     uint64_t capacity;            /* bytes of map                                                */
     uint64_t reserved_end;        /* announcements up to here can't fail                         */
     struct hf__lines kept;        /* lines recorded since the innermost savepoint                */
+    uint64_t fresh_from;          /* lines from here on were nobody's then: they aren't kept     */
 };
 
 struct hf__undo_stats {
@@ -63,8 +64,9 @@ static inline uint64_t hf__undo_end(const struct hf__undo *undo)
     return __atomic_load_n(&hf__undo_header(undo)->end, __ATOMIC_ACQUIRE);
 }
 
-/* A new level begins: every line counts as unrecorded. */
-void hf__undo_new_level(struct hf__undo *undo);
+/* A new level begins: every line counts as unrecorded. What lies from fresh_from on (UINT64_MAX: no
+ * such place) means nothing as it is now, so its lines are not kept in this level. */
+void hf__undo_new_level(struct hf__undo *undo, uint64_t fresh_from);
 /* Room for announcements that cost cost_bytes in all from here on (replaces the last
  * reservation). */
 int hf__undo_reserve(struct hf__undo *undo, uint64_t cost_bytes);

@@ -38,6 +38,7 @@ enum kind {
     PWRITE,
     FDATASYNC,
     FSYNC,
+    WRITE_BACK,
     FTRUNCATE,
     FALLOCATE,
     FSTAT,
@@ -94,6 +95,7 @@ static const struct fault {
     {"fsync: EIO", FSYNC, ERROR, EIO},
     {"fsync: ENOSPC", FSYNC, ERROR, ENOSPC},
     {"fsync: EINTR", FSYNC, ERROR, EINTR},
+    {"write_back: EIO", WRITE_BACK, HARMLESS, EIO},
     {"ftruncate: EIO", FTRUNCATE, ERROR, EIO},
     {"ftruncate: ENOSPC", FTRUNCATE, ERROR, ENOSPC},
     {"ftruncate: EINTR", FTRUNCATE, ERROR, EINTR},
@@ -194,6 +196,11 @@ static int faulty_fdatasync(int fd)
 {
     return fails(FDATASYNC) ? -1 : SYSTEM.fdatasync(fd);
 }
+static int faulty_write_back(int fd, off_t offset, off_t size_bytes)
+{
+    return fails(WRITE_BACK) ? -1 : SYSTEM.write_back(fd, offset, size_bytes);
+}
+
 static int faulty_fsync(int fd)
 {
     return fails(FSYNC) ? -1 : SYSTEM.fsync(fd);
@@ -306,6 +313,7 @@ static void begin_faults(const struct fault *fault, unsigned at, bool on)
     faulty.pwrite = faulty.pwrite_apart = faulty_pwrite;
     faulty.fdatasync = faulty_fdatasync;
     faulty.fsync = faulty_fsync;
+    faulty.write_back = faulty_write_back;
     faulty.ftruncate = faulty_ftruncate;
     faulty.fallocate = faulty_fallocate;
     faulty.fstat = faulty_fstat;

@@ -4,8 +4,9 @@
  */
 #include "store_fixture.h"
 
-#include "store/log_format.h"
+#include "store/store.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -226,6 +227,48 @@ static void test_log_lengths_are_those_asked_for(void **state)
     assert_ok(hf_close(store));
 }
 
+static hf_store *applied; /* the store, and whether its applier's place is held                  */
+static int holding;
+
+static void *apply_slowly(void *unused)
+{
+    (void)unused;
+    assert_ok(hf__place_lock(&applied->locks, &applied->locks.applying, HF__NO_DEADLINE));
+    __atomic_store_n(&holding, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&holding, __ATOMIC_SEQ_CST) == 1) /* until it is known to be needed   */
+        usleep(1000);
+    usleep(20000);
+    hf__place_unlock(&applied->locks, &applied->locks.applying);
+    return NULL;
+}
+
+/* No reader is there, and the disk is slow: a commit waits, rather than fail for want of log. */
+static void test_log_at_its_limit_waits_for_who_applies(void **state)
+{
+    (void)state;
+    hf_options options = {.mode = HF_OPEN_EXISTING, .durability = HF_LAZY};
+    hf_tuning tuning = HF_TUNING_INIT;
+    pthread_t thread;
+    assert_ok(hf_open(path, &options, &applied));
+    applied->log.housekeeping = true; /* so none is started */
+    tuning.log_first_bytes = tuning.log_switch_bytes = tuning.log_max_bytes = 32 << 10;
+    assert_ok(hf_tune(applied, &tuning));
+    fixture_set(applied, "x", 1);
+    holding = 0;
+    assert_int_equal(pthread_create(&thread, NULL, apply_slowly, NULL), 0);
+    while (__atomic_load_n(&holding, __ATOMIC_SEQ_CST) == 0)
+        usleep(1000);
+    const uint64_t epoch = info(applied).epoch;
+    for (int i = 0; info(applied).epoch == epoch; i++) {
+        if (info(applied).end_bytes + 8192 > 32 << 10)
+            __atomic_store_n(&holding, 2, __ATOMIC_SEQ_CST);
+        fixture_set(applied, "x", i);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    applied->log.housekeeping = false;
+    assert_ok(hf_close(applied));
+}
+
 /* ---- scanning -------------------------------------------------------------------------------- */
 
 struct seen {
@@ -362,6 +405,7 @@ int main(void)
         CASE(test_misuse_is_an_error),
         CASE(test_tuning_has_bounds),
         CASE(test_log_lengths_are_those_asked_for),
+        CASE(test_log_at_its_limit_waits_for_who_applies),
         CASE(test_scan_beside_a_writer_tells_what_log_info_tells),
         CASE(test_scan_of_what_a_killed_process_left_changes_nothing),
         CASE(test_torn_last_record_ends_the_log),
