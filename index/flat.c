@@ -68,21 +68,33 @@ static int flat_init(struct hf__index *index)
     return 0;
 }
 
-static int flat_find(const struct hf__index *index, const void *name, size_t size_bytes,
-                     hf_ref *out)
+/* Where the name is, or belongs, and whether it is there. 0, HF_ECORRUPT. */
+static int look_for(const struct hf__index *index, const void *name, size_t size_bytes,
+                    uint64_t *position, bool *found)
 {
     const hf_ref *array;
-    uint64_t position;
-    bool found;
     int error = array_of(index, &array);
-    if (error == 0)
-        error = search(index, array, name, size_bytes, &position, &found);
+    return error == 0 ? search(index, array, name, size_bytes, position, found) : error;
+}
+
+static int flat_seek(const struct hf__index *index, const void *name, size_t size_bytes,
+                     struct hf__index_place *place, hf_ref *out)
+{
+    bool found;
+    int error = look_for(index, name, size_bytes, &place->opaque[0], &found);
     if (error != 0)
         return error;
     if (!found)
         return HF_ENOTFOUND;
-    *out = array[position];
+    *out = hf__index_slots_at(index->seg, hf__index_root_of(index)->root)[place->opaque[0]];
     return 0;
+}
+
+static int flat_find(const struct hf__index *index, const void *name, size_t size_bytes,
+                     hf_ref *out)
+{
+    struct hf__index_place place;
+    return flat_seek(index, name, size_bytes, &place, out);
 }
 
 /* Replaces the array by one of new_capacity slots with the same entries in it. When it succeeds,
@@ -120,18 +132,20 @@ static int move_array(struct hf__index *index, uint64_t new_capacity, uint64_t f
     return 0;
 }
 
-static int flat_insert(struct hf__index *index, hf_ref node)
+static int flat_insert(struct hf__index *index, hf_ref node, const struct hf__index_place *place)
 {
     struct hf__segment *seg = index->seg;
     const struct hf__index_root *root = hf__index_root_of(index);
     const hf_ref *array;
-    uint64_t position;
-    bool found;
+    uint64_t position = place != NULL ? place->opaque[0] : 0;
+    bool found = false;
     assert(hf__index_node_ok(seg, node) && hf__index_name_bytes(seg, node) > 0);
     int error = array_of(index, &array);
-    if (error == 0)
+    if (error == 0 && place == NULL)
         error = search(index, array, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node),
                        &position, &found);
+    if (error == 0 && position > root->count)
+        error = hf__corrupt("index.count", index->root);
     if (error != 0)
         return error;
     if (found)
@@ -147,11 +161,7 @@ static int flat_insert(struct hf__index *index, hf_ref node)
     if (error != 0)
         return error;
 
-    struct hf__index_node *entry =
-        (struct hf__index_node *)hf__edit(seg, node, sizeof(struct hf__index_node));
-    entry->link = 0;
-    entry->name_hash = 0;
-    entry->reserved = 0;
+    hf__index_clear_node(seg, node);
     const bool fills = root->count + 1 == root->capacity;
     hf_ref *slot = (hf_ref *)hf__edit(seg, hf__index_slot(root->root, position),
                                       (moved + (fills ? 1 : 2)) * SLOT_BYTES);
@@ -163,22 +173,22 @@ static int flat_insert(struct hf__index *index, hf_ref node)
     return 0;
 }
 
-static int flat_erase(struct hf__index *index, hf_ref node)
+static int flat_erase(struct hf__index *index, hf_ref node, const struct hf__index_place *place)
 {
     struct hf__segment *seg = index->seg;
     const struct hf__index_root *root = hf__index_root_of(index);
     const hf_ref *array;
-    uint64_t position;
-    bool found;
+    uint64_t position = place != NULL ? place->opaque[0] : 0;
+    bool found = place != NULL;
     if (!hf__index_node_ok(seg, node))
         return hf__corrupt("index.links", node);
     int error = array_of(index, &array);
-    if (error == 0)
+    if (error == 0 && place == NULL)
         error = search(index, array, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node),
                        &position, &found);
     if (error != 0)
         return error;
-    if (!found || array[position] != node)
+    if (!found || position >= root->count || array[position] != node)
         return hf__corrupt("index.links", node);
 
     const uint64_t moved = root->count - position - 1;
@@ -311,6 +321,7 @@ const struct hf__index_ops hf__index_flat = {
     .ordered = true,
     .init = flat_init,
     .find = flat_find,
+    .seek = flat_seek,
     .insert = flat_insert,
     .erase = flat_erase,
     .reserve = flat_reserve,

@@ -54,7 +54,7 @@ _Static_assert(offsetof(struct hf__index_array, slots) == 8, "slots");
  * name, the first the highest, zeros behind the name's end: in a page of level 0 those of the
  * entry; else of a name that sorts after none below this slot, and before none below the slot
  * before, so far as eight bytes tell (0 in the first slot). */
-#define HF__SET_PAGE_CAPACITY 28u
+#define HF__SET_PAGE_CAPACITY 60u
 #define HF__SET_PREFIX_MAX 32u
 
 struct hf__set_slot {
@@ -75,7 +75,7 @@ struct hf__set_page {
     uint8_t prefix[HF__SET_PREFIX_MAX]; /* 32 zeros behind its end                               */
     struct hf__set_slot slot[HF__SET_PAGE_CAPACITY]; /* 64                                       */
 };
-_Static_assert(sizeof(struct hf__set_page) == 512, "set page");
+_Static_assert(sizeof(struct hf__set_page) == 1024, "set page");
 _Static_assert(offsetof(struct hf__set_page, array) == 0, "array");
 _Static_assert(offsetof(struct hf__set_page, next) == 16, "next");
 _Static_assert(offsetof(struct hf__set_page, count) == 24, "count");

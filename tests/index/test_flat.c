@@ -99,7 +99,7 @@ static void test_flat_wrong_capacity_is_refused_before_anything_is_written(void 
         root_at(&fake)->capacity = bad[i];
         fake.edits = 0;
         assert_int_equal(fake_find(&fake, "1000", &out), HF_ECORRUPT);
-        assert_int_equal(hf__index_flat.insert(&fake.index, node), HF_ECORRUPT);
+        assert_int_equal(hf__index_flat.insert(&fake.index, node, NULL), HF_ECORRUPT);
         assert_int_equal(hf__index_flat.shrink(&fake.index), HF_ECORRUPT);
         assert_int_equal(hf__index_flat.reserve(&fake.index, 1000), HF_ECORRUPT);
         assert_int_equal(fake.edits, 0);

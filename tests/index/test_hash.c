@@ -213,12 +213,12 @@ static void test_hash_at_the_limit_of_the_directory_takes_names_without_splittin
         struct hf__index_node *entry = (struct hf__index_node *)(void *)(seg.base + at);
         hf_ref out;
         entry->name_bytes = (uint16_t)snprintf((char *)(entry + 1), 32, "%u", i);
-        assert_int_equal(index.ops->insert(&index, at), 0);
+        assert_int_equal(index.ops->insert(&index, at, NULL), 0);
         assert_int_equal(index.ops->find(&index, entry + 1, entry->name_bytes, &out), 0);
         assert_int_equal(out, at);
-        assert_int_equal(index.ops->insert(&index, at), HF_EEXIST);
+        assert_int_equal(index.ops->insert(&index, at, NULL), HF_EEXIST);
         if (i % 2 == 0)
-            assert_int_equal(index.ops->erase(&index, at), 0);
+            assert_int_equal(index.ops->erase(&index, at, NULL), 0);
     }
     assert_int_equal(root->buckets, HF__HASH_BUCKETS_MAX);
     assert_int_equal(root->count, count + 500);
@@ -315,8 +315,8 @@ static void test_hash_chain_in_a_circle_ends(void **state)
                     stranger = fake_entry(&fake, name, (size_t)size);
             }
             assert_int_equal(fake_find(&fake, name, &out), HF_ECORRUPT);
-            assert_int_equal(hf__index_hash.insert(&fake.index, stranger), HF_ECORRUPT);
-            assert_int_equal(hf__index_hash.erase(&fake.index, stranger), HF_ECORRUPT);
+            assert_int_equal(hf__index_hash.insert(&fake.index, stranger, NULL), HF_ECORRUPT);
+            assert_int_equal(hf__index_hash.erase(&fake.index, stranger, NULL), HF_ECORRUPT);
             struct hf__index_cursor cursor = {0};
             int more;
             while ((more = hf__index_hash.next(&fake.index, &cursor, NULL, 0, &out)) == 1)
@@ -345,7 +345,7 @@ static void test_hash_damaged_directory_is_refused_before_anything_is_written(vo
         root_at(&fake)->root = bad[i];
         assert_true(fake_findings(&fake, false, NULL) > 0);
         (void)fake_owned(&fake);
-        assert_int_equal(hf__index_hash.insert(&fake.index, node), HF_ECORRUPT);
+        assert_int_equal(hf__index_hash.insert(&fake.index, node, NULL), HF_ECORRUPT);
         assert_int_equal(hf__index_hash.reserve(&fake.index, 1000), HF_ECORRUPT);
         assert_int_equal(fake.edits, 0);
         root_at(&fake)->root = good;
@@ -395,8 +395,8 @@ static void test_hash_erase_does_not_link_to_a_damaged_successor(void **state)
     assert_int_not_equal(chained, 0);
     *(uint64_t *)(void *)(fake.seg.base + chained) = 8;
     fake.edits = 0;
-    assert_int_equal(hf__index_hash.erase(&fake.index, chained), HF_ECORRUPT);
-    assert_int_equal(hf__index_hash.erase(&fake.index, in_word), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.erase(&fake.index, chained, NULL), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.erase(&fake.index, in_word, NULL), HF_ECORRUPT);
     assert_int_equal(fake.edits, 0);
     fake_close(&fake);
 }
@@ -416,13 +416,13 @@ static void test_hash_erase_fills_the_hole_from_the_chain(void **state)
     struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
     for (unsigned i = 0; bucket->chain != 0; i++) {
         hf_ref heir = bucket->chain, node = bucket->word[i % 7] & HF__HASH_REF_BITS;
-        assert_int_equal(hf__index_hash.erase(&fake.index, node), 0);
+        assert_int_equal(hf__index_hash.erase(&fake.index, node, NULL), 0);
         assert_int_equal(bucket->word[i % 7] & HF__HASH_REF_BITS, heir);
         assert_int_equal(fake_findings(&fake, true, NULL), 0);
     }
     for (unsigned used = 7; used > 0; used--) {
         hf_ref node = bucket->word[0] & HF__HASH_REF_BITS;
-        assert_int_equal(hf__index_hash.erase(&fake.index, node), 0);
+        assert_int_equal(hf__index_hash.erase(&fake.index, node, NULL), 0);
         assert_int_equal(bucket->word[used - 1], 0);
         assert_int_equal(fake_findings(&fake, true, NULL), 0);
     }
@@ -495,7 +495,7 @@ static void test_hash_array_where_none_should_be_yet_is_not_overwritten(void **s
     arrays_at(&fake)[4] = 4096;
     assert_true(fake_findings(&fake, false, NULL) > 0);
     fake.edits = 0;
-    assert_int_equal(hf__index_hash.insert(&fake.index, node), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.insert(&fake.index, node, NULL), HF_ECORRUPT);
     assert_int_equal(fake.edits, 0);
     fake_close(&fake);
 }
@@ -514,7 +514,7 @@ static void test_hash_split_ends_where_an_entry_lies_over_the_new_bucket(void **
     entry->name_bytes = 1;
     sibling->chain = over;
     hf_ref node = fake_entry(&fake, "x", 1);
-    (void)hf__index_hash.insert(&fake.index, node); /* it is enough that this ends */
+    (void)hf__index_hash.insert(&fake.index, node, NULL); /* it is enough that this ends */
     assert_int_equal(root_at(&fake)->buckets, 7);
     assert_true(fake_findings(&fake, false, NULL) > 0);
     fake_close(&fake);
