@@ -26,6 +26,15 @@ static inline struct hf__index_root *hf__index_edit_root(struct hf__index *index
                                              sizeof(struct hf__index_root));
 }
 
+/* Asks for what a scan will read of an entry, any offset, in a while: node, name and mostly the
+ * object's header. */
+__attribute__((always_inline)) static inline void hf__index_expect(const struct hf__segment *seg,
+                                                                   hf_ref node)
+{
+    hf__prefetch(seg, node);
+    hf__prefetch(seg, node + HF__LINE_BYTES);
+}
+
 /* memcmp(a, b, bytes) == 0, without a call for the usual length of a name. */
 static inline bool hf__index_same_bytes(const void *a, const void *b, size_t bytes)
 {

@@ -21,6 +21,7 @@
 
 #define SLOT_BYTES   HF__INDEX_SLOT_BYTES
 #define CAPACITY_MIN UINT64_C(8)
+#define AHEAD        8u /* entries that a scan asks for ahead of itself                          */
 
 /* The slots, after a look at F1 and F2. 0 and *out (NULL if there are none), HF_ECORRUPT. */
 static int array_of(const struct hf__index *index, const hf_ref **out)
@@ -256,6 +257,8 @@ static int flat_next(const struct hf__index *index, struct hf__index_cursor *cur
     if (cursor->position >= root->count)
         return 0;
     hf_ref node = array[cursor->position];
+    if (root->count - cursor->position > AHEAD)
+        hf__index_expect(index->seg, array[cursor->position + AHEAD]);
     if (!hf__index_node_ok(index->seg, node))
         return hf__corrupt("index.links", hf__index_slot(root->root, cursor->position));
     if (!hf__index_has_prefix(index->seg, node, prefix, prefix_bytes))

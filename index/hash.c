@@ -354,6 +354,17 @@ static int next_in_chain(const struct hf__index *index, struct hf__index_cursor 
     return more;
 }
 
+/* Asks for the entries of the bucket that lies behind this one. */
+__attribute__((always_inline)) static inline void expect_next(const struct hf__segment *seg,
+                                                              uint64_t place)
+{
+    const uint64_t next = place + sizeof(struct hf__hash_bucket);
+    if (!hf__in_segment(seg, next, sizeof(struct hf__hash_bucket)))
+        return;
+    for (unsigned i = 0; i < WORDS && bucket_at(seg, next)->word[i] != 0; i++)
+        hf__index_expect(seg, ref_in(bucket_at(seg, next)->word[i]));
+}
+
 /* The next entry from the cursor's bucket on. Eight positions are one bucket: its words, then the
  * chain. 1, 0 at the end, HF_ECORRUPT. */
 static int advance(const struct hf__index *index, struct hf__index_cursor *cursor,
@@ -366,6 +377,8 @@ static int advance(const struct hf__index *index, struct hf__index_cursor *curso
         const uint64_t i = cursor->position % (WORDS + 1);
         if (place == 0)
             return hf__corrupt("index.links", index->root);
+        if (i == 0)
+            expect_next(seg, place);
         if (i == WORDS) {
             int more = next_in_chain(index, cursor, place, prefix, prefix_bytes);
             *out = cursor->node;
