@@ -3,7 +3,7 @@
  * hash.c - buckets of one cache line, split one at a time: linear hashing
  *
  * A table that doubles at once would stall one unlucky insertion for the whole table. Here the
- * table has any number of buckets n, and an insertion that finds more than four entries a bucket
+ * table has any number of buckets n, and an insertion that finds three entries a bucket or more
  * adds just one: bucket n takes over from bucket n - p/2 those entries whose hash has the next bit
  * set (p being the least power of two above n), and nobody else moves. Buckets lie in arrays of 4,
  * 4, 8, 16, ... buckets, which never move; a directory leads to them. A bucket is written when it

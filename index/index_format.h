@@ -108,7 +108,7 @@ _Static_assert(offsetof(struct hf__hash_bucket, chain) == 56, "chain");
 
 #define HF__HASH_BUCKET_WORDS 7u
 #define HF__HASH_REF_BITS UINT64_C(0x0000FFFFFFFFFFF0)
-#define HF__HASH_BUCKET_LOAD UINT64_C(4)         /* entries a bucket before one is added          */
+#define HF__HASH_BUCKET_LOAD UINT64_C(3)         /* entries a bucket before one is added          */
 #define HF__HASH_PADDING_SLOTS UINT64_C(6)       /* so that buckets fit behind, aligned to 64     */
 #define HF__HASH_FIRST_BUCKET(array) \
     (((array) + sizeof(struct hf__index_array) + 63) & ~UINT64_C(63))
