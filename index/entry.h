@@ -56,8 +56,8 @@ static inline uint64_t hf__index_entries_max(const struct hf__index *index)
     return count < fit ? count : fit;
 }
 
-/* Makes links and hash zero, for the kinds that have none. An entry in which they are already, as in
- * new ones, isn't announced. */
+/* Makes links and hash zero, for the kinds that have none. An entry in which they are already, as
+ * in new ones, isn't announced. */
 static inline void hf__index_clear_node(struct hf__segment *seg, hf_ref node)
 {
     const struct hf__index_node to = {.name_bytes = hf__index_node_at(seg, node)->name_bytes};

@@ -2,14 +2,14 @@
 /*
  * flat.c - one array of offsets, sorted by the names they lead to, with the newest behind it
  *
- * The most compact index and the quickest to walk. Putting a name in its place moves all that sorts
- * behind it, so names that don't come in their order are first gathered: the array is two runs, each
- * in order, and the second, the young one, is kept short enough (some times the root of the count)
- * that moving within it costs little. When it is full it is merged into the first, in one pass over
- * the array: a million names in any order then take some hundred passes rather than a million. A
- * find looks in both. An erasure still moves all that lies behind. Every moved byte is announced.
- * The array is a block from the edit door's allocate; when it is full one of twice the size takes
- * its place.
+ * The most compact index and the quickest to walk. Putting a name in its place moves all that
+ * sorts behind it, so names that don't come in their order are first gathered: the array is two
+ * runs, each in order, and the second, the young one, is kept short enough (some times the root of
+ * the count) that moving within it costs little. When it is full it is merged into the first, in
+ * one pass over the array: a million names in any order then take some hundred passes rather than
+ * a million. A find looks in both. An erasure still moves all that lies behind. Every moved byte
+ * is announced. The array is a block from the edit door's allocate; when it is full one of twice
+ * the size takes its place.
  *
  *   | entries in order | young entries in order | 0 | means nothing |
  *   0           root.buckets               root.count         root.capacity
@@ -143,8 +143,7 @@ static int spot_of(const struct hf__index *index, const hf_ref *array, hf_ref no
                       hf__index_name_bytes(index->seg, node), spot);
     spot->position = place->opaque[PLACE_POSITION];
     spot->is_last = place->opaque[PLACE_IS_LAST] != 0;
-    spot->found = spot->position < hf__index_root_of(index)->count &&
-                  array[spot->position] == node;
+    spot->found = spot->position < hf__index_root_of(index)->count && array[spot->position] == node;
     return 0;
 }
 
@@ -252,8 +251,8 @@ static int merge(struct hf__index *index)
 
 /* ---- insert and erase ------------------------------------------------------------------------ */
 
-/* A place for the entry in the young run, which is merged first if it is full; with no room for that
- * it grows. 0, HF_ECORRUPT. */
+/* A place for the entry in the young run, which is merged first if it is full; with no room for
+ * that it grows. 0, HF_ECORRUPT. */
 static int make_place(struct hf__index *index, struct spot *spot)
 {
     const struct hf__index_root *root = hf__index_root_of(index);
@@ -387,8 +386,8 @@ static int start(const struct hf__index *index, const hf_ref *array,
     if (prefix_bytes > 0) {
         error = search_run(index, array, 0, root->buckets, prefix, prefix_bytes, &old);
         if (error == 0)
-            error = search_run(index, array, root->buckets, root->count, prefix, prefix_bytes,
-                               &young);
+            error =
+                search_run(index, array, root->buckets, root->count, prefix, prefix_bytes, &young);
     }
     if (error != 0)
         return error;
@@ -474,8 +473,8 @@ static uint64_t check_entries(const struct hf__index *index, const hf_ref *array
     hf_ref previous = 0;
     for (uint64_t i = 0; i < root->count && i < root->capacity; i++) {
         if (i >= entries_max || hf__check_stopped(check)) {
-            hf__finding(check, "index.count", index->root, "more entries than the %llu there can be",
-                        (unsigned long long)entries_max);
+            hf__finding(check, "index.count", index->root,
+                        "more entries than the %llu there can be", (unsigned long long)entries_max);
             *sound = false;
             break;
         }

@@ -54,15 +54,14 @@ struct spot {
     struct chain chain;
 };
 
-static inline bool is_named(const struct hf__index_node *entry, const void *name,
-                            size_t size_bytes)
+static inline bool is_named(const struct hf__index_node *entry, const void *name, size_t size_bytes)
 {
     return entry->name_bytes == size_bytes && hf__index_same_bytes(entry + 1, name, size_bytes);
 }
 
 /* Looks for the name in the chain only. 0, HF_ECORRUPT. */
-__attribute__((noinline)) static int seek_chain(const struct hf__index *index, const void *name, size_t size_bytes,
-                      struct spot *spot)
+__attribute__((noinline)) static int seek_chain(const struct hf__index *index, const void *name,
+                                                size_t size_bytes, struct spot *spot)
 {
     bool more = chain_first(&spot->chain, index->seg, spot->place);
     spot->word = WORDS;
@@ -75,9 +74,9 @@ __attribute__((noinline)) static int seek_chain(const struct hf__index *index, c
     return spot->chain.damaged ? chain_corrupt(index, &spot->chain) : 0;
 }
 
-/* A bit for each word that has these 16 bits of the tag, MATCH_STEP apart. Without branches: nobody could guess which
- * word it is, and a wrong guess would hold up all that the processor has begun meanwhile. An empty
- * word has tag 0. */
+/* A bit for each word that has these 16 of the tag's 20 bits, MATCH_STEP apart; the name decides,
+ * so the others needn't be looked at. Without branches: nobody could guess which word it is, and a
+ * wrong guess would hold up all that the processor has begun meanwhile. An empty word has tag 0. */
 #ifdef __SSE2__
 #define MATCH_STEP 4u
 static inline unsigned words_tagged(const struct hf__hash_bucket *bucket, uint16_t top)
@@ -108,8 +107,8 @@ static inline unsigned words_tagged(const struct hf__hash_bucket *bucket, uint16
  * always the one: what the caller will read of the object is fetched along with it. 0 (spot->node
  * is 0 if it isn't there), HF_ECORRUPT. */
 __attribute__((always_inline)) static inline int seek(const struct hf__index *index,
-                                                       const void *name, size_t size_bytes,
-                                                       uint64_t hash, struct spot *spot)
+                                                      const void *name, size_t size_bytes,
+                                                      uint64_t hash, struct spot *spot)
 {
     const struct hf__segment *seg = index->seg;
     spot->node = spot->place = 0;
@@ -122,7 +121,8 @@ __attribute__((always_inline)) static inline int seek(const struct hf__index *in
     if (spot->place == 0)
         return hf__corrupt("index.links", index->root);
     const struct hf__hash_bucket *bucket = bucket_at(seg, spot->place);
-    for (unsigned some = words_tagged(bucket, top_of_tag(hash, level)); some != 0; some &= some - 1) {
+    for (unsigned some = words_tagged(bucket, top_of_tag(hash, level)); some != 0;
+         some &= some - 1) {
         const unsigned i = (unsigned)__builtin_ctz(some) / MATCH_STEP;
         const hf_ref node = ref_in(bucket->word[i]);
         if (node == 0)
@@ -140,6 +140,7 @@ __attribute__((always_inline)) static inline int seek(const struct hf__index *in
     return bucket->chain == 0 ? 0 : seek_chain(index, name, size_bytes, spot);
 }
 
+/* The same out of line, for those that have more to do than to find. */
 static int seek_spot(const struct hf__index *index, const void *name, size_t size_bytes,
                      uint64_t hash, struct spot *spot)
 {
@@ -197,9 +198,8 @@ static int look_for_new(const struct hf__index *index, hf_ref node, uint64_t *ha
     struct spot spot;
     *hash = hash_of(index, name, size_bytes);
     int error = seek_spot(index, name, size_bytes, *hash, &spot);
-    return error == 0 && spot.node != 0
-               ? hf__fail(HF_EEXIST, "the name is in the index already")
-               : error;
+    return error == 0 && spot.node != 0 ? hf__fail(HF_EEXIST, "the name is in the index already")
+                                        : error;
 }
 
 static int hash_insert(struct hf__index *index, hf_ref node, const struct hf__index_place *found)
@@ -258,7 +258,7 @@ static int locate(const struct hf__index *index, hf_ref node, struct spot *spot)
     return more ? 0 : chain_corrupt(index, &spot->chain);
 }
 
-/* Lets the first of the chain fill word `hole`. 0, HF_ECORRUPT, HF_ENOSPC, HF_ENOMEM. */
+/* Lets the first of the chain fill the word. 0, HF_ECORRUPT, HF_ENOSPC, HF_ENOMEM. */
 static int fill_with_heir(struct hf__index *index, const struct spot *spot)
 {
     struct hf__segment *seg = index->seg;
@@ -294,8 +294,7 @@ static int erase_word(struct hf__index *index, const struct spot *spot)
     int error = hf__reserve(seg, BUCKET_COST + ROOT_COST);
     if (error != 0)
         return error;
-    struct hf__hash_bucket *to =
-        (struct hf__hash_bucket *)hf__edit(seg, spot->place, sizeof *to);
+    struct hf__hash_bucket *to = (struct hf__hash_bucket *)hf__edit(seg, spot->place, sizeof *to);
     to->word[spot->word] = to->word[used - 1];
     to->word[used - 1] = 0;
     return 0;
@@ -317,8 +316,7 @@ static int erase_link(struct hf__index *index, struct spot *spot)
 static bool is_there(const struct hf__index *index, hf_ref node,
                      const struct hf__index_place *found, struct spot *out)
 {
-    if (found == NULL || found->opaque[PLACE_WORD] >= WORDS ||
-        hf__index_root_of(index)->count == 0)
+    if (found == NULL || found->opaque[PLACE_WORD] >= WORDS || hf__index_root_of(index)->count == 0)
         return false;
     out->node = node;
     out->place = found->opaque[PLACE_BUCKET];

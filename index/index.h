@@ -64,8 +64,8 @@ struct hf__index_ops {
     int (*seek)(const struct hf__index *index, const void *name, size_t size_bytes,
                 struct hf__index_place *place, hf_ref *out);
     /* The node's name_bytes and name are set; the rest is the index's to set. It need not announce
-     * a node whose links are 0 and whose name_hash is right already. place is that of the name, which
-     * is not there; NULL: insert looks for it first. 0, HF_EEXIST, HF_ENOSPC,
+     * a node whose links are 0 and whose name_hash is right already. place is that of the name,
+     * which is not there; NULL: insert looks for it first. 0, HF_EEXIST, HF_ENOSPC,
      * HF_EFULL, HF_ENOMEM, HF_ECORRUPT, null index: HF_ENOINDEX. */
     int (*insert)(struct hf__index *index, hf_ref node, const struct hf__index_place *place);
     /* place is that where the entry was found, or NULL. 0, HF_ECORRUPT (not in it), HF_ENOSPC,

@@ -49,7 +49,7 @@ struct path {
     hf_ref found;    /* the entry of that name, or 0                                             */
     unsigned shared; /* if it can't be in these pages: how many bytes it shares with all names   */
     bool outside;    /* that are: then longer prefixes must be cut for it                        */
-};
+} __attribute__((may_alias)); /* it is kept in a struct hf__index_place */
 
 _Static_assert(sizeof(struct path) <= sizeof(((struct hf__index_place *)0)->opaque), "path");
 

@@ -57,8 +57,7 @@ static inline uint64_t key_of(const void *name, size_t size_bytes, unsigned pref
         return big_endian(from);
     const size_t left = size_bytes > prefix_bytes ? size_bytes - prefix_bytes : 0;
     if (size_bytes >= sizeof(uint64_t)) /* the name's last eight bytes, without those before */
-        return left == 0 ? 0
-                         : big_endian(from + left - sizeof(uint64_t)) << (64 - 8 * left);
+        return left == 0 ? 0 : big_endian(from + left - sizeof(uint64_t)) << (64 - 8 * left);
     unsigned char bytes[sizeof(uint64_t)] = {0};
     memcpy(bytes, from, left);
     return big_endian(bytes);

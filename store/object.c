@@ -46,8 +46,8 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
 static inline uint32_t object_check(const struct hf__segment *seg, hf_ref at,
                                     const struct hf__object_header *header)
 {
-    const uint64_t first = (uint64_t)header->type_id << 32 | (uint64_t)header->name_bytes << 16 |
-                           header->kind;
+    const uint64_t first =
+        (uint64_t)header->type_id << 32 | (uint64_t)header->name_bytes << 16 | header->kind;
     const uint64_t key = at ^ (uint64_t)header->name_check << 32 ^ UINT64_C(0x9e3779b97f4a7c15);
     const uint64_t x = fold(first ^ seg->salt, key) ^ header->count;
     return (uint32_t)(fold(x, header->size_bytes ^ UINT64_C(0xff51afd7ed558ccd)) >> 16);
@@ -78,7 +78,7 @@ struct found {
 
 /* The object, of that kind, of a node that the index has found. 0, HF_ECORRUPT. */
 static inline int found_at(struct hf__segment *seg, uint32_t kind, hf_ref node, size_t name_bytes,
-                    struct found *out)
+                           struct found *out)
 {
     const uint64_t lead = lead_of(kind, name_bytes);
     const hf_ref elements = node + lead, at = elements - sizeof(struct hf__object_header);
@@ -347,8 +347,7 @@ static int seek(hf_txn *txn, struct recipe *recipe, hf_ref *node)
 {
     struct hf__segment *seg = &txn->store->seg;
     struct hf__index index = index_of_kind(txn->store, seg, recipe->kind);
-    int code =
-        index.ops->seek(&index, recipe->name, recipe->name_bytes, &recipe->place, node);
+    int code = index.ops->seek(&index, recipe->name, recipe->name_bytes, &recipe->place, node);
     if (code != HF_ENOTFOUND)
         return code;
     if (index.ops->kind == HF_INDEX_NULL)
@@ -416,8 +415,8 @@ static inline int typed_at(struct hf__segment *seg, uint32_t kind, hf_ref node, 
 }
 
 /* The object without its block, which is to be read. */
-static inline int look_up(const hf_store *store, struct hf__segment *seg, uint32_t kind, const char *name,
-                   const hf_type *type, struct found *out)
+static inline int look_up(const hf_store *store, struct hf__segment *seg, uint32_t kind,
+                          const char *name, const hf_type *type, struct found *out)
 {
     size_t name_bytes = 0;
     hf_ref node;
@@ -475,8 +474,7 @@ static void *find_or_construct(hf_txn *txn, uint32_t kind, const char *name, con
     const int code = seek(txn, &recipe, &node);
     if (code == HF_ENOTFOUND)
         result = construct(txn, &recipe, NULL, NULL);
-    else if (code == 0 &&
-             typed_at(seg, kind, node, name, recipe.name_bytes, type, &found) == 0)
+    else if (code == 0 && typed_at(seg, kind, node, name, recipe.name_bytes, type, &found) == 0)
         result = hf_edit(txn, hf__at(seg, found.elements), found.header->size_bytes);
     if (result != NULL && created != NULL)
         *created = code == HF_ENOTFOUND;

@@ -289,7 +289,8 @@ static void insert_where_it_belonged(struct ground *g, struct fake_random *rando
     if (!hf__index_node_ok(&g->fake.seg, node) ||
         hf__index_node_at(&g->fake.seg, node)->name_bytes == 0 ||
         g->ops->seek(index, hf__index_name_at(&g->fake.seg, node),
-                     hf__index_node_at(&g->fake.seg, node)->name_bytes, &place, &out) != HF_ENOTFOUND)
+                     hf__index_node_at(&g->fake.seg, node)->name_bytes, &place,
+                     &out) != HF_ENOTFOUND)
         return;
     damage_something(g, random);
     if (hf__index_node_ok(&g->fake.seg, node) &&

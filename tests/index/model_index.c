@@ -86,8 +86,7 @@ static int seek(struct run *run, unsigned k, struct hf__index_place *place)
 {
     hf_ref out = 1;
     memset(place, 0xA5, sizeof *place);
-    int error =
-        run->ops->seek(&run->fake.index, pool[k].bytes, pool[k].size_bytes, place, &out);
+    int error = run->ops->seek(&run->fake.index, pool[k].bytes, pool[k].size_bytes, place, &out);
     assert_int_equal(error, model[k] != 0 ? 0 : HF_ENOTFOUND);
     assert_int_equal(out, model[k] != 0 ? model[k] : 1);
     return error;
@@ -96,7 +95,8 @@ static int seek(struct run *run, unsigned k, struct hf__index_place *place)
 static void do_insert(struct run *run, unsigned k)
 {
     struct hf__index_place place;
-    const bool sought = fake_random_below(&run->random, 2) == 0 && seek(run, k, &place) == HF_ENOTFOUND;
+    const bool sought =
+        fake_random_below(&run->random, 2) == 0 && seek(run, k, &place) == HF_ENOTFOUND;
     hf_ref node = fake_entry(&run->fake, pool[k].bytes, pool[k].size_bytes);
     int error = run->ops->insert(&run->fake.index, node, sought ? &place : NULL);
     if (model[k] != 0) {
