@@ -28,7 +28,7 @@ struct hf__index_root {
     uint64_t count;       /* 0  entries                                                          */
     uint64_t root;        /* 8  set: topmost page; hash: directory; flat: array; 0 none          */
     uint64_t capacity;    /* 16 flat: slots in the array; hash: buckets there is room for        */
-    uint64_t buckets;     /* 24 hash: buckets in use (linear hashing); flat: first run; else 0   */
+    uint64_t buckets;     /* 24 hash: buckets in use; flat: entries of the first run; else 0     */
     uint64_t reserved[4]; /* 32 zero                                                             */
 };
 _Static_assert(sizeof(struct hf__index_root) == 64, "index root");
@@ -88,8 +88,8 @@ _Static_assert(offsetof(struct hf__set_page, slot) == 64, "slot");
 #define HF__SET_PAGE_SLOTS ((sizeof(struct hf__set_page) - sizeof(struct hf__index_array)) / 8)
 
 /* The flat index: root.root is an array of root.capacity slots, the first root.count of them the
- * entries, in two runs in the order of their names each: root.buckets of them and the rest; the next
- * one, if there is one, is 0; others mean nothing. */
+ * entries, in two runs in the order of their names each: root.buckets of them and the rest; the
+ * next one, if there is one, is 0; others mean nothing. */
 
 /* The hash index: root.root is the directory, an array of HF__HASH_ARRAYS_MAX slots: arrays of 4,
  * 4, 8, 16, ... buckets up to root.capacity in all, then 0. Bucket b < 4 is bucket b of array 0,
