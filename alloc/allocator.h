@@ -134,6 +134,8 @@ const struct hf__heap_root *hf__heap_root_of(const struct hf__heap *heap);
 /* What lies at payload offset block. 0, or HF_EPTR if no live block starts there. Safe on any
  * input. */
 int hf__heap_identify(const struct hf__heap *heap, hf_ref block, struct hf__block_info *out);
+/* Asks the processor for the lines that freeing a block (any offset) will look at first. */
+void hf__block_expect(const struct hf__heap *heap, hf_ref block);
 /* Marks a live block as freed at the end of the transaction (undo takes the mark back).
  * 0, HF_EPTR (also when it is marked already), HF_ENOSPC. */
 int hf__block_set_pending(struct hf__heap *heap, hf_ref block);

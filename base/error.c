@@ -161,7 +161,7 @@ int hf__fail_holder(int code, int64_t pid, const char *path, const char *what)
 }
 
 /* No formatted printing, no clearing of the whole struct: the message is put together by hand. */
-int hf__fail_missing(const char *name)
+int hf__fail_missing(const char *name, size_t name_bytes)
 {
     static const char text[] = "no such object: ";
     last.code = HF_ENOTFOUND;
@@ -171,7 +171,8 @@ int hf__fail_missing(const char *name)
     last.rule = "";
     last.path[0] = '\0';
     memcpy(last.message, text, sizeof text - 1);
-    size_t length = strnlen(name, sizeof last.message - sizeof text);
+    const size_t room = sizeof last.message - sizeof text;
+    const size_t length = name_bytes < room ? name_bytes : room;
     memcpy(last.message + sizeof text - 1, name, length);
     last.message[sizeof text - 1 + length] = '\0';
     return HF_ENOTFOUND;

@@ -24,7 +24,7 @@ int hf__fail_busy(int64_t pid, const char *path, const char *what);
 /* The same for another code. */
 int hf__fail_holder(int code, int64_t pid, const char *path, const char *what);
 /* HF_ENOTFOUND for an object of that name: quick, since it is an everyday answer. */
-int hf__fail_missing(const char *name);
+int hf__fail_missing(const char *name, size_t name_bytes);
 /* Records an earlier error again, for functions that clean up before they return it. */
 int hf__fail_again(const hf_error *error);
 /* HF_ECORRUPT at an offset of the segment. */

@@ -18,9 +18,13 @@
  *   uint64_t kv_bytes(struct kv *kv, const char *dir);   of the file, in use; 0 = it is in RAM
  *   KV_DATA_DEVICE_BYTES               a macro, where the log and the data are files apart: what the
  *                                      device wrote so far while the data were synced
+ * and, if it can walk over names that begin alike, KV_SCAN and
+ *   uint64_t kv_scan(struct kv_reader *reader, const char *prefix, uint64_t *sum);   their number;
+ *                                      adds the first 8 bytes of each name to *sum
  *
  * Usage: DRIVER DIR VARIANT names N | commit UPDATES SECONDS | load N sorted|random |
- *                           read N THREADS PROCESSES | view | open N
+ *                           read N THREADS PROCESSES | scan N sorted|random |
+ *                           view | open N
  *
  *   names   names "obj/%08u", shuffled, 64-byte values: insert all in a transaction (its commit is
  *           in the figure, and told apart too), find, find missing ones, destroy in another order
@@ -32,6 +36,8 @@
  *           most private memory that the load took (what is mapped from the file doesn't count)
  *   read    as load; then one thread, two, ... (each with a view of its own), then one process, two,
  *           ... read a million random records each, within one view: ns a read, the mean over them
+ *   scan    names as in `names`, inserted in their order or shuffled; walks over them all by their
+ *           prefix: ns a name, and names in GB/s
  *   view    beginning and ending a view
  *   open    opening, reading one record and closing, by a process that has it for itself
  *
@@ -417,6 +423,45 @@ static void read_many(const char *dir, const char *variant, uint64_t n, uint64_t
         read_together(reading, count, 1, dir, variant);
 }
 
+#ifdef KV_SCAN
+static void scan(const char *dir, const char *variant, uint64_t n, int sorted)
+{
+    enum { TIMES = 5 };
+    double ns[TIMES];
+    char value[64], key[KEY_STRIDE], metric[64];
+    uint32_t *order = shuffled(n, 7);
+    uint64_t sum = 0, expected = 0;
+    struct kv *kv = kv_open(dir, variant, 1, n, sizeof value);
+    kv_write_begin(kv);
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t id = sorted ? (uint32_t)i : order[i];
+        uint64_t first;
+        set_value(value, sizeof value, id);
+        snprintf(key, sizeof key, name_format, id);
+        memcpy(&first, key, sizeof first);
+        expected += first;
+        must(kv_put(kv, key, NAME_BYTES, value, sizeof value) == 0, "insert");
+    }
+    kv_write_commit(kv);
+    struct kv_reader *reader = kv_read_begin(kv);
+    for (int i = -1; i < TIMES; i++) {
+        const uint64_t start = now_ns();
+        sum = 0;
+        must(kv_scan(reader, "obj/", &sum) == n && sum == expected, "a scan missed names");
+        if (i >= 0)
+            ns[i] = (double)(now_ns() - start) / (double)n;
+    }
+    kv_read_end(reader);
+    const double median = percentile(ns, TIMES, 50);
+    snprintf(metric, sizeof metric, "scan.%s", sorted ? "sorted" : "random");
+    result(metric, n, median, "ns");
+    snprintf(metric, sizeof metric, "scan.%s.names", sorted ? "sorted" : "random");
+    result(metric, n, (double)NAME_BYTES / median, "GB/s");
+    kv_close(kv);
+    free(order);
+}
+#endif
+
 static void view(const char *dir, const char *variant)
 {
     enum { WARM = 10000, PAIRS = 1000000 };
@@ -467,6 +512,10 @@ int main(int argc, char **argv)
         load(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "sorted") == 0);
     else if (argc == 7 && strcmp(what, "read") == 0)
         read_many(argv[1], argv[2], number(argv[4]), number(argv[5]), number(argv[6]));
+#ifdef KV_SCAN
+    else if (argc == 6 && strcmp(what, "scan") == 0)
+        scan(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "sorted") == 0);
+#endif
     else if (argc == 4 && strcmp(what, "view") == 0)
         view(argv[1], argv[2]);
     else if (argc == 5 && strcmp(what, "open") == 0)
@@ -474,7 +523,8 @@ int main(int argc, char **argv)
     else {
         fprintf(stderr,
                 "usage: %s DIR VARIANT names N | commit UPDATES SECONDS | "
-                "load N sorted|random | read N THREADS PROCESSES | view | open N\n",
+                "load N sorted|random | read N THREADS PROCESSES | scan N sorted|random | "
+                "view | open N\n",
                 argv[0]);
         return 2;
     }

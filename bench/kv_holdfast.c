@@ -135,6 +135,20 @@ static inline const void *kv_get(struct kv_reader *reader, const char *key, size
     return hf_find((hf_view *)reader, key, NULL, NULL);
 }
 
+#define KV_SCAN
+static uint64_t kv_scan(struct kv_reader *reader, const char *prefix, uint64_t *sum)
+{
+    hf_cursor cursor = {.prefix = prefix};
+    hf_object_info info;
+    uint64_t count = 0, first;
+    while (hf_next_named((hf_view *)reader, &cursor, &info) == 1) {
+        memcpy(&first, info.name, sizeof first);
+        *sum += first;
+        count++;
+    }
+    return count;
+}
+
 static void kv_flush(struct kv *kv)
 {
     int code;

@@ -104,6 +104,27 @@ static inline const void *kv_get(struct kv_reader *reader, const char *key, size
     return mdb_get(reader->txn, reader->db, &k, &v) == 0 ? v.mv_data : NULL;
 }
 
+#define KV_SCAN
+static uint64_t kv_scan(struct kv_reader *reader, const char *prefix, uint64_t *sum)
+{
+    const size_t prefix_bytes = strlen(prefix);
+    uint64_t count = 0, first;
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    k.mv_size = prefix_bytes;
+    k.mv_data = (void *)(uintptr_t)prefix;
+    must_mdb(mdb_cursor_open(reader->txn, reader->db, &cursor));
+    int code = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    while (code == 0 && k.mv_size >= prefix_bytes && memcmp(k.mv_data, prefix, prefix_bytes) == 0) {
+        memcpy(&first, k.mv_data, sizeof first);
+        *sum += first;
+        count++;
+        code = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    return count;
+}
+
 static void kv_flush(struct kv *kv)
 {
     must_mdb(mdb_env_sync(kv->env, 1));

@@ -231,6 +231,8 @@ function about(workload) {
         return "raw memory: an alloc and a free, begin and commit included; and the bytes that are taken for each byte of payload"
     if (workload == "names")
         return "objects of 64 bytes by name, shuffled; the commit is in insert and destroy"
+    if (workload == "scan")
+        return "walking over all names in a view by their prefix; inserted in their order, or shuffled"
     if (workload == "commit-atomic")
         return "a commit of n updates that survives the death of the process, NOT durable against power loss"
     if (workload == "commit-durable")
@@ -270,6 +272,14 @@ BEGIN {
     titles["lifo64.pair"] = "64 bytes, freed at once (LIFO)"
     titles["mixed.pair"] = "16..1024 bytes, replaced at random"
     titles["mixed.space"] = "Space: 16..1024 bytes after churn, bytes taken for a payload byte"
+    titles["many64.alloc"] = "64 bytes, all in one call"
+    titles["many64.free"] = "64 bytes, freed in one call"
+    titles["aligned256.pair"] = "256 bytes aligned to 256"
+    titles["resize.pair"] = "Resize in place, 4000 bytes and back"
+    titles["scan.sorted"] = "A name, inserted in order"
+    titles["scan.random"] = "A name, inserted shuffled"
+    titles["scan.sorted.names"] = "Bytes of names, inserted in order"
+    titles["scan.random.names"] = "Bytes of names, inserted shuffled"
     titles["fixed64.cold"] = "64 bytes, fresh store, freed in random order"
     titles["fixed64.alloc"] = "64 bytes: the allocations"
     titles["fixed64.free"] = "64 bytes: the frees, in random order"

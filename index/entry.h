@@ -10,7 +10,8 @@
 
 #include "index.h"
 
-#define HF__INDEX_ENTRY_ALIGN 16u
+#include <string.h>
+
 /* No entry is shorter: node, one byte of name, its NUL, rounded up. */
 #define HF__INDEX_ENTRY_BYTES_MIN 32u
 
@@ -25,12 +26,43 @@ static inline struct hf__index_root *hf__index_edit_root(struct hf__index *index
                                              sizeof(struct hf__index_root));
 }
 
+/* Asks for what a scan will read of an entry, any offset, in a while: node, name and mostly the
+ * object's header. */
+__attribute__((always_inline)) static inline void hf__index_expect(const struct hf__segment *seg,
+                                                                   hf_ref node)
+{
+    hf__prefetch(seg, node);
+    hf__prefetch(seg, node + HF__LINE_BYTES);
+}
+
+/* memcmp(a, b, bytes) == 0, without a call for the usual length of a name. */
+static inline bool hf__index_same_bytes(const void *a, const void *b, size_t bytes)
+{
+    uint64_t x[2], y[2];
+    if (bytes < 8 || bytes > 16)
+        return memcmp(a, b, bytes) == 0;
+    memcpy(&x[0], a, 8);
+    memcpy(&x[1], (const char *)a + bytes - 8, 8);
+    memcpy(&y[0], b, 8);
+    memcpy(&y[1], (const char *)b + bytes - 8, 8);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
 /* How many entries there can be whatever a damaged count says: the bound of every walk. */
 static inline uint64_t hf__index_entries_max(const struct hf__index *index)
 {
     uint64_t count = hf__index_root_of(index)->count;
     uint64_t fit = index->seg->size_bytes / HF__INDEX_ENTRY_BYTES_MIN;
     return count < fit ? count : fit;
+}
+
+/* Makes links and hash zero, for the kinds that have none. An entry in which they are already, as
+ * in new ones, isn't announced. */
+static inline void hf__index_clear_node(struct hf__segment *seg, hf_ref node)
+{
+    const struct hf__index_node to = {.name_bytes = hf__index_node_at(seg, node)->name_bytes};
+    if (memcmp(hf__index_node_at(seg, node), &to, sizeof to) != 0)
+        *(struct hf__index_node *)hf__edit(seg, node, sizeof to) = to;
 }
 
 /* hf__index_compare(name of a, name of b). Both are node_ok. */

@@ -3,7 +3,7 @@
  * hash.c - buckets of one cache line, split one at a time: linear hashing
  *
  * A table that doubles at once would stall one unlucky insertion for the whole table. Here the
- * table has any number of buckets n, and an insertion that finds more than four entries a bucket
+ * table has any number of buckets n, and an insertion that finds three entries a bucket or more
  * adds just one: bucket n takes over from bucket n - p/2 those entries whose hash has the next bit
  * set (p being the least power of two above n), and nobody else moves. Buckets lie in arrays of 4,
  * 4, 8, 16, ... buckets, which never move; a directory leads to them. A bucket is written when it
@@ -40,6 +40,9 @@
 #include "hash_table.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* ---- find ------------------------------------------------------------------------------------ */
 
@@ -51,14 +54,14 @@ struct spot {
     struct chain chain;
 };
 
-static bool is_named(const struct hf__index_node *entry, const void *name, size_t size_bytes)
+static inline bool is_named(const struct hf__index_node *entry, const void *name, size_t size_bytes)
 {
-    return entry->name_bytes == size_bytes && memcmp(entry + 1, name, size_bytes) == 0;
+    return entry->name_bytes == size_bytes && hf__index_same_bytes(entry + 1, name, size_bytes);
 }
 
 /* Looks for the name in the chain only. 0, HF_ECORRUPT. */
-static int seek_chain(const struct hf__index *index, const void *name, size_t size_bytes,
-                      struct spot *spot)
+__attribute__((noinline)) static int seek_chain(const struct hf__index *index, const void *name,
+                                                size_t size_bytes, struct spot *spot)
 {
     bool more = chain_first(&spot->chain, index->seg, spot->place);
     spot->word = WORDS;
@@ -71,45 +74,56 @@ static int seek_chain(const struct hf__index *index, const void *name, size_t si
     return spot->chain.damaged ? chain_corrupt(index, &spot->chain) : 0;
 }
 
-static inline unsigned word_tagged(const struct hf__hash_bucket *bucket, unsigned i, uint64_t tag)
+/* A bit for each word that has these 16 of the tag's 20 bits, MATCH_STEP apart; the name decides,
+ * so the others needn't be looked at. Without branches: nobody could guess which word it is, and a
+ * wrong guess would hold up all that the processor has begun meanwhile. An empty word has tag 0. */
+#ifdef __SSE2__
+#define MATCH_STEP 4u
+static inline unsigned words_tagged(const struct hf__hash_bucket *bucket, uint16_t top)
 {
-    return (unsigned)(((bucket->word[i] ^ tag) & ~HF__HASH_REF_BITS) == 0) << i;
+    _Static_assert(WORDS == 7, "the eighth is the chain");
+    const __m128i *pair = (const __m128i *)bucket;
+    /* The 16 bits at the top of each word, that is of the lanes 3 and 7 of each pair. */
+    const __m128i wanted = _mm_set1_epi16((short)top);
+    const __m128i low = _mm_packs_epi16(_mm_cmpeq_epi16(_mm_loadu_si128(pair), wanted),
+                                        _mm_cmpeq_epi16(_mm_loadu_si128(pair + 1), wanted));
+    const __m128i high = _mm_packs_epi16(_mm_cmpeq_epi16(_mm_loadu_si128(pair + 2), wanted),
+                                         _mm_cmpeq_epi16(_mm_loadu_si128(pair + 3), wanted));
+    return ((unsigned)_mm_movemask_epi8(low) | (unsigned)_mm_movemask_epi8(high) << 16) &
+           0x08888888u;
 }
-
-/* A bit for each word that has the tag. Without branches: nobody could guess which word it is, and
- * a wrong guess would hold up all that the processor has begun meanwhile. An empty word has
- * tag 0. */
-static unsigned words_tagged(const struct hf__hash_bucket *bucket, uint64_t tag)
+#else
+#define MATCH_STEP 1u
+static inline unsigned words_tagged(const struct hf__hash_bucket *bucket, uint16_t top)
 {
-    _Static_assert(WORDS == 7, "a term for each word: a loop would not be unrolled");
-    return word_tagged(bucket, 0, tag) | word_tagged(bucket, 1, tag) |
-           word_tagged(bucket, 2, tag) | word_tagged(bucket, 3, tag) |
-           word_tagged(bucket, 4, tag) | word_tagged(bucket, 5, tag) |
-           word_tagged(bucket, 6, tag);
+    unsigned tagged = 0;
+    for (unsigned i = 0; i < WORDS; i++)
+        tagged |= (unsigned)(bucket->word[i] >> 48 == top) << i;
+    return tagged;
 }
+#endif
 
 /* Looks for the entry of that name. An entry is read only if its tag is right, so it is nearly
  * always the one: what the caller will read of the object is fetched along with it. 0 (spot->node
  * is 0 if it isn't there), HF_ECORRUPT. */
-static int seek(const struct hf__index *index, const void *name, size_t size_bytes, uint64_t hash,
-                struct spot *spot)
+__attribute__((always_inline)) static inline int seek(const struct hf__index *index,
+                                                      const void *name, size_t size_bytes,
+                                                      uint64_t hash, struct spot *spot)
 {
     const struct hf__segment *seg = index->seg;
-    int error = root_look(index);
-    if (error != 0)
-        return error;
     spot->node = spot->place = 0;
+    int error = root_look(index);
     const uint64_t buckets = hf__index_root_of(index)->buckets;
-    if (buckets == 0)
-        return 0;
-    const uint64_t number = bucket_of(buckets, hash);
-    spot->place = place_of(index, number);
+    if (error != 0 || buckets == 0)
+        return error;
+    const unsigned level = level_for(buckets, hash);
+    spot->place = place_of(index, hash & ((UINT64_C(1) << level) - 1));
     if (spot->place == 0)
         return hf__corrupt("index.links", index->root);
     const struct hf__hash_bucket *bucket = bucket_at(seg, spot->place);
-    unsigned candidates = words_tagged(bucket, tag_of(hash, level_for(buckets, hash)));
-    for (; candidates != 0; candidates &= candidates - 1) {
-        const unsigned i = (unsigned)__builtin_ctz(candidates);
+    for (unsigned some = words_tagged(bucket, top_of_tag(hash, level)); some != 0;
+         some &= some - 1) {
+        const unsigned i = (unsigned)__builtin_ctz(some) / MATCH_STEP;
         const hf_ref node = ref_in(bucket->word[i]);
         if (node == 0)
             break;
@@ -126,6 +140,13 @@ static int seek(const struct hf__index *index, const void *name, size_t size_byt
     return bucket->chain == 0 ? 0 : seek_chain(index, name, size_bytes, spot);
 }
 
+/* The same out of line, for those that have more to do than to find. */
+static int seek_spot(const struct hf__index *index, const void *name, size_t size_bytes,
+                     uint64_t hash, struct spot *spot)
+{
+    return seek(index, name, size_bytes, hash, spot);
+}
+
 static int hash_find(const struct hf__index *index, const void *name, size_t size_bytes,
                      hf_ref *out)
 {
@@ -135,6 +156,25 @@ static int hash_find(const struct hf__index *index, const void *name, size_t siz
         return error;
     if (spot.node == 0)
         return HF_ENOTFOUND;
+    *out = spot.node;
+    return 0;
+}
+
+/* For erase: where the bucket is and which word. */
+enum { PLACE_BUCKET, PLACE_WORD };
+
+static int hash_seek(const struct hf__index *index, const void *name, size_t size_bytes,
+                     struct hf__index_place *place, hf_ref *out)
+{
+    struct spot spot;
+    place->hash = hash_of(index, name, size_bytes);
+    int error = seek_spot(index, name, size_bytes, place->hash, &spot);
+    if (error != 0)
+        return error;
+    if (spot.node == 0)
+        return HF_ENOTFOUND;
+    place->opaque[PLACE_BUCKET] = spot.place;
+    place->opaque[PLACE_WORD] = spot.word;
     *out = spot.node;
     return 0;
 }
@@ -150,36 +190,43 @@ static void prepare_node(struct hf__segment *seg, hf_ref node, uint64_t hash, hf
         *(struct hf__index_node *)hf__edit(seg, node, sizeof to) = to;
 }
 
-static int hash_insert(struct hf__index *index, hf_ref node)
+/* The hash of a new entry's name, which isn't there yet. 0, HF_EEXIST, HF_ECORRUPT. */
+static int look_for_new(const struct hf__index *index, hf_ref node, uint64_t *hash)
+{
+    const void *name = hf__index_name_at(index->seg, node);
+    const size_t size_bytes = hf__index_name_bytes(index->seg, node);
+    struct spot spot;
+    *hash = hash_of(index, name, size_bytes);
+    int error = seek_spot(index, name, size_bytes, *hash, &spot);
+    return error == 0 && spot.node != 0 ? hf__fail(HF_EEXIST, "the name is in the index already")
+                                        : error;
+}
+
+static int hash_insert(struct hf__index *index, hf_ref node, const struct hf__index_place *found)
 {
     struct hf__segment *seg = index->seg;
-    const void *name = hf__index_name_at(seg, node);
-    struct spot spot;
     assert(hf__index_node_ok(seg, node) && hf__index_name_bytes(seg, node) > 0);
     if (ref_in(node) != node)
         return hf__fail(HF_EFULL, "the hash index reaches up to 2^48 bytes");
-    const uint64_t hash = hash_of(index, name, hf__index_name_bytes(seg, node));
-    int error = seek(index, name, hf__index_name_bytes(seg, node), hash, &spot);
-    if (error != 0)
-        return error;
-    if (spot.node != 0)
-        return hf__fail(HF_EEXIST, "the name is in the index already");
-    error = hf__hash_grow_for_one(index, NODE_COST + LINK_COST + ROOT_COST);
+    uint64_t hash = found != NULL ? found->hash : 0;
+    int error = found != NULL ? root_look(index) : look_for_new(index, node, &hash);
+    if (error == 0)
+        error = hf__hash_grow_for_one(index, NODE_COST + LINK_COST + ROOT_COST);
     if (error != 0)
         return error;
 
-    const uint64_t buckets = hf__index_root_of(index)->buckets, number = bucket_of(buckets, hash);
-    const uint64_t place = place_of(index, number);
-    assert(place != 0); /* seek and split have looked at it */
-    const struct filling now = filling_of(seg, place);
-    if (now.used < WORDS) {
-        prepare_node(seg, node, hash, 0);
-        edit_word(seg, place + now.used * sizeof(uint64_t),
+    const uint64_t buckets = hf__index_root_of(index)->buckets;
+    const uint64_t place = place_of(index, bucket_of(buckets, hash));
+    if (place == 0)
+        return hf__corrupt("index.links", index->root);
+    const struct hf__hash_bucket *bucket = bucket_at(seg, place);
+    const unsigned used = words_used(bucket);
+    prepare_node(seg, node, hash, used < WORDS ? 0 : bucket->chain);
+    if (used < WORDS)
+        edit_word(seg, place + used * sizeof(uint64_t),
                   node | tag_of(hash, level_for(buckets, hash)));
-    } else {
-        prepare_node(seg, node, hash, now.to.chain);
+    else
         edit_word(seg, place + CHAIN, node);
-    }
     hf__index_edit_root(index)->count++;
     return 0;
 }
@@ -211,12 +258,11 @@ static int locate(const struct hf__index *index, hf_ref node, struct spot *spot)
     return more ? 0 : chain_corrupt(index, &spot->chain);
 }
 
-/* Takes the entry out of word `hole`: the first of the chain or else the last word's fills it. */
-static int erase_word(struct hf__index *index, const struct spot *spot)
+/* Lets the first of the chain fill the word. 0, HF_ECORRUPT, HF_ENOSPC, HF_ENOMEM. */
+static int fill_with_heir(struct hf__index *index, const struct spot *spot)
 {
     struct hf__segment *seg = index->seg;
-    const uint64_t buckets = hf__index_root_of(index)->buckets;
-    struct filling filling = filling_of(seg, spot->place);
+    struct hf__hash_bucket to = *bucket_at(seg, spot->place);
     struct chain chain;
     const bool chained = chain_first(&chain, seg, spot->place);
     const hf_ref heir = chain.node;
@@ -224,21 +270,33 @@ static int erase_word(struct hf__index *index, const struct spot *spot)
         (void)chain_next(&chain); /* to be the first now */
     if (chain.damaged)
         return chain_corrupt(index, &chain);
-    if (!chained && filling.used == 0) /* a damaged bucket may begin with a gap */
-        return hf__corrupt("index.bucket", spot->place);
     int error = hf__reserve(seg, BUCKET_COST + LINK_COST + ROOT_COST);
     if (error != 0)
         return error;
-    if (chained) {
-        const uint64_t hash = hash_of_node(index, heir);
-        filling.to.word[spot->word] = heir | tag_of(hash, level_for(buckets, hash));
-        filling.to.chain = chain.node;
-        set_link(seg, heir, 0);
-    } else {
-        filling.to.word[spot->word] = filling.to.word[filling.used - 1];
-        filling.to.word[filling.used - 1] = 0;
-    }
-    edit_bucket(seg, spot->place, &filling.to);
+    const uint64_t hash = hash_of_node(index, heir);
+    to.word[spot->word] = heir | tag_of(hash, level_for(hf__index_root_of(index)->buckets, hash));
+    to.chain = chain.node;
+    set_link(seg, heir, 0);
+    edit_bucket(seg, spot->place, &to);
+    return 0;
+}
+
+/* Takes the entry out of its word: the first of the chain or else the last word's fills it. */
+static int erase_word(struct hf__index *index, const struct spot *spot)
+{
+    struct hf__segment *seg = index->seg;
+    const struct hf__hash_bucket *bucket = bucket_at(seg, spot->place);
+    const unsigned used = words_used(bucket);
+    if (bucket->chain != 0)
+        return fill_with_heir(index, spot);
+    if (used == 0) /* a damaged bucket may begin with a gap */
+        return hf__corrupt("index.bucket", spot->place);
+    int error = hf__reserve(seg, BUCKET_COST + ROOT_COST);
+    if (error != 0)
+        return error;
+    struct hf__hash_bucket *to = (struct hf__hash_bucket *)hf__edit(seg, spot->place, sizeof *to);
+    to->word[spot->word] = to->word[used - 1];
+    to->word[used - 1] = 0;
     return 0;
 }
 
@@ -254,10 +312,22 @@ static int erase_link(struct hf__index *index, struct spot *spot)
     return error;
 }
 
-static int hash_erase(struct hf__index *index, hf_ref node)
+/* Whether the place where the entry was found is still its own. */
+static bool is_there(const struct hf__index *index, hf_ref node,
+                     const struct hf__index_place *found, struct spot *out)
+{
+    if (found == NULL || found->opaque[PLACE_WORD] >= WORDS || hf__index_root_of(index)->count == 0)
+        return false;
+    out->node = node;
+    out->place = found->opaque[PLACE_BUCKET];
+    out->word = (unsigned)found->opaque[PLACE_WORD];
+    return ref_in(bucket_at(index->seg, out->place)->word[out->word]) == node;
+}
+
+static int hash_erase(struct hf__index *index, hf_ref node, const struct hf__index_place *found)
 {
     struct spot spot = {0};
-    int error = locate(index, node, &spot);
+    int error = is_there(index, node, found, &spot) ? 0 : locate(index, node, &spot);
     if (error == 0)
         error = spot.word < WORDS ? erase_word(index, &spot) : erase_link(index, &spot);
     if (error == 0)
@@ -282,6 +352,17 @@ static int next_in_chain(const struct hf__index *index, struct hf__index_cursor 
     return more;
 }
 
+/* Asks for the entries of the bucket that lies behind this one. */
+__attribute__((always_inline)) static inline void expect_next(const struct hf__segment *seg,
+                                                              uint64_t place)
+{
+    const uint64_t next = place + sizeof(struct hf__hash_bucket);
+    if (!hf__in_segment(seg, next, sizeof(struct hf__hash_bucket)))
+        return;
+    for (unsigned i = 0; i < WORDS && bucket_at(seg, next)->word[i] != 0; i++)
+        hf__index_expect(seg, ref_in(bucket_at(seg, next)->word[i]));
+}
+
 /* The next entry from the cursor's bucket on. Eight positions are one bucket: its words, then the
  * chain. 1, 0 at the end, HF_ECORRUPT. */
 static int advance(const struct hf__index *index, struct hf__index_cursor *cursor,
@@ -294,6 +375,8 @@ static int advance(const struct hf__index *index, struct hf__index_cursor *curso
         const uint64_t i = cursor->position % (WORDS + 1);
         if (place == 0)
             return hf__corrupt("index.links", index->root);
+        if (i == 0)
+            expect_next(seg, place);
         if (i == WORDS) {
             int more = next_in_chain(index, cursor, place, prefix, prefix_bytes);
             *out = cursor->node;
@@ -353,6 +436,7 @@ const struct hf__index_ops hf__index_hash = {
     .hashed = true,
     .init = hash_init,
     .find = hash_find,
+    .seek = hash_seek,
     .insert = hash_insert,
     .erase = hash_erase,
     .reserve = hf__hash_reserve,

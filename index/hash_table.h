@@ -71,6 +71,12 @@ static inline uint64_t tag_of(uint64_t hash, unsigned level)
     return (bits & 15) | (bits >> 4 << 48);
 }
 
+/* Of a tag, the 16 bits that stand at the top of the word. */
+static inline uint16_t top_of_tag(uint64_t hash, unsigned level)
+{
+    return (uint16_t)(hash >> (level / 8 * 8 + 4));
+}
+
 /* Does the place where tags are cut from the hash differ between this level and the one below? */
 static inline bool tags_move(unsigned level)
 {
@@ -84,10 +90,15 @@ static inline uint64_t sibling_of(uint64_t added)
     return added - floor_power(added);
 }
 
+_Static_assert(HF__HASH_BUCKETS_MIN == 4, "of 0..3 the logarithm of number | 2 is 1");
 static inline unsigned array_of_bucket(uint64_t bucket)
 {
-    return bucket < HF__HASH_BUCKETS_MIN ? 0
-                                         : 1 + floor_log(bucket) - floor_log(HF__HASH_BUCKETS_MIN);
+    return floor_log(bucket | 2) - 1;
+}
+
+static inline uint64_t first_of_array(unsigned array)
+{
+    return (UINT64_C(2) << array) & ~UINT64_C(3);
 }
 
 static inline uint64_t buckets_of_array(unsigned array)
@@ -112,11 +123,10 @@ static inline uint64_t place_of(const struct hf__index *index, uint64_t bucket)
         !hf__in_segment(seg, directory, hf__index_slot(0, HF__HASH_ARRAYS_MAX)))
         return 0;
     const hf_ref array = hf__index_slots_at(seg, directory)[i];
-    if (array == 0 || array % HF__INDEX_ENTRY_ALIGN != 0 || array > seg->size_bytes)
+    if (array == 0 || array % HF__INDEX_ENTRY_ALIGN != 0)
         return 0;
-    const uint64_t first = i == 0 ? 0 : buckets_of_array(i);
-    const uint64_t place =
-        HF__HASH_FIRST_BUCKET(array) + (bucket - first) * sizeof(struct hf__hash_bucket);
+    const uint64_t place = HF__HASH_FIRST_BUCKET(array) +
+                           (bucket - first_of_array(i)) * sizeof(struct hf__hash_bucket);
     return hf__in_segment(seg, place, sizeof(struct hf__hash_bucket)) ? place : 0;
 }
 
@@ -202,16 +212,27 @@ static inline int chain_corrupt(const struct hf__index *index, const struct chai
 static inline int root_look(const struct hf__index *index)
 {
     const struct hf__index_root *root = hf__index_root_of(index);
-    if (root->buckets == 0 && root->count == 0 && root->capacity == 0 && root->root == 0)
+    const uint64_t buckets = root->buckets, capacity = root->capacity;
+    if (__builtin_expect(buckets >= HF__HASH_BUCKETS_MIN && buckets <= capacity &&
+                             capacity <= HF__HASH_BUCKETS_MAX && root->root != 0 &&
+                             (capacity & (capacity - 1)) == 0,
+                         1))
         return 0;
-    if (root->buckets < HF__HASH_BUCKETS_MIN || root->buckets > root->capacity ||
-        root->capacity > HF__HASH_BUCKETS_MAX || root->root == 0 ||
-        (root->capacity & (root->capacity - 1)) != 0)
-        return hf__corrupt("index.bucket", index->root);
-    return 0;
+    if (buckets == 0 && root->count == 0 && capacity == 0 && root->root == 0)
+        return 0;
+    return hf__corrupt("index.bucket", index->root);
 }
 
 /* ---- filling a bucket ------------------------------------------------------------------------ */
+
+/* How many words are used, up to the first that isn't. */
+static inline unsigned words_used(const struct hf__hash_bucket *bucket)
+{
+    unsigned used = 0;
+    while (used < WORDS && bucket->word[used] != 0)
+        used++;
+    return used;
+}
 
 /* A bucket as it will be: made in process memory, so that it is written once, at last. */
 struct filling {
@@ -223,8 +244,7 @@ struct filling {
 static inline struct filling filling_of(const struct hf__segment *seg, uint64_t place)
 {
     struct filling filling = {.to = *bucket_at(seg, place)};
-    while (filling.used < WORDS && filling.to.word[filling.used] != 0)
-        filling.used++;
+    filling.used = words_used(&filling.to);
     return filling;
 }
 

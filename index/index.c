@@ -26,15 +26,6 @@ const struct hf__index_ops *hf__index_by_kind(uint32_t kind)
     return NULL;
 }
 
-bool hf__index_node_ok(const struct hf__segment *seg, hf_ref node)
-{
-    if (node == 0 || node % HF__INDEX_ENTRY_ALIGN != 0 ||
-        !hf__in_segment(seg, node, sizeof(struct hf__index_node)))
-        return false;
-    uint64_t name_bytes = hf__index_node_at(seg, node)->name_bytes;
-    return hf__in_segment(seg, node, sizeof(struct hf__index_node) + name_bytes + 1);
-}
-
 int hf__index_compare(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
 {
     int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);

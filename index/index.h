@@ -42,6 +42,14 @@ struct hf__index_cursor {
     uint64_t steps;                  /* entries returned so far: more than root.count is damage  */
 };
 
+/* Where a name is, or belongs: what seek has found out, for the insert or erase that follows. The
+ * index must not have changed in between; on a damaged file it may have, so what is here is looked
+ * at again before it is believed. */
+struct hf__index_place {
+    uint64_t hash;                   /* hashed: of the name                                      */
+    uint64_t opaque[40];
+};
+
 struct hf__index_ops {
     uint32_t kind;                   /* HF_INDEX_..., recorded in the file                       */
     const char *name;                /* "set"                                                    */
@@ -52,11 +60,17 @@ struct hf__index_ops {
     /* 0 and *out, HF_ENOTFOUND, HF_ECORRUPT; null index: HF_ENOTFOUND. Records no error text for
      * HF_ENOTFOUND: it is an everyday answer. */
     int (*find)(const struct hf__index *index, const void *name, size_t size_bytes, hf_ref *out);
+    /* The same, and *place is set if the answer is 0 or HF_ENOTFOUND. */
+    int (*seek)(const struct hf__index *index, const void *name, size_t size_bytes,
+                struct hf__index_place *place, hf_ref *out);
     /* The node's name_bytes and name are set; the rest is the index's to set. It need not announce
-     * a node whose links are 0 and whose name_hash is right already. 0, HF_EEXIST, HF_ENOSPC,
+     * a node whose links are 0 and whose name_hash is right already. place is that of the name,
+     * which is not there; NULL: insert looks for it first. 0, HF_EEXIST, HF_ENOSPC,
      * HF_EFULL, HF_ENOMEM, HF_ECORRUPT, null index: HF_ENOINDEX. */
-    int (*insert)(struct hf__index *index, hf_ref node);
-    int (*erase)(struct hf__index *index, hf_ref node);      /* 0, HF_ECORRUPT (not in it)       */
+    int (*insert)(struct hf__index *index, hf_ref node, const struct hf__index_place *place);
+    /* place is that where the entry was found, or NULL. 0, HF_ECORRUPT (not in it), HF_ENOSPC,
+     * HF_ENOMEM. */
+    int (*erase)(struct hf__index *index, hf_ref node, const struct hf__index_place *place);
     /* Room for count entries in all; giving unused memory back. Set: nothing to do, it takes and
      * gives back pages as names come and go. */
     int (*reserve)(struct hf__index *index, uint64_t count);
@@ -92,8 +106,16 @@ static inline const char *hf__index_name_at(const struct hf__segment *seg, hf_re
 {
     return (const char *)hf__at(seg, node + sizeof(struct hf__index_node));
 }
+#define HF__INDEX_ENTRY_ALIGN 16u
 /* May this be followed? Offset aligned, node and name (and one more byte) inside the segment. */
-bool hf__index_node_ok(const struct hf__segment *seg, hf_ref node);
+static inline bool hf__index_node_ok(const struct hf__segment *seg, hf_ref node)
+{
+    return node != 0 && node % HF__INDEX_ENTRY_ALIGN == 0 &&
+           hf__in_segment(seg, node, sizeof(struct hf__index_node)) &&
+           hf__in_segment(seg, node,
+                          sizeof(struct hf__index_node) +
+                              (uint64_t)hf__index_node_at(seg, node)->name_bytes + 1);
+}
 /* <0, 0, >0 by unsigned bytes, then by length. */
 int hf__index_compare(const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 

@@ -28,7 +28,7 @@ struct hf__index_root {
     uint64_t count;       /* 0  entries                                                          */
     uint64_t root;        /* 8  set: topmost page; hash: directory; flat: array; 0 none          */
     uint64_t capacity;    /* 16 flat: slots in the array; hash: buckets there is room for        */
-    uint64_t buckets;     /* 24 hash: buckets in use (linear hashing), else 0                    */
+    uint64_t buckets;     /* 24 hash: buckets in use; flat: entries of the first run; else 0     */
     uint64_t reserved[4]; /* 32 zero                                                             */
 };
 _Static_assert(sizeof(struct hf__index_root) == 64, "index root");
@@ -54,7 +54,7 @@ _Static_assert(offsetof(struct hf__index_array, slots) == 8, "slots");
  * name, the first the highest, zeros behind the name's end: in a page of level 0 those of the
  * entry; else of a name that sorts after none below this slot, and before none below the slot
  * before, so far as eight bytes tell (0 in the first slot). */
-#define HF__SET_PAGE_CAPACITY 28u
+#define HF__SET_PAGE_CAPACITY 60u
 #define HF__SET_PREFIX_MAX 32u
 
 struct hf__set_slot {
@@ -75,7 +75,7 @@ struct hf__set_page {
     uint8_t prefix[HF__SET_PREFIX_MAX]; /* 32 zeros behind its end                               */
     struct hf__set_slot slot[HF__SET_PAGE_CAPACITY]; /* 64                                       */
 };
-_Static_assert(sizeof(struct hf__set_page) == 512, "set page");
+_Static_assert(sizeof(struct hf__set_page) == 1024, "set page");
 _Static_assert(offsetof(struct hf__set_page, array) == 0, "array");
 _Static_assert(offsetof(struct hf__set_page, next) == 16, "next");
 _Static_assert(offsetof(struct hf__set_page, count) == 24, "count");
@@ -88,7 +88,8 @@ _Static_assert(offsetof(struct hf__set_page, slot) == 64, "slot");
 #define HF__SET_PAGE_SLOTS ((sizeof(struct hf__set_page) - sizeof(struct hf__index_array)) / 8)
 
 /* The flat index: root.root is an array of root.capacity slots, the first root.count of them the
- * entries in the order of their names; the next one, if there is one, is 0; others mean nothing. */
+ * entries, in two runs in the order of their names each: root.buckets of them and the rest; the
+ * next one, if there is one, is 0; others mean nothing. */
 
 /* The hash index: root.root is the directory, an array of HF__HASH_ARRAYS_MAX slots: arrays of 4,
  * 4, 8, 16, ... buckets up to root.capacity in all, then 0. Bucket b < 4 is bucket b of array 0,
@@ -108,7 +109,7 @@ _Static_assert(offsetof(struct hf__hash_bucket, chain) == 56, "chain");
 
 #define HF__HASH_BUCKET_WORDS 7u
 #define HF__HASH_REF_BITS UINT64_C(0x0000FFFFFFFFFFF0)
-#define HF__HASH_BUCKET_LOAD UINT64_C(4)         /* entries a bucket before one is added          */
+#define HF__HASH_BUCKET_LOAD UINT64_C(3)         /* entries a bucket before one is added          */
 #define HF__HASH_PADDING_SLOTS UINT64_C(6)       /* so that buckets fit behind, aligned to 64     */
 #define HF__HASH_FIRST_BUCKET(array) \
     (((array) + sizeof(struct hf__index_array) + 63) & ~UINT64_C(63))

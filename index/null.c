@@ -21,15 +21,22 @@ static int null_find(const struct hf__index *index, const void *name, size_t siz
     return HF_ENOTFOUND;
 }
 
-static int null_insert(struct hf__index *index, hf_ref node)
+static int null_seek(const struct hf__index *index, const void *name, size_t size_bytes,
+                     struct hf__index_place *place, hf_ref *out)
 {
-    (void)index, (void)node;
+    (void)place;
+    return null_find(index, name, size_bytes, out);
+}
+
+static int null_insert(struct hf__index *index, hf_ref node, const struct hf__index_place *place)
+{
+    (void)index, (void)node, (void)place;
     return hf__fail(HF_ENOINDEX, "names need a store created with an index");
 }
 
-static int null_erase(struct hf__index *index, hf_ref node)
+static int null_erase(struct hf__index *index, hf_ref node, const struct hf__index_place *place)
 {
-    (void)index;
+    (void)index, (void)place;
     return hf__corrupt("index.links", node);
 }
 
@@ -77,6 +84,7 @@ const struct hf__index_ops hf__index_null = {
     .ordered = true, /* vacuously */
     .init = null_init,
     .find = null_find,
+    .seek = null_seek,
     .insert = null_insert,
     .erase = null_erase,
     .reserve = null_reserve,

@@ -4,7 +4,7 @@
  *
  * A B+tree whose pages hold eight bytes of each name beside the ref: most comparisons read the page
  * and nothing else, and a find of a million names reads one entry, the one that is found. Pages are
- * 512 bytes and come from the edit door; those of level 0 are linked, so prefix scans just go on.
+ * 1024 bytes and come from the edit door; those of level 0 are linked, so prefix scans just go on.
  *
  *   root.root -> level 2   |     k    k |                   prefix ""
  *                            /    |    \
@@ -16,7 +16,7 @@
  *
  * Invariants, besides I1..I3 of index.h:
  *   S1  pages of one level lie equally deep; the topmost has at least 2 slots, or is of level 0 and
- *       has 1; all others have at least 7
+ *       has 1; all others have at least 15
  *   S2  all names below a page begin with its prefix
  *   S3  a key of level 0 is that of its entry; one of another level (but in the first slot, where
  *       it is 0) sorts after none of those below the slot before and before none below its own
@@ -34,7 +34,7 @@
 #include "set_page.h"
 
 #define SLOTS_MIN  HF__SET_SLOTS_MIN
-#define SLOTS_JOIN 21u /* two pages become one if they have no more                               */
+#define SLOTS_JOIN 45u /* two pages become one if they have no more                               */
 #define ROOT_COST  HF__EDIT_COST(sizeof(struct hf__index_root))
 
 struct step {
@@ -49,7 +49,9 @@ struct path {
     hf_ref found;    /* the entry of that name, or 0                                             */
     unsigned shared; /* if it can't be in these pages: how many bytes it shares with all names   */
     bool outside;    /* that are: then longer prefixes must be cut for it                        */
-};
+} __attribute__((may_alias)); /* it is kept in a struct hf__index_place */
+
+_Static_assert(sizeof(struct path) <= sizeof(((struct hf__index_place *)0)->opaque), "path");
 
 static int corrupt_page(const struct hf__index *index, hf_ref from)
 {
@@ -141,10 +143,11 @@ static int place(const struct hf__index *index, hf_ref at, const void *name, siz
     hf__prefetch(seg, node + 2 * HF__LINE_BYTES);
     if (!hf__index_node_ok(seg, node))
         return corrupt_page(index, at);
-    int order = hf__index_compare_name(seg, name, size_bytes, node);
-    if (order == 0)
+    if (hf__index_name_bytes(seg, node) == size_bytes &&
+        hf__index_same_bytes(name, hf__index_name_at(seg, node), size_bytes))
         path->found = node;
-    *slot += order > 0;
+    else
+        *slot += hf__index_compare_name(seg, name, size_bytes, node) > 0;
     return 0;
 }
 
@@ -208,6 +211,19 @@ static int set_find(const struct hf__index *index, const void *name, size_t size
     if (path.found == 0)
         return HF_ENOTFOUND;
     *out = path.found;
+    return 0;
+}
+
+static int set_seek(const struct hf__index *index, const void *name, size_t size_bytes,
+                    struct hf__index_place *place, hf_ref *out)
+{
+    struct path *path = (struct path *)place->opaque;
+    int error = descend(index, name, size_bytes, path);
+    if (error != 0)
+        return error;
+    if (path->found == 0)
+        return HF_ENOTFOUND;
+    *out = path->found;
     return 0;
 }
 
@@ -364,39 +380,37 @@ static void put(struct hf__index *index, const struct path *path, struct taken *
     set_root(index, page);
 }
 
-/* Sets links and hash; an entry in which they are zero already, as in new ones, isn't announced. */
-static void clear_node(struct hf__segment *seg, hf_ref node)
-{
-    const struct hf__index_node to = {.name_bytes = hf__index_node_at(seg, node)->name_bytes};
-    if (memcmp(hf__index_node_at(seg, node), &to, sizeof to) != 0)
-        *(struct hf__index_node *)hf__edit(seg, node, sizeof to) = to;
-}
-
-static int set_insert(struct hf__index *index, hf_ref node)
+static int insert_at(struct hf__index *index, const struct path *path, hf_ref node)
 {
     struct hf__segment *seg = index->seg;
-    struct path path;
     struct taken taken;
-    assert(hf__index_node_ok(seg, node) && hf__index_name_bytes(seg, node) > 0);
-    int error =
-        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
+    int error = take_pages(index, path, &taken);
     if (error != 0)
         return error;
-    if (path.found != 0)
-        return hf__fail(HF_EEXIST, "the name is in the index already");
-    error = take_pages(index, &path, &taken);
-    if (error != 0)
-        return error;
-    error = hf__reserve(seg, (2 * path.levels + 2) * PAGE_COST + 2 * ROOT_COST +
+    error = hf__reserve(seg, (2 * path->levels + 2) * PAGE_COST + 2 * ROOT_COST +
                                  HF__EDIT_COST(sizeof(struct hf__index_node)));
     if (error != 0) {
         untake(index, &taken);
         return error;
     }
-    clear_node(seg, node);
-    put(index, &path, &taken, node);
+    hf__index_clear_node(seg, node);
+    put(index, path, &taken, node);
     hf__index_edit_root(index)->count++;
     return 0;
+}
+
+static int set_insert(struct hf__index *index, hf_ref node, const struct hf__index_place *place)
+{
+    struct hf__segment *seg = index->seg;
+    struct path path;
+    assert(hf__index_node_ok(seg, node) && hf__index_name_bytes(seg, node) > 0);
+    if (place != NULL)
+        return insert_at(index, (const struct path *)place->opaque, node);
+    int error =
+        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
+    if (error == 0 && path.found != 0)
+        error = hf__fail(HF_EEXIST, "the name is in the index already");
+    return error == 0 ? insert_at(index, &path, node) : error;
 }
 
 /* ---- erase ----------------------------------------------------------------------------------- */
@@ -512,30 +526,45 @@ static unsigned take_out(struct hf__index *index, const struct path *path, hf_re
     return count;
 }
 
-static int set_erase(struct hf__index *index, hf_ref node)
+static int erase_at(struct hf__index *index, const struct path *path)
 {
     struct hf__segment *seg = index->seg;
     hf_ref freed[LEVELS_MAX];
-    struct path path;
-    if (!hf__index_node_ok(seg, node) || hf__index_root_of(index)->count == 0)
-        return hf__corrupt("index.links", node);
-    int error =
-        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
-    if (error == 0 && path.found != node)
-        error = hf__corrupt("index.links", node);
+    int error = plan_removal(index, path);
     if (error == 0)
-        error = plan_removal(index, &path);
-    if (error == 0)
-        error = hf__reserve(seg, (3 * path.levels + 2) * PAGE_COST + 2 * ROOT_COST +
-                                     path.levels * HF__OP_COST);
+        error = hf__reserve(seg, (3 * path->levels + 2) * PAGE_COST + 2 * ROOT_COST +
+                                     path->levels * HF__OP_COST);
     if (error != 0)
         return error;
-    const unsigned count = take_out(index, &path, freed);
+    const unsigned count = take_out(index, path, freed);
     hf__index_edit_root(index)->count--;
     /* A door that refuses a page has found it damaged or has no memory; fsck picks it up. */
     for (unsigned i = 0; i < count; i++)
         hf__index_untake(index, freed[i]);
     return 0;
+}
+
+/* Whether the path still ends at the entry. */
+static bool ends_at(const struct hf__index *index, const struct path *path, hf_ref node)
+{
+    const struct hf__set_page *page = page_of(index->seg, path->step[0].page, 0);
+    return page != NULL && path->step[0].slot < page->count &&
+           page->slot[path->step[0].slot].ref == node;
+}
+
+static int set_erase(struct hf__index *index, hf_ref node, const struct hf__index_place *place)
+{
+    struct hf__segment *seg = index->seg;
+    struct path path;
+    if (!hf__index_node_ok(seg, node) || hf__index_root_of(index)->count == 0)
+        return hf__corrupt("index.links", node);
+    if (place != NULL && ends_at(index, (const struct path *)place->opaque, node))
+        return erase_at(index, (const struct path *)place->opaque);
+    int error =
+        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
+    if (error == 0 && path.found != node)
+        error = hf__corrupt("index.links", node);
+    return error == 0 ? erase_at(index, &path) : error;
 }
 
 static int set_reserve(struct hf__index *index, uint64_t count)
@@ -566,6 +595,21 @@ static int start(const struct hf__index *index, struct hf__index_cursor *cursor,
     return 0;
 }
 
+/* Asks for what the scan will read in a while: an entry, or the next page. (A call that only
+ * prefetches does nothing, gcc says, and drops it.) */
+__attribute__((always_inline)) static inline void
+fetch_ahead(const struct hf__segment *seg, const struct hf__set_page *page, unsigned slot)
+{
+    enum { AHEAD = 8 };
+    if (slot + AHEAD < page->count) {
+        hf__index_expect(seg, page->slot[slot + AHEAD].ref);
+    } else { /* as many lines of a page as slots are left */
+        const unsigned lines = sizeof *page / HF__LINE_BYTES / AHEAD;
+        for (unsigned i = 0; i < lines; i++)
+            hf__prefetch(seg, page->next + (lines * (page->count - slot) + i) * HF__LINE_BYTES);
+    }
+}
+
 /* The entry at the cursor, or 0 at the end; the cursor moves behind it. 0, HF_ECORRUPT. */
 static int step_on(const struct hf__index *index, struct hf__index_cursor *cursor, hf_ref *out)
 {
@@ -584,6 +628,7 @@ static int step_on(const struct hf__index *index, struct hf__index_cursor *curso
     if (page == NULL)
         return hf__corrupt("index.links", cursor->position);
     *out = page->slot[cursor->started - 1].ref;
+    fetch_ahead(seg, page, (unsigned)cursor->started - 1);
     if (!hf__index_node_ok(seg, *out))
         return hf__corrupt("index.links", cursor->position);
     cursor->started++;
@@ -631,6 +676,7 @@ const struct hf__index_ops hf__index_set = {
     .ordered = true,
     .init = set_init,
     .find = set_find,
+    .seek = set_seek,
     .insert = set_insert,
     .erase = set_erase,
     .reserve = set_reserve,

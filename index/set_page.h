@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define CAPACITY          HF__SET_PAGE_CAPACITY
-#define HF__SET_SLOTS_MIN 7u /* in any page but the topmost                                      */
+#define HF__SET_SLOTS_MIN 15u /* in any page but the topmost                                      */
 #define PAGE_COST         HF__EDIT_COST(sizeof(struct hf__set_page))
 #define LEVELS_MAX        16u /* more pages than fit in a segment: more levels are damage        */
 #define ANY_LEVEL         LEVELS_MAX
@@ -55,9 +55,11 @@ static inline uint64_t key_of(const void *name, size_t size_bytes, unsigned pref
     const unsigned char *from = (const unsigned char *)name + prefix_bytes;
     if (size_bytes >= prefix_bytes + sizeof(uint64_t))
         return big_endian(from);
+    const size_t left = size_bytes > prefix_bytes ? size_bytes - prefix_bytes : 0;
+    if (size_bytes >= sizeof(uint64_t)) /* the name's last eight bytes, without those before */
+        return left == 0 ? 0 : big_endian(from + left - sizeof(uint64_t)) << (64 - 8 * left);
     unsigned char bytes[sizeof(uint64_t)] = {0};
-    if (size_bytes > prefix_bytes)
-        memcpy(bytes, from, size_bytes - prefix_bytes);
+    memcpy(bytes, from, left);
     return big_endian(bytes);
 }
 

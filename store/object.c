@@ -35,17 +35,28 @@ static uint64_t lead_of(uint32_t kind, uint64_t name_bytes)
 
 /* ---- taking objects apart -------------------------------------------------------------------- */
 
-uint32_t hf__object_check(const struct hf__segment *seg, hf_ref header,
-                          const struct hf__object_header *value)
+/* Both halves of a product: each bit of it depends on all bits of both factors. */
+static inline uint64_t fold(uint64_t a, uint64_t b)
 {
-    struct {
-        uint64_t offset;
-        struct hf__object_header header;
-    } image;
-    image.offset = header;
-    image.header = *value;
-    image.header.check = 0;
-    return (uint32_t)hf__hash(&image, sizeof image, seg->salt);
+    const unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Looked at with every object that is found, so a few multiplications rather than xxhash. */
+static inline uint32_t object_check(const struct hf__segment *seg, hf_ref at,
+                                    const struct hf__object_header *header)
+{
+    const uint64_t first =
+        (uint64_t)header->type_id << 32 | (uint64_t)header->name_bytes << 16 | header->kind;
+    const uint64_t key = at ^ (uint64_t)header->name_check << 32 ^ UINT64_C(0x9e3779b97f4a7c15);
+    const uint64_t x = fold(first ^ seg->salt, key) ^ header->count;
+    return (uint32_t)(fold(x, header->size_bytes ^ UINT64_C(0xff51afd7ed558ccd)) >> 16);
+}
+
+uint32_t hf__object_check(const struct hf__segment *seg, hf_ref at,
+                          const struct hf__object_header *header)
+{
+    return object_check(seg, at, header);
 }
 
 static bool header_ok(const struct hf__segment *seg, hf_ref at)
@@ -55,7 +66,7 @@ static bool header_ok(const struct hf__segment *seg, hf_ref at)
         return false;
     const struct hf__object_header *header = hf__at(seg, at);
     return header->kind >= HF_KIND_NAMED && header->kind <= HF_KIND_ANONYMOUS &&
-           header->check == hf__object_check(seg, at, header);
+           header->check == object_check(seg, at, header);
 }
 
 /* An object as a find gives it out: its header is right, belongs to this node, and its elements lie
@@ -65,15 +76,16 @@ struct found {
     hf_ref elements;
 };
 
-/* The object of a node that the index has found. 0, HF_ECORRUPT. */
-static int found_at(struct hf__segment *seg, hf_ref node, size_t name_bytes, struct found *out)
+/* The object, of that kind, of a node that the index has found. 0, HF_ECORRUPT. */
+static inline int found_at(struct hf__segment *seg, uint32_t kind, hf_ref node, size_t name_bytes,
+                           struct found *out)
 {
-    const hf_ref at = node + sizeof(struct hf__index_node) + round16((uint64_t)name_bytes + 1);
-    const hf_ref elements = at + sizeof(struct hf__object_header);
+    const uint64_t lead = lead_of(kind, name_bytes);
+    const hf_ref elements = node + lead, at = elements - sizeof(struct hf__object_header);
     const struct hf__object_header *header = hf__at(seg, at);
-    hf__prefetch(seg, elements);
-    if (!header_ok(seg, at) || header->name_bytes != name_bytes ||
-        !hf__in_segment(seg, elements, header->size_bytes))
+    if (node < HF__FIRST_BLOCK || !hf__in_segment(seg, node, lead) || header->kind != kind ||
+        header->name_bytes != name_bytes || header->check != object_check(seg, at, header) ||
+        header->size_bytes > seg->size_bytes - elements)
         return hf__corrupt("object.header", at);
     *out = (struct found){header, elements};
     return 0;
@@ -155,6 +167,7 @@ struct recipe {
     const char *name;        /* NULL for anonymous objects                                       */
     size_t name_bytes;
     uint32_t name_check;     /* low half of its hash; 0 for anonymous objects                    */
+    struct hf__index_place place; /* where the name belongs, not for anonymous objects           */
     const hf_type *type;     /* NULL = plain bytes                                               */
     size_t count;
     uint64_t size_bytes, align_bytes;
@@ -172,15 +185,17 @@ static int check_name(const char *name, size_t *out_bytes)
 static int prepare(struct recipe *recipe, const hf_txn *txn, uint32_t kind, const char *name,
                    const hf_type *type, size_t count)
 {
-    *recipe = (struct recipe){.kind = kind, .name = name, .type = type, .count = count};
+    recipe->kind = kind;
+    recipe->type_id = recipe->name_check = 0;
+    recipe->name = name;
+    recipe->name_bytes = 0;
+    recipe->type = type;
+    recipe->count = count;
     int code = kind == HF_KIND_ANONYMOUS ? 0 : check_name(name, &recipe->name_bytes);
     if (code == 0 && type != NULL)
         code = hf__type_descriptor_check(type);
     if (code != 0)
         return code;
-    if (kind != HF_KIND_ANONYMOUS)
-        recipe->name_check =
-            (uint32_t)hf__hash(name, recipe->name_bytes, txn->store->seg.salt);
     uint64_t size = type == NULL ? 1 : type->size_bytes;
     recipe->align_bytes = type == NULL || type->align_bytes == 0 ? 16 : type->align_bytes;
     if ((uintptr_t)txn->store->seg.base % recipe->align_bytes != 0)
@@ -204,11 +219,10 @@ static void write_node(struct hf__segment *seg, hf_ref node, const struct recipe
 {
     struct hf__index_node *at = (struct hf__index_node *)(seg->base + node);
     char *name = (char *)(at + 1);
-    memset(at, 0, sizeof *at);
-    at->name_bytes = (uint16_t)recipe->name_bytes;
-    at->name_hash = hashed ? recipe->name_check : 0;
+    *at = (struct hf__index_node){.name_hash = hashed ? recipe->name_check : 0,
+                                  .name_bytes = (uint16_t)recipe->name_bytes};
+    memset(name + round16(recipe->name_bytes + 1) - 16, 0, 16); /* what isn't name of its end */
     memcpy(name, recipe->name, recipe->name_bytes);
-    memset(name + recipe->name_bytes, 0, round16(recipe->name_bytes + 1) - recipe->name_bytes);
 }
 
 static void write_header(struct hf__segment *seg, hf_ref at, const struct recipe *recipe)
@@ -219,7 +233,7 @@ static void write_header(struct hf__segment *seg, hf_ref at, const struct recipe
                                        .name_check = recipe->name_check,
                                        .count = recipe->count,
                                        .size_bytes = recipe->size_bytes};
-    header.check = hf__object_check(seg, at, &header);
+    header.check = object_check(seg, at, &header);
     memcpy(seg->base + at, &header, sizeof header);
 }
 
@@ -260,7 +274,7 @@ static int make(hf_txn *txn, const struct recipe *recipe, hf_ref *out)
         code = count_anonymous(seg, 1);
     } else {
         struct hf__index index = index_of_kind(store, seg, recipe->kind);
-        code = index.ops->insert(&index, block);
+        code = index.ops->insert(&index, block, &recipe->place);
     }
     if (code != 0) {
         /* The block is this transaction's own, so it may go back at once. */
@@ -290,31 +304,58 @@ static int initialise(hf_txn *txn, const struct recipe *recipe, hf_ref elements,
     return 0;
 }
 
+/* The type's id; one that is new is registered, behind a savepoint that takes it back. */
+static int type_of(hf_txn *txn, struct recipe *recipe, hf_mark *mark, bool *new_type)
+{
+    *new_type = false;
+    if (recipe->type == NULL)
+        return 0;
+    int code = hf__type_find(txn->store, recipe->type, &recipe->type_id);
+    if (code != HF_ENOTFOUND)
+        return code;
+    code = hf_savepoint(txn, mark);
+    if (code != 0)
+        return code;
+    *new_type = true;
+    return hf__type_register(txn, recipe->type, &recipe->type_id);
+}
+
 /* The whole of hf_construct and its kin; the name is known to be free. */
 static void *construct(hf_txn *txn, struct recipe *recipe, hf_init_fn init, void *argument)
 {
     hf_mark mark;
     hf_ref elements = 0;
-    const uint32_t types = hf__segment_header(&txn->store->seg)->type_count;
-    bool new_type = recipe->type != NULL &&
-                    hf__type_find(txn->store, recipe->type, &recipe->type_id) != 0;
-    int code = 0;
-    if (new_type && hf_savepoint(txn, &mark) != 0)
-        return NULL;
-    if (recipe->type != NULL)
-        code = hf__type_register(txn, recipe->type, &recipe->type_id);
+    bool new_type;
+    int code = type_of(txn, recipe, &mark, &new_type);
     if (code == 0)
         code = make(txn, recipe, &elements);
     if (code == 0)
         code = initialise(txn, recipe, elements, init, argument);
     if (code == 0)
         return txn->store->seg.base + elements;
-    if (new_type && hf__segment_header(&txn->store->seg)->type_count != types) {
+    if (new_type) {
         hf_error failure = *hf_last_error();
         hf_rollback_to(txn, mark);
         hf__fail_again(&failure);
     }
     return NULL;
+}
+
+/* Where the object of that name is, or where a new one's name belongs: then the recipe is complete
+ * but for its type. 0, HF_ENOTFOUND (recorded nowhere), HF_ENOINDEX, HF_ECORRUPT. */
+static int seek(hf_txn *txn, struct recipe *recipe, hf_ref *node)
+{
+    struct hf__segment *seg = &txn->store->seg;
+    struct hf__index index = index_of_kind(txn->store, seg, recipe->kind);
+    int code = index.ops->seek(&index, recipe->name, recipe->name_bytes, &recipe->place, node);
+    if (code != HF_ENOTFOUND)
+        return code;
+    if (index.ops->kind == HF_INDEX_NULL)
+        return hf__fail(HF_ENOINDEX, "'%.64s'", recipe->name);
+    recipe->name_check =
+        (uint32_t)(index.ops->hashed ? recipe->place.hash
+                                     : hf__hash(recipe->name, recipe->name_bytes, seg->salt));
+    return HF_ENOTFOUND;
 }
 
 static void *construct_new(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
@@ -325,12 +366,9 @@ static void *construct_new(hf_txn *txn, uint32_t kind, const char *name, const h
     if (hf__txn_usable(txn) != 0 || prepare(&recipe, txn, kind, name, type, count) != 0)
         return NULL;
     if (kind != HF_KIND_ANONYMOUS) {
-        struct hf__index index = index_of_kind(txn->store, &txn->store->seg, kind);
-        int code = index.ops->find(&index, name, recipe.name_bytes, &node);
+        int code = seek(txn, &recipe, &node);
         if (code == 0)
             hf__fail(HF_EEXIST, "'%.64s'", name);
-        if (code == HF_ENOTFOUND && index.ops->kind == HF_INDEX_NULL)
-            code = hf__fail(HF_ENOINDEX, "'%.64s'", name);
         if (code != HF_ENOTFOUND)
             return NULL;
     }
@@ -365,52 +403,43 @@ void *hf_construct_unique(hf_txn *txn, const hf_type *type, size_t count)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-/* The node of that name. 0, HF_ENOTFOUND, HF_ENAME, HF_ECORRUPT. */
-static int find_node(const hf_store *store, struct hf__segment *seg, uint32_t kind,
-                     const char *name, size_t *name_bytes, hf_ref *out)
+/* The object of that node, if it has the type. 0, HF_ETYPE, HF_ECORRUPT. */
+static inline int typed_at(struct hf__segment *seg, uint32_t kind, hf_ref node, const char *name,
+                           size_t name_bytes, const hf_type *type, struct found *out)
 {
-    int code = check_name(name, name_bytes);
-    if (code != 0)
-        return code;
-    struct hf__index index = index_of_kind(store, seg, kind);
-    code = index.ops->find(&index, name, *name_bytes, out);
-    return code == HF_ENOTFOUND ? hf__fail_missing(name) : code;
-}
-
-/* The object with its block, which is to be destroyed. */
-static int find(const hf_store *store, struct hf__segment *seg, uint32_t kind, const char *name,
-                struct hf__object *out)
-{
-    size_t name_bytes = 0;
-    hf_ref node;
-    int code = find_node(store, seg, kind, name, &name_bytes, &node);
-    return code == 0 ? hf__object_of_node(store, seg, node, out) : code;
+    int code = found_at(seg, kind, node, name_bytes, out);
+    if (code == 0 && type != NULL && !hf__type_matches(seg, out->header->type_id, type))
+        code = hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name,
+                        type->version);
+    return code;
 }
 
 /* The object without its block, which is to be read. */
-static int look_up(const hf_store *store, struct hf__segment *seg, uint32_t kind, const char *name,
-                   const hf_type *type, struct found *out)
+static inline int look_up(const hf_store *store, struct hf__segment *seg, uint32_t kind,
+                          const char *name, const hf_type *type, struct found *out)
 {
     size_t name_bytes = 0;
-    struct found found;
     hf_ref node;
-    int code = find_node(store, seg, kind, name, &name_bytes, &node);
-    if (code == 0)
-        code = found_at(seg, node, name_bytes, &found);
+    int code = check_name(name, &name_bytes);
     if (code != 0)
         return code;
-    if (!hf__type_matches(seg, found.header->type_id, type))
-        return hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name,
-                        type->version);
-    *out = found;
-    return 0;
+    struct hf__index index = index_of_kind(store, seg, kind);
+    code = index.ops->find(&index, name, name_bytes, &node);
+    if (code != 0)
+        return code == HF_ENOTFOUND ? hf__fail_missing(name, name_bytes) : code;
+    return typed_at(seg, kind, node, name, name_bytes, type, out);
 }
 
-static const void *find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type,
-                              size_t *count)
+/* Inlined into the two finds, of which every instruction counts: docs/performance.md says why. */
+__attribute__((always_inline)) static inline const void *
+find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type, size_t *count)
 {
-    struct found found;
-    if (hf__view_usable(view) != 0 || (type != NULL && hf__type_descriptor_check(type) != 0) ||
+    struct found found = {NULL, 0};
+    if (view == NULL || view->store->forked) {
+        (void)hf__view_usable(view);
+        return NULL;
+    }
+    if ((type != NULL && hf__type_descriptor_check(type) != 0) ||
         look_up(view->store, view->seg, kind, name, type, &found) != 0)
         return NULL;
     if (count != NULL)
@@ -435,17 +464,18 @@ const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
 static void *find_or_construct(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
                                size_t count, int *created)
 {
-    struct found found;
+    struct found found = {NULL, 0};
     struct recipe recipe;
+    hf_ref node;
     if (hf__txn_usable(txn) != 0 || prepare(&recipe, txn, kind, name, type, count) != 0)
         return NULL;
     struct hf__segment *seg = &txn->store->seg;
-    int code = look_up(txn->store, seg, kind, name, type, &found);
-    if (code != 0 && code != HF_ENOTFOUND)
-        return NULL;
-    void *result = code == HF_ENOTFOUND
-                       ? construct_new(txn, kind, name, type, count, NULL, NULL)
-                       : hf_edit(txn, hf__at(seg, found.elements), found.header->size_bytes);
+    void *result = NULL;
+    const int code = seek(txn, &recipe, &node);
+    if (code == HF_ENOTFOUND)
+        result = construct(txn, &recipe, NULL, NULL);
+    else if (code == 0 && typed_at(seg, kind, node, name, recipe.name_bytes, type, &found) == 0)
+        result = hf_edit(txn, hf__at(seg, found.elements), found.header->size_bytes);
     if (result != NULL && created != NULL)
         *created = code == HF_ENOTFOUND;
     return result;
@@ -468,33 +498,54 @@ void *hf_find_or_construct_unique(hf_txn *txn, const hf_type *type, size_t count
 
 /* ---- destroying ------------------------------------------------------------------------------ */
 
-static int destroy(hf_txn *txn, const struct hf__object *object)
+/* place is that of the name in the index, or NULL. HF_EPTR: the block is no live object's. */
+static int destroy(hf_txn *txn, uint32_t kind, hf_ref block, const struct hf__index_place *place)
 {
     struct hf__segment *seg = &txn->store->seg;
-    uint32_t kind = hf__object_header(seg, object)->kind;
-    if (object->pending)
-        return hf__fail(HF_EPTR, "the object is destroyed already");
     int code = hf__reserve(seg, 10 * HF__OP_COST);
     if (code == 0)
-        code = hf__txn_free_later(txn, object->block, HF__BLOCK_OBJECT);
+        code = hf__txn_free_later(txn, block, HF__BLOCK_OBJECT);
     if (code != 0)
         return code;
     if (kind == HF_KIND_ANONYMOUS)
         return count_anonymous(seg, UINT64_MAX);
     struct hf__index index = index_of_kind(txn->store, seg, kind);
-    code = index.ops->erase(&index, object->node);
+    code = index.ops->erase(&index, block, place); /* the block begins with the node */
     if (code != 0) /* a damaged index, or no room to change a large one: the block stays */
-        hf__txn_keep(txn, object->block);
+        hf__txn_keep(txn, block);
     return code;
+}
+
+static int destroy_object(hf_txn *txn, const struct hf__object *object)
+{
+    if (object->pending)
+        return hf__fail(HF_EPTR, "the object is destroyed already");
+    return destroy(txn, hf__object_header(&txn->store->seg, object)->kind, object->block, NULL);
 }
 
 static int destroy_found(hf_txn *txn, uint32_t kind, const char *name)
 {
-    struct hf__object object;
+    struct hf__index_place place;
+    struct found found;
+    size_t name_bytes = 0;
+    hf_ref node;
     int code = hf__txn_usable(txn);
     if (code == 0)
-        code = find(txn->store, &txn->store->seg, kind, name, &object);
-    return code == 0 ? destroy(txn, &object) : code;
+        code = check_name(name, &name_bytes);
+    if (code != 0)
+        return code;
+    struct hf__segment *seg = &txn->store->seg;
+    struct hf__index index = index_of_kind(txn->store, seg, kind);
+    code = index.ops->seek(&index, name, name_bytes, &place, &node);
+    if (code == HF_ENOTFOUND)
+        return hf__fail_missing(name, name_bytes);
+    if (code != 0)
+        return code;
+    hf__block_expect(&txn->store->heap, node); /* while the object's own lines come */
+    code = found_at(seg, kind, node, name_bytes, &found);
+    if (code == 0)
+        code = destroy(txn, kind, node, &place);
+    return code == HF_EPTR ? hf__corrupt("object.header", node) : code;
 }
 
 int hf_destroy(hf_txn *txn, const char *name)
@@ -519,14 +570,14 @@ int hf_destroy_ptr(hf_txn *txn, const void *p)
     if (offset == UINT64_MAX)
         return hf__fail(HF_EPTR, "not an address of this store");
     code = hf__object_at(txn->store, &txn->store->seg, offset, &object);
-    return code == 0 ? destroy(txn, &object) : code;
+    return code == 0 ? destroy_object(txn, &object) : code;
 }
 
 static int unmake(hf_txn *txn, hf_ref elements)
 {
     struct hf__object object;
     int code = hf__object_at(txn->store, &txn->store->seg, elements, &object);
-    return code == 0 ? destroy(txn, &object) : code;
+    return code == 0 ? destroy_object(txn, &object) : code;
 }
 
 /* ---- what is at a pointer -------------------------------------------------------------------- */

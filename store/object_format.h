@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 struct hf__object_header {
-    uint32_t check;      /* 0  low half of XXH3-64 of its offset and the 28 bytes behind, salted */
+    uint32_t check;      /* 0  of its offset and the 28 bytes behind, salted: object.c            */
     uint16_t kind;       /* 4  HF_KIND_...                                                       */
     uint16_t name_bytes; /* 6  0 for anonymous objects                                           */
     uint32_t type_id;    /* 8  0 = plain bytes                                                   */

@@ -194,7 +194,7 @@ static int insert_object(hf_store *store, const struct hf__object *object)
     uint16_t name_bytes = node->name_bytes;
     memset(node, 0, sizeof *node);
     node->name_bytes = name_bytes;
-    code = index.ops->insert(&index, object->node);
+    code = index.ops->insert(&index, object->node, NULL);
     /* A second object of a name can't be entered; the check goes on to name it. */
     return code == HF_EEXIST ? 0 : code;
 }

@@ -98,14 +98,6 @@ int hf__txn_settle(hf_store *store)
     return 0;
 }
 
-/* What is kept in process memory holds since the innermost savepoint, no longer. */
-static void new_level(hf_store *store)
-{
-    hf__undo_new_level(&store->undo);
-    hf__slab_new_level(&store->heap);
-    store->txn.raw_change = 0;
-}
-
 void hf__txn_keep(hf_txn *txn, hf_ref block)
 {
     hf_error failure = *hf_last_error();
@@ -125,12 +117,15 @@ void hf__txn_dispose(hf_txn *txn)
     txn->pending_room = txn->savepoint_room = 0;
 }
 
+/* What is kept in process memory holds since the innermost savepoint, no longer. */
 static void new_level(hf_store *store)
 {
     /* A line that the used end parts is partly somebody's. */
     const uint64_t tail = (hf__used_end(&store->seg) + HF__LINE_BYTES - 1) / HF__LINE_BYTES;
     hf__undo_new_level(&store->undo,
                        store->engine->keeps_tail ? UINT64_MAX : tail * HF__LINE_BYTES);
+    hf__slab_new_level(&store->heap);
+    store->txn.raw_change = 0;
 }
 
 static int check_begin(hf_store *store, hf_txn **out)

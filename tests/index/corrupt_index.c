@@ -136,12 +136,12 @@ static void prove_sound(struct ground *g)
     assert_int_equal(more, 0);
     assert_int_equal(met, ENTRIES);
     for (unsigned i = 0; i < STRANGERS; i++)
-        assert_int_equal(g->ops->insert(index, g->stranger[i]), 0);
+        assert_int_equal(g->ops->insert(index, g->stranger[i], NULL), 0);
     assert_int_equal(fake_findings(&g->fake, true, NULL), 0);
     for (unsigned i = 0; i < ENTRIES; i++)
-        assert_int_equal(g->ops->erase(index, g->entry[i]), 0);
+        assert_int_equal(g->ops->erase(index, g->entry[i], NULL), 0);
     for (unsigned i = 0; i < STRANGERS; i++)
-        assert_int_equal(g->ops->erase(index, g->stranger[i]), 0);
+        assert_int_equal(g->ops->erase(index, g->stranger[i], NULL), 0);
     assert_int_equal(g->ops->shrink(index), 0);
     assert_int_equal(fake_owned(&g->fake), 0);
     for (unsigned i = 0; i < CANARIES; i++)
@@ -270,6 +270,34 @@ static void iterate(struct ground *g, const char *prefix)
     }
 }
 
+/* As an allocation does that on a damaged file lies over what the index has. */
+static void damage_something(struct ground *g, struct fake_random *random)
+{
+    const uint64_t offset = random_place(g, random) & ~UINT64_C(7);
+    if (fake_random_below(random, 2) == 0 || !hf__in_segment(&g->fake.seg, offset, 8) ||
+        hf__reserve(&g->fake.seg, HF__EDIT_COST(8)) != 0)
+        return;
+    *(uint64_t *)hf__edit(&g->fake.seg, offset, 8) = random_word(g, random);
+}
+
+/* Seeks the name of a stranger and inserts it there, with damage done in between. */
+static void insert_where_it_belonged(struct ground *g, struct fake_random *random, hf_ref node)
+{
+    struct hf__index *index = &g->fake.index;
+    struct hf__index_place place;
+    hf_ref out;
+    if (!hf__index_node_ok(&g->fake.seg, node) ||
+        hf__index_node_at(&g->fake.seg, node)->name_bytes == 0 ||
+        g->ops->seek(index, hf__index_name_at(&g->fake.seg, node),
+                     hf__index_node_at(&g->fake.seg, node)->name_bytes, &place,
+                     &out) != HF_ENOTFOUND)
+        return;
+    damage_something(g, random);
+    if (hf__index_node_ok(&g->fake.seg, node) &&
+        hf__index_node_at(&g->fake.seg, node)->name_bytes > 0)
+        (void)g->ops->insert(index, node, &place);
+}
+
 static void one_random_operation(struct ground *g, struct fake_random *random)
 {
     struct hf__index *index = &g->fake.index;
@@ -277,7 +305,8 @@ static void one_random_operation(struct ground *g, struct fake_random *random)
     hf_ref out;
     const struct hf__index_node *entry =
         (const struct hf__index_node *)(const void *)(g->pristine + g->entry[i]);
-    switch (fake_random_below(random, 9)) {
+    struct hf__index_place place;
+    switch (fake_random_below(random, 11)) {
     case 0:
     case 1:
         (void)g->ops->find(index, entry + 1, entry->name_bytes, &out);
@@ -287,11 +316,20 @@ static void one_random_operation(struct ground *g, struct fake_random *random)
         out = g->stranger[i % STRANGERS];
         if (hf__index_node_ok(&g->fake.seg, out) &&
             hf__index_node_at(&g->fake.seg, out)->name_bytes > 0)
-            (void)g->ops->insert(index, out);
+            (void)g->ops->insert(index, out, NULL);
         break;
     case 4:
     case 5:
-        (void)g->ops->erase(index, g->entry[i]);
+        (void)g->ops->erase(index, g->entry[i], NULL);
+        break;
+    case 9:
+        insert_where_it_belonged(g, random, g->stranger[i % STRANGERS]);
+        break;
+    case 10:
+        if (g->ops->seek(index, entry + 1, entry->name_bytes, &place, &out) == 0) {
+            damage_something(g, random);
+            (void)g->ops->erase(index, out, &place);
+        }
         break;
     case 6:
         iterate(g, fake_random_below(random, 2) == 0 ? "" : "e3/");

@@ -288,7 +288,7 @@ bool fake_is_block(const struct fake *fake, hf_ref block)
 hf_ref fake_insert(struct fake *fake, const char *name)
 {
     hf_ref node = fake_entry(fake, name, strlen(name));
-    assert_int_equal(fake->index.ops->insert(&fake->index, node), 0);
+    assert_int_equal(fake->index.ops->insert(&fake->index, node, NULL), 0);
     return node;
 }
 
@@ -302,7 +302,7 @@ int fake_erase(struct fake *fake, const char *name)
     hf_ref node;
     int error = fake_find(fake, name, &node);
     if (error == 0)
-        error = fake->index.ops->erase(&fake->index, node);
+        error = fake->index.ops->erase(&fake->index, node, NULL);
     if (error == 0)
         fake_entry_free(fake, node);
     return error;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define LOAD          ((unsigned)HF__HASH_BUCKET_LOAD)
 #define SEGMENT_BYTES (UINT64_C(1) << 20)
 
 static struct hf__index_root *root_at(struct fake *fake)
@@ -62,8 +63,8 @@ static void test_hash_no_single_insert_announces_more_than_a_bucket_or_two(void 
     printf("largest announcement of one insert while growing to %d: %u bytes\n", ENTRIES,
            (unsigned)most);
     assert_true(most <= BOUND_BYTES);
-    assert_int_equal(root_at(&fake)->buckets, ENTRIES / 4);
-    assert_int_equal(root_at(&fake)->capacity, 1 << 15);
+    assert_int_equal(root_at(&fake)->buckets, (ENTRIES - 1) / LOAD + 1);
+    assert_int_equal(root_at(&fake)->capacity, 1 << 16);
     uint64_t visited;
     assert_int_equal(fake_findings(&fake, true, &visited), 0);
     assert_int_equal(visited, ENTRIES);
@@ -74,7 +75,7 @@ static void test_hash_writes_no_bucket_before_its_turn(void **state)
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 513, SEGMENT_BYTES); /* the 513th brings an array of 128 */
+    open_sized(&fake, 128 * LOAD + 1, SEGMENT_BYTES); /* the last brings an array of 128 */
     assert_int_equal(root_at(&fake)->capacity, 256);
     const unsigned char *array = fake.seg.base + HF__HASH_FIRST_BUCKET(arrays_at(&fake)[6]);
     for (unsigned i = 64; i < 128 * 64; i++)
@@ -94,14 +95,14 @@ static void test_hash_shrink_contracts_to_the_entries_and_gives_arrays_back(void
         snprintf(name, sizeof name, "%u", i);
         assert_int_equal(fake_erase(&fake, name), 0);
     }
-    assert_int_equal(root_at(&fake)->buckets, 3000 / 4);
+    assert_int_equal(root_at(&fake)->buckets, 3000 / LOAD);
     fake_batch_begin(&fake);
     assert_int_equal(hf__index_hash.shrink(&fake.index), 0);
     fake_batch_keep(&fake);
-    assert_int_equal(root_at(&fake)->buckets, 100 / 4);
-    assert_int_equal(root_at(&fake)->capacity, 32);
-    assert_int_equal(fake_owned(&fake), 1 + 4);
-    assert_int_equal(fake.blocks_live, 100 + 5);
+    assert_int_equal(root_at(&fake)->buckets, 100 / LOAD + 1);
+    assert_int_equal(root_at(&fake)->capacity, 64);
+    assert_int_equal(fake_owned(&fake), 1 + 5);
+    assert_int_equal(fake.blocks_live, 100 + 6);
     assert_int_equal(fake_findings(&fake, true, NULL), 0);
     for (unsigned i = 0; i < 100; i++) {
         snprintf(name, sizeof name, "%u", i);
@@ -144,7 +145,7 @@ static void test_hash_reserve_splits_beforehand(void **state)
     struct fake fake;
     open_sized(&fake, 20, SEGMENT_BYTES);
     assert_int_equal(hf__index_hash.reserve(&fake.index, 5000), 0);
-    assert_int_equal(root_at(&fake)->buckets, 5000 / 4);
+    assert_int_equal(root_at(&fake)->buckets, 5000 / LOAD + 1);
     uint64_t visited;
     assert_int_equal(fake_findings(&fake, true, &visited), 0);
     assert_int_equal(visited, 20);
@@ -157,8 +158,8 @@ static void test_hash_goes_on_with_longer_chains_where_no_array_can_be_had(void 
     struct fake fake;
     char name[32];
     hf_ref out;
-    open_sized(&fake, 64, SEGMENT_BYTES);
-    for (unsigned i = 64; i < 300; i++) {
+    open_sized(&fake, 16 * LOAD, SEGMENT_BYTES);
+    for (unsigned i = 16 * LOAD; i < 300; i++) {
         snprintf(name, sizeof name, "%u", i);
         fake.allocate_fails_in = 1;
         fake_insert(&fake, name);
@@ -213,12 +214,12 @@ static void test_hash_at_the_limit_of_the_directory_takes_names_without_splittin
         struct hf__index_node *entry = (struct hf__index_node *)(void *)(seg.base + at);
         hf_ref out;
         entry->name_bytes = (uint16_t)snprintf((char *)(entry + 1), 32, "%u", i);
-        assert_int_equal(index.ops->insert(&index, at), 0);
+        assert_int_equal(index.ops->insert(&index, at, NULL), 0);
         assert_int_equal(index.ops->find(&index, entry + 1, entry->name_bytes, &out), 0);
         assert_int_equal(out, at);
-        assert_int_equal(index.ops->insert(&index, at), HF_EEXIST);
+        assert_int_equal(index.ops->insert(&index, at, NULL), HF_EEXIST);
         if (i % 2 == 0)
-            assert_int_equal(index.ops->erase(&index, at), 0);
+            assert_int_equal(index.ops->erase(&index, at, NULL), 0);
     }
     assert_int_equal(root->buckets, HF__HASH_BUCKETS_MAX);
     assert_int_equal(root->count, count + 500);
@@ -315,8 +316,8 @@ static void test_hash_chain_in_a_circle_ends(void **state)
                     stranger = fake_entry(&fake, name, (size_t)size);
             }
             assert_int_equal(fake_find(&fake, name, &out), HF_ECORRUPT);
-            assert_int_equal(hf__index_hash.insert(&fake.index, stranger), HF_ECORRUPT);
-            assert_int_equal(hf__index_hash.erase(&fake.index, stranger), HF_ECORRUPT);
+            assert_int_equal(hf__index_hash.insert(&fake.index, stranger, NULL), HF_ECORRUPT);
+            assert_int_equal(hf__index_hash.erase(&fake.index, stranger, NULL), HF_ECORRUPT);
             struct hf__index_cursor cursor = {0};
             int more;
             while ((more = hf__index_hash.next(&fake.index, &cursor, NULL, 0, &out)) == 1)
@@ -337,7 +338,7 @@ static void test_hash_damaged_directory_is_refused_before_anything_is_written(vo
     static const uint64_t bad[] = {
         0, 8, 16, 4096, SEGMENT_BYTES, SEGMENT_BYTES - 16, UINT64_MAX - 15, UINT64_C(1) << 63};
     struct fake fake;
-    open_sized(&fake, 128, SEGMENT_BYTES); /* the next insert takes an array */
+    open_sized(&fake, 32 * LOAD, SEGMENT_BYTES); /* the next insert takes an array */
     hf_ref node = fake_entry(&fake, "x", 1);
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         uint64_t good = root_at(&fake)->root;
@@ -345,7 +346,7 @@ static void test_hash_damaged_directory_is_refused_before_anything_is_written(vo
         root_at(&fake)->root = bad[i];
         assert_true(fake_findings(&fake, false, NULL) > 0);
         (void)fake_owned(&fake);
-        assert_int_equal(hf__index_hash.insert(&fake.index, node), HF_ECORRUPT);
+        assert_int_equal(hf__index_hash.insert(&fake.index, node, NULL), HF_ECORRUPT);
         assert_int_equal(hf__index_hash.reserve(&fake.index, 1000), HF_ECORRUPT);
         assert_int_equal(fake.edits, 0);
         root_at(&fake)->root = good;
@@ -364,16 +365,16 @@ static void test_hash_announces_a_new_bucket_even_in_zeroed_memory(void **state)
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 513, SEGMENT_BYTES);
+    open_sized(&fake, 128 * LOAD + 1, SEGMENT_BYTES);
     uint64_t buckets = HF__HASH_FIRST_BUCKET(arrays_at(&fake)[6]);
     memset(fake.seg.base + buckets + 64, 0, 127 * 64);
-    for (unsigned i = 513; i < 600; i++) {
+    for (unsigned i = 128 * LOAD + 1; i < 150 * LOAD; i++) {
         char name[32];
-        fake.watched = buckets + (i / 4 - 128) * 64;
+        fake.watched = buckets + (i / LOAD - 128) * 64;
         fake.watched_edits = 0;
         snprintf(name, sizeof name, "%u", i);
         fake_insert(&fake, name);
-        assert_true(i % 4 != 0 || fake.watched_edits > 0);
+        assert_true(i % LOAD != 0 || fake.watched_edits > 0);
     }
     fake_close(&fake);
 }
@@ -395,8 +396,8 @@ static void test_hash_erase_does_not_link_to_a_damaged_successor(void **state)
     assert_int_not_equal(chained, 0);
     *(uint64_t *)(void *)(fake.seg.base + chained) = 8;
     fake.edits = 0;
-    assert_int_equal(hf__index_hash.erase(&fake.index, chained), HF_ECORRUPT);
-    assert_int_equal(hf__index_hash.erase(&fake.index, in_word), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.erase(&fake.index, chained, NULL), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.erase(&fake.index, in_word, NULL), HF_ECORRUPT);
     assert_int_equal(fake.edits, 0);
     fake_close(&fake);
 }
@@ -416,13 +417,13 @@ static void test_hash_erase_fills_the_hole_from_the_chain(void **state)
     struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
     for (unsigned i = 0; bucket->chain != 0; i++) {
         hf_ref heir = bucket->chain, node = bucket->word[i % 7] & HF__HASH_REF_BITS;
-        assert_int_equal(hf__index_hash.erase(&fake.index, node), 0);
+        assert_int_equal(hf__index_hash.erase(&fake.index, node, NULL), 0);
         assert_int_equal(bucket->word[i % 7] & HF__HASH_REF_BITS, heir);
         assert_int_equal(fake_findings(&fake, true, NULL), 0);
     }
     for (unsigned used = 7; used > 0; used--) {
         hf_ref node = bucket->word[0] & HF__HASH_REF_BITS;
-        assert_int_equal(hf__index_hash.erase(&fake.index, node), 0);
+        assert_int_equal(hf__index_hash.erase(&fake.index, node, NULL), 0);
         assert_int_equal(bucket->word[used - 1], 0);
         assert_int_equal(fake_findings(&fake, true, NULL), 0);
     }
@@ -439,7 +440,7 @@ static void test_hash_up_and_down_where_tags_move(void **state)
     uint64_t visited;
     open_sized(&fake, 3000, UINT64_C(1) << 25);
     for (unsigned round = 0; round < 2; round++) {
-        assert_int_equal(hf__index_hash.reserve(&fake.index, 4 * 66000), 0);
+        assert_int_equal(hf__index_hash.reserve(&fake.index, LOAD * 66000), 0);
         assert_int_equal(root_at(&fake)->buckets, 66000);
         assert_int_equal(fake_findings(&fake, true, &visited), 0);
         assert_int_equal(visited, 3000);
@@ -448,7 +449,7 @@ static void test_hash_up_and_down_where_tags_move(void **state)
             assert_int_equal(fake_find(&fake, name, &out), 0);
         }
         assert_int_equal(hf__index_hash.shrink(&fake.index), 0);
-        assert_int_equal(root_at(&fake)->buckets, 750);
+        assert_int_equal(root_at(&fake)->buckets, 3000 / LOAD);
         assert_int_equal(fake_findings(&fake, true, &visited), 0);
         assert_int_equal(visited, 3000);
     }
@@ -467,7 +468,7 @@ static void test_hash_gap_in_a_bucket_and_wrong_tag_are_found(void **state)
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 12, SEGMENT_BYTES);
+    open_sized(&fake, 3 * LOAD, SEGMENT_BYTES);
     struct hf__hash_bucket *bucket = bucket_number(&fake, 0);
     uint64_t word = bucket->word[0];
     assert_int_not_equal(word, 0);
@@ -490,12 +491,12 @@ static void test_hash_array_where_none_should_be_yet_is_not_overwritten(void **s
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 128, SEGMENT_BYTES);
+    open_sized(&fake, 32 * LOAD, SEGMENT_BYTES);
     hf_ref node = fake_entry(&fake, "x", 1);
     arrays_at(&fake)[4] = 4096;
     assert_true(fake_findings(&fake, false, NULL) > 0);
     fake.edits = 0;
-    assert_int_equal(hf__index_hash.insert(&fake.index, node), HF_ECORRUPT);
+    assert_int_equal(hf__index_hash.insert(&fake.index, node, NULL), HF_ECORRUPT);
     assert_int_equal(fake.edits, 0);
     fake_close(&fake);
 }
@@ -505,7 +506,7 @@ static void test_hash_split_ends_where_an_entry_lies_over_the_new_bucket(void **
 {
     (void)state;
     struct fake fake;
-    open_sized(&fake, 24, SEGMENT_BYTES);
+    open_sized(&fake, 6 * LOAD, SEGMENT_BYTES);
     assert_int_equal(root_at(&fake)->buckets, 6);
     struct hf__hash_bucket *sibling = bucket_number(&fake, 2);
     hf_ref over = HF__HASH_FIRST_BUCKET(arrays_at(&fake)[1]) + 2 * 64; /* bucket 6 */
@@ -514,7 +515,7 @@ static void test_hash_split_ends_where_an_entry_lies_over_the_new_bucket(void **
     entry->name_bytes = 1;
     sibling->chain = over;
     hf_ref node = fake_entry(&fake, "x", 1);
-    (void)hf__index_hash.insert(&fake.index, node); /* it is enough that this ends */
+    (void)hf__index_hash.insert(&fake.index, node, NULL); /* it is enough that this ends */
     assert_int_equal(root_at(&fake)->buckets, 7);
     assert_true(fake_findings(&fake, false, NULL) > 0);
     fake_close(&fake);
