@@ -14,6 +14,10 @@
 #include "base/segment.h"
 #include "holdfast/holdfast.h"
 
+/* What a living process does with the gate closed on the log engine is over in a moment, unless the
+ * processor is wanted elsewhere: who "does not wait" waits so long for it all the same. */
+#define HF__MOMENT_NS (UINT64_C(1000) * 1000 * 1000)
+
 struct hf__engine {
     const struct hf__door *door;
     /* An abort restores what lies above the used end, too. */

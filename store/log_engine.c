@@ -397,8 +397,15 @@ static int log_sync(hf_store *store, uint64_t deadline)
     log_end(store);
     if (code == 0 && !HF__BUG(LAZY_NOT_SYNCED))
         code = hf__log_sync_to(store, tail.appended);
-    /* A reader inside isn't waited for long: durable it is. */
-    return code == 0 ? hf__log_apply(store, NULL, 0, false, soon(store)) : code;
+    /* Whoever applies now is waited for, a reader inside not for long: durable it is. */
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying,
+                              hf__os->now_ns() + HF__MOMENT_NS);
+    if (code != 0)
+        return code;
+    code = hf__log_apply_to(store, hf__durable(store), soon(store));
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    return code;
 }
 
 static int log_clean(hf_store *store, uint64_t deadline)

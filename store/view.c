@@ -61,7 +61,9 @@ hf_view *hf_txn_view(hf_txn *txn)
 /* Enters, undoing a dead writer's changes first if this handle may. 1 = it may not: replay. */
 static int enter(hf_store *store, uint32_t *out_slot)
 {
-    const uint64_t deadline = hf__deadline_in_ms(store->lock_timeout_ms);
+    uint64_t deadline = hf__deadline_in_ms(store->lock_timeout_ms);
+    if (deadline == 0 && store->engine == &hf__engine_log)
+        deadline = hf__os->now_ns() + HF__MOMENT_NS;
     const bool may_write = store->role == HF__ROLE_WRITER || store->role == HF__ROLE_ALONE;
     for (;;) {
         int code = hf__reader_enter(&store->locks, deadline, !may_write, out_slot);

@@ -74,7 +74,8 @@ typedef struct hf_options {
     uint32_t permissions; /* mode of a new file; 0 = 0644 less the umask, else exact              */
     uint64_t size_initial_bytes; /* segment size of a new store; 0 = 1 MiB                        */
     uint64_t size_max_bytes;     /* whole pages; 0 = 1 TiB, less where it can't be had */
-    int64_t lock_timeout_ms;     /* 0 = wait for ever, < 0 = do not wait                          */
+    int64_t lock_timeout_ms;     /* 0 = wait for ever, < 0 = do not wait (but for the moment in
+                                    which another one's commit is applied)                        */
     const char *layout;          /* application's layout name, up to 63 bytes; NULL = any         */
     uint32_t layout_version;     /* checked when layout is given                                  */
     uint64_t reserved[8];        /* zero                                                          */
