@@ -700,8 +700,11 @@ static void run_unwritten(struct cut_player *p)
     fail_write(p);
     hf_txn *txn = begin(p);
     unsigned char *block = fill_block(p, txn, 1060 * KiB);
-    if (block != NULL && (block = hf_edit(txn, block + 1050 * KiB, 512)) != NULL)
-        content_fill(block, 512, rng_next(&p->rng)); /* in the window, and with an undo */
+    hf_mark mark;
+    /* In the window, and with an undo: what was new at a savepoint is kept from then on. */
+    if (block != NULL && hf_savepoint(txn, &mark) == 0 &&
+        (block = hf_edit(txn, block + 1050 * KiB, 512)) != NULL)
+        content_fill(block, 512, rng_next(&p->rng));
     set_random(p, txn);
     commit(p, txn);
     change(p, 1);
