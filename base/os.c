@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +60,29 @@ static int system_rename_new(const char *from, const char *to)
         return -1;
     unlink(from);
     return 0;
+}
+
+static bool disk_failed(int error)
+{
+    return error == ENOSPC || error == EDQUOT || error == EIO || error == ENOMEM;
+}
+
+/* Values are at most as large as the kernel lets any be. */
+static int system_copy_xattrs(int from, int to)
+{
+    char *names = malloc(XATTR_LIST_MAX), *value = malloc(XATTR_SIZE_MAX);
+    int failure = names == NULL || value == NULL ? ENOMEM : 0;
+    const ssize_t bytes = failure == 0 ? flistxattr(from, names, XATTR_LIST_MAX) : 0;
+    for (const char *name = names; failure == 0 && name - names < bytes;
+         name += strlen(name) + 1) {
+        const ssize_t n = fgetxattr(from, name, value, XATTR_SIZE_MAX);
+        if (n >= 0 && fsetxattr(to, name, value, (size_t)n, 0) != 0 && disk_failed(errno))
+            failure = errno;
+    }
+    free(value);
+    free(names);
+    errno = failure;
+    return failure == 0 ? 0 : -1;
 }
 
 static int ofd(int fd, int command, int type, off_t start, off_t length, struct flock *out)
@@ -169,6 +194,8 @@ const struct hf__os hf__os_system = {
     .fchmod = fchmod,
     .fchown = fchown,
     .rename_new = system_rename_new,
+    .rename = rename,
+    .copy_xattrs = system_copy_xattrs,
     .unlink = unlink,
     .each_name = system_each_name,
     .mmap = mmap,

@@ -7,6 +7,8 @@
  * meaning, result and errno of the call they are named after, with these additions:
  *
  *   rename_new   renameat2 with RENAME_NOREPLACE; EEXIST if the target is there
+ *   copy_xattrs  all extended attributes (access control lists are some) of one file to another, as far
+ *                as the file systems and the process's rights let it; -1 for want of room or a broken disk
  *   each_name    opendir and readdir: visits each name in the directory
  *   lock         one F_OFD_SETLK: type F_RDLCK, F_WRLCK or F_UNLCK on [start, start + length)
  *   lock_test    one F_OFD_GETLK: 1 if another open file description stands in the way, 0, or -1
@@ -49,6 +51,8 @@ struct hf__os {
     int (*fchmod)(int fd, mode_t mode);
     int (*fchown)(int fd, uid_t user, gid_t group);
     int (*rename_new)(const char *from, const char *to);
+    int (*rename)(const char *from, const char *to);
+    int (*copy_xattrs)(int from, int to);
     int (*unlink)(const char *path);
     int (*each_name)(const char *directory, void (*visit)(void *context, const char *name),
                      void *context);

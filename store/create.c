@@ -87,14 +87,14 @@ static int plain_release(struct hf__segment *seg, hf_ref block)
     return heap->algorithm->free(heap, block);
 }
 
-static const struct hf__door plain_door = {plain_reserve, plain_edit, plain_grow, plain_allocate,
-                                           plain_release, NULL};
+const struct hf__door hf__plain_door = {plain_reserve, plain_edit, plain_grow, plain_allocate,
+                                        plain_release, NULL};
 
 int hf__format_segment(unsigned char *base, uint64_t size_bytes,
                        const struct hf__constants *constants)
 {
     struct hf__heap heap;
-    struct hf__segment seg = {base, size_bytes, constants->salt, &plain_door, &heap};
+    struct hf__segment seg = {base, size_bytes, constants->salt, &hf__plain_door, &heap};
     if (size_bytes < HF__SEGMENT_BYTES_MIN)
         return hf__fail(HF_EFULL, "a store takes at least %u bytes", HF__SEGMENT_BYTES_MIN);
     struct hf__segment_header *header = (struct hf__segment_header *)base;
@@ -206,19 +206,36 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
     return fd;
 }
 
-static int publish(int fd, const char *temporary, const char *path)
+static int publish(int fd, const char *temporary, const char *path, bool replace)
 {
     if (!HF__BUG(CREATE_NOT_SYNCED) && hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
-    if (hf__os->rename_new(temporary, path) != 0)
+    if ((replace ? hf__os->rename : hf__os->rename_new)(temporary, path) != 0)
         return hf__fail_os(errno, path, "naming the new store");
     if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)
         return hf__fail_os(errno, path, "syncing the directory");
     return 0;
 }
 
-int hf__create_with(const char *path, uint32_t permissions,
-                    int (*write)(int fd, const char *path, const void *what), const void *what)
+/* Nobody but its owner may look into the new file until it has the old one's mode. */
+static int take_after(int fd, int old_fd, const char *path)
+{
+    struct stat old, new;
+    if (hf__os->fstat(old_fd, &old) != 0 || hf__os->fstat(fd, &new) != 0)
+        return hf__fail_os(errno, path, "fstat");
+    if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) &&
+        hf__os->fchown(fd, old.st_uid, old.st_gid) != 0)
+        return hf__fail_os(errno, path, "keeping the owner: fchown");
+    if (hf__os->fchmod(fd, old.st_mode & 07777) != 0)
+        return hf__fail_os(errno, path, "fchmod");
+    if (hf__os->copy_xattrs(old_fd, fd) != 0)
+        return hf__fail_os(errno, path, "keeping the extended attributes");
+    return 0;
+}
+
+/* old_fd: the file that is replaced, or -1 where the name must be free. */
+static int make_file(const char *path, uint32_t permissions, int old_fd,
+                     int (*write)(int fd, const char *path, const void *what), const void *what)
 {
     char *temporary = NULL;
     int fd, tries = 0;
@@ -234,14 +251,28 @@ int hf__create_with(const char *path, uint32_t permissions,
     int code = hf__fs_check(fd, path, &mapped);
     if (code == 0)
         code = write(fd, path, what);
+    if (code == 0 && old_fd >= 0)
+        code = take_after(fd, old_fd, path);
     if (code == 0)
-        code = publish(fd, temporary, path);
+        code = publish(fd, temporary, path, old_fd >= 0);
     /* Whatever happened, the spare name must not stay; after a success it is gone already. */
     if (code != 0)
         hf__os->unlink(temporary);
     hf__os->close(fd);
     free(temporary);
     return code;
+}
+
+int hf__create_with(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what)
+{
+    return make_file(path, permissions, -1, write, what);
+}
+
+int hf__replace_with(const char *path, int old_fd,
+                     int (*write)(int fd, const char *path, const void *what), const void *what)
+{
+    return make_file(path, 0600, old_fd, write, what);
 }
 
 /* The largest segment, up to what is wanted, that this process could map. */

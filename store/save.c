@@ -20,8 +20,7 @@ static bool all_zero(const unsigned char *p, uint64_t size_bytes)
     return size_bytes == 0 || (p[0] == 0 && memcmp(p, p + 1, size_bytes - 1) == 0);
 }
 
-/* Writes [from, to) of the segment, leaving out pages of zeros. */
-static int write_range(int fd, const unsigned char *base, uint64_t from, uint64_t to)
+int hf__write_sparse(int fd, const unsigned char *base, uint64_t from, uint64_t to)
 {
     while (from < to) {
         uint64_t end = from;
@@ -55,7 +54,7 @@ static int write_copy(int fd, const char *path, const void *what)
     header.size_bytes = size;
     if (hf__os->ftruncate(fd, (off_t)hf__file_bytes(size)) != 0 ||
         hf__segment_write(fd, &header, sizeof header, 0) != 0 ||
-        write_range(fd, view->seg->base, sizeof header, used) != 0)
+        hf__write_sparse(fd, view->seg->base, sizeof header, used) != 0)
         return hf__fail_os(errno, path, "writing");
     /* Holes inside the copy must not become SIGBUS when they are written on a full disk. */
     if (hf__segment_allocate(fd, 0, size) != 0)

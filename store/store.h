@@ -256,6 +256,17 @@ int hf__format_segment(unsigned char *base, uint64_t size_bytes,
  * name with RENAME_NOREPLACE, and the directory synced. HF_EEXIST, HF_ENOSPC, HF_EIO, ... */
 int hf__create_with(const char *path, uint32_t permissions,
                     int (*write)(int fd, const char *path, const void *what), const void *what);
+/* The same in place of the file behind old_fd, which is at path and held alone: owner, mode and extended
+ * attributes are its own. After an error whose cause is the directory's sync the new file is there. */
+int hf__replace_with(const char *path, int old_fd,
+                     int (*write)(int fd, const char *path, const void *what), const void *what);
+/* Plain memory, whose owner is the heap over it; it doesn't grow. */
+extern const struct hf__door hf__plain_door;
+
+/* ---- save.c ---------------------------------------------------------------------------------- */
+
+/* Writes [from, to) of the segment, leaving out pages of zeros. 0, or -1 and errno. */
+int hf__write_sparse(int fd, const unsigned char *base, uint64_t from, uint64_t to);
 
 /* ---- txn.c ----------------------------------------------------------------------------------- */
 

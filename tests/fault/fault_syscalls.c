@@ -47,6 +47,8 @@ enum kind {
     FCHMOD,
     FCHOWN,
     RENAME_NEW,
+    RENAME,
+    COPY_XATTRS,
     UNLINK,
     EACH_NAME,
     MMAP,
@@ -112,6 +114,9 @@ static const struct fault {
     {"rename_new: EACCES", RENAME_NEW, ERROR, EACCES},
     {"rename_new: ENOSPC", RENAME_NEW, ERROR, ENOSPC},
     {"rename_new: EDQUOT", RENAME_NEW, ERROR, EDQUOT},
+    {"rename: EACCES", RENAME, ERROR, EACCES},
+    {"rename: ENOSPC", RENAME, ERROR, ENOSPC},
+    {"copy_xattrs: ENOSPC", COPY_XATTRS, ERROR, ENOSPC},
     {"unlink: EACCES", UNLINK, ERROR, EACCES},
     {"unlink: EIO", UNLINK, ERROR, EIO},
     {"each_name: EMFILE", EACH_NAME, ERROR, EMFILE},
@@ -237,6 +242,14 @@ static int faulty_rename_new(const char *from, const char *to)
 {
     return fails(RENAME_NEW) ? -1 : SYSTEM.rename_new(from, to);
 }
+static int faulty_rename(const char *from, const char *to)
+{
+    return fails(RENAME) ? -1 : SYSTEM.rename(from, to);
+}
+static int faulty_copy_xattrs(int from, int to)
+{
+    return fails(COPY_XATTRS) ? -1 : SYSTEM.copy_xattrs(from, to);
+}
 static int faulty_unlink(const char *name)
 {
     return fails(UNLINK) ? -1 : SYSTEM.unlink(name);
@@ -322,6 +335,8 @@ static void begin_faults(const struct fault *fault, unsigned at, bool on)
     faulty.fchmod = faulty_fchmod;
     faulty.fchown = faulty_fchown;
     faulty.rename_new = faulty_rename_new;
+    faulty.rename = faulty_rename;
+    faulty.copy_xattrs = faulty_copy_xattrs;
     faulty.unlink = faulty_unlink;
     faulty.each_name = faulty_each_name;
     faulty.mmap = faulty_mmap;
@@ -425,6 +440,7 @@ static void work_maintain(void)
     note(hf_check_file(path, NULL, &report));
     note(hf_grow(path, 100000));
     note(hf_shrink_to_fit(path));
+    note(hf_compact(path, NULL));
     note(hf_repair_file(path, NULL, &report));
 }
 
