@@ -386,6 +386,31 @@ static void checkpoint(struct cut_player *p)
     engine->end(p->store);
 }
 
+/* Compaction counts as a commit: the store it makes shows the same objects elsewhere. */
+static void run_compact(struct cut_player *p)
+{
+    uint64_t number;
+    for (int round = 0; round < 2; round++) {
+        if (!open_store(p, HF_OPEN_EXISTING))
+            return;
+        bulk(p, 20 * KiB, true);
+        change(p, 3);
+        close_store(p);
+        p->mark.attempted++;
+        mark(p);
+        if (hf_compact(p->path, NULL) != 0)
+            failed(p, "hf_compact");
+        p->mark.acknowledged = p->mark.attempted;
+        mark(p);
+        if (!open_store(p, HF_OPEN_EXISTING))
+            return;
+        if (!cut_state_of(p->store, &number, &p->trace->hashes[p->trace->hash_count++]) ||
+            number != p->mark.attempted)
+            failed(p, "looking at a compacted store");
+        close_store(p);
+    }
+}
+
 static void run_window(struct cut_player *p)
 {
     if (!open_store(p, HF_OPEN_EXISTING))
@@ -726,6 +751,7 @@ const struct cut_program cut_programs[] = {
     {"create", true, run_create, 1, 1},
     {"commits", false, run_commits, 3, 1},
     {"mix", false, run_mix, 1, 1},
+    {"compact", false, run_compact, 1, 2},
     {"growth", false, run_growth, 1, 1},
     {"window", false, run_window, 1, 8},
     {"window-over", false, run_window_over, 1, 32},

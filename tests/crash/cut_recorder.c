@@ -226,15 +226,24 @@ static int record_fallocate(int fd, int mode, off_t offset, off_t size_bytes)
     return 0;
 }
 
-static int record_rename_new(const char *from, const char *target)
+static int note_rename(const char *target, int result)
 {
     const enum cut_name name = cut_name_of(target);
-    int result = hf__os_system.rename_new(from, target);
     if (result == 0 && name != CUT_NAMES) {
         names[name] = names[CUT_SPARE];
         push(CUT_RENAME, names[name])->name = name;
     }
     return result;
+}
+
+static int record_rename_new(const char *from, const char *target)
+{
+    return note_rename(target, hf__os_system.rename_new(from, target));
+}
+
+static int record_rename(const char *from, const char *target)
+{
+    return note_rename(target, hf__os_system.rename(from, target));
 }
 
 static int record_unlink(const char *path)
@@ -328,6 +337,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     table.ftruncate = record_ftruncate;
     table.fallocate = record_fallocate;
     table.rename_new = record_rename_new;
+    table.rename = record_rename;
     table.unlink = record_unlink;
     table.mmap = record_mmap;
     table.munmap = record_munmap;

@@ -144,6 +144,17 @@ static void do_resize(void)
         give_up("hf_shrink_to_fit");
 }
 
+/* What is found afterwards is the same counted state in either store. */
+static void do_compact(void)
+{
+    hf_compact_options options = HF_COMPACT_OPTIONS_INIT;
+    options.flags = HF_COMPACT_DRY_RUN;
+    if (hf_compact(path, &options) != 0)
+        give_up("hf_compact, dry");
+    if (hf_compact(path, NULL) != 0)
+        give_up("hf_compact");
+}
+
 static void do_save(void)
 {
     hf_store *store = must_open(HF_OPEN_EXISTING);
@@ -194,6 +205,8 @@ static const struct scenario {
     {"recover and commit", do_commit, START_PENDING | BESIDE_NOBODY},
     {"create", do_create, START_EMPTY | MAY_VANISH | BESIDE_NOBODY},
     {"grow and shrink", do_resize, BESIDE_NOBODY},
+    {"compact", do_compact, BESIDE_NOBODY},
+    {"recover and compact", do_compact, START_PENDING | BESIDE_NOBODY},
     {"save as", do_save, 0},
     {"remove", do_remove, MAY_VANISH | BESIDE_NOBODY},
     {"repair", do_repair, START_DAMAGED | BESIDE_NOBODY},
