@@ -2,11 +2,13 @@
 /*
  * store_holdfast.c - what only Holdfast does, or what depends on the size of its file
  *
- * Usage: store_holdfast DIR INDEX size MEGABYTES | check N
+ * Usage: store_holdfast DIR INDEX size MEGABYTES | check N | compact N
  *
  *   size    a store of 1000 objects, grown by blocks to that many MB: open + find + close, by a
  *           process that has it for itself; the blocks are allocated on the disk, but never written
  *   check   hf_check_sanity of N named objects of 64 bytes
+ *   compact hf_compact of N objects of 64 bytes, linked to a list at random, half of which were destroyed at
+ *           random; beside it a plain copy, with a sync, of the bytes that came of it
  */
 #include <holdfast.h>
 
@@ -93,14 +95,90 @@ static void check(const char *dir, const char *index, uint64_t n)
     must(hf_close(store) == 0, hf_last_error()->message);
 }
 
+struct link {
+    hf_ref next, previous;
+    uint64_t words[6];
+};
+static const hf_type link_type;
+static const hf_field link_refs[] = {{offsetof(struct link, next), HF_FIELD_REF, &link_type},
+                                     {offsetof(struct link, previous), HF_FIELD_REF, &link_type}};
+static const hf_type link_type = {"link", 1, sizeof(struct link), 8, 0, link_refs, 2};
+
+/* A list, from a named object, of every second of n objects in no order; the others are destroyed. */
+static void half_emptied(hf_store *store, uint64_t n)
+{
+    hf_txn *txn;
+    uint32_t *order = shuffled(n, 11);
+    struct link **links = must_alloc(n * sizeof *links);
+    must(hf_begin(store, &txn) == 0, hf_last_error()->message);
+    struct link *head = hf_construct(txn, "list", &link_type, 1), *before = head;
+    must(head != NULL, hf_last_error()->message);
+    for (uint64_t i = 0; i < n; i++) {
+        links[i] = hf_new(txn, &link_type, 1);
+        must(links[i] != NULL, hf_last_error()->message);
+    }
+    for (uint64_t i = 0; i < n; i += 2) {
+        struct link *link = links[order[i]];
+        link->previous = hf_ref_of(hf_txn_view(txn), before);
+        before->next = hf_ref_of(hf_txn_view(txn), link);
+        link->words[0] = i;
+        before = link;
+    }
+    must(hf_commit(txn) == 0 && hf_begin(store, &txn) == 0, hf_last_error()->message);
+    for (uint64_t i = 1; i < n; i += 2)
+        must(hf_destroy_ptr(txn, links[order[i]]) == 0, hf_last_error()->message);
+    must(hf_commit(txn) == 0, hf_last_error()->message);
+    free(links);
+    free(order);
+}
+
+static double copy_ns(const char *from, const char *to, uint64_t bytes)
+{
+    const size_t piece = 1u << 20;
+    char *buffer = must_alloc(piece);
+    const uint64_t start = now_ns();
+    int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    must(in >= 0 && out >= 0, "opening a copy");
+    for (ssize_t n; bytes != 0 && (n = read(in, buffer, piece)) > 0; bytes -= (uint64_t)n)
+        must(write(out, buffer, (size_t)n) == n, "writing a copy");
+    must(fsync(out) == 0, "syncing a copy");
+    close(in);
+    close(out);
+    free(buffer);
+    return (double)(now_ns() - start);
+}
+
+static void compact(const char *dir, const char *index, uint64_t n)
+{
+    hf_compact_report report;
+    hf_compact_options options = HF_COMPACT_OPTIONS_INIT;
+    char path[4096], copy[4096];
+    hf_store *store = open_store(dir, HF_CREATE_NEW, index);
+    half_emptied(store, n);
+    must(hf_close(store) == 0, hf_last_error()->message);
+    snprintf(path, sizeof path, "%s/store.hf", dir);
+    snprintf(copy, sizeof copy, "%s/copy", dir);
+    options.report = &report;
+    const uint64_t start = now_ns();
+    must(hf_compact(path, &options) == 0, hf_last_error()->message);
+    const double ns = (double)(now_ns() - start), bytes = (double)report.size_after_bytes;
+    result("compact.object", n, ns * 2 / (double)n, "ns");
+    result("compact.speed", n, bytes * 1e3 / ns, "MB/s");
+    result("compact.copy", n, bytes * 1e3 / copy_ns(path, copy, report.size_after_bytes), "MB/s");
+    result("compact.before", n, (double)report.size_before_bytes / (double)report.live_bytes, "x");
+    result("compact.after", n, bytes / (double)report.live_bytes, "x");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[3], "size") == 0)
         open_sized(argv[1], argv[2], number(argv[4]));
     else if (argc == 5 && strcmp(argv[3], "check") == 0)
         check(argv[1], argv[2], number(argv[4]));
+    else if (argc == 5 && strcmp(argv[3], "compact") == 0)
+        compact(argv[1], argv[2], number(argv[4]));
     else {
-        fprintf(stderr, "usage: %s DIR INDEX size MEGABYTES | check N\n", argv[0]);
+        fprintf(stderr, "usage: %s DIR INDEX size MEGABYTES | check N | compact N\n", argv[0]);
         return 2;
     }
     return 0;
