@@ -159,7 +159,8 @@ static int beyond_the_view(struct hf__source *source, uint64_t last)
     return code;
 }
 
-/* The last commit that is durable and stands in the active log; 0 = there is no log in use. */
+/* The last commit that is durable, or as NOSYNC has it needn't be, and stands in the active log; 0 = there
+ * is no log in use. */
 static uint64_t last_durable(const hf_store *store)
 {
     struct hf__log_tail tail;
@@ -168,7 +169,9 @@ static uint64_t last_durable(const hf_store *store)
         return 0;
     hf__tail_read(store, &tail);
     const uint64_t durable = hf__durable(store);
-    return tail.epoch == 0 ? 0 : durable < tail.appended ? durable : tail.appended;
+    const bool ahead = __atomic_load_n(&hf__words(store)->unsynced, __ATOMIC_SEQ_CST) ==
+                       HF__UNSYNCED_YES;
+    return tail.epoch == 0 ? 0 : durable < tail.appended && !ahead ? durable : tail.appended;
 }
 
 static int find_state(struct hf__source *source)
