@@ -369,9 +369,15 @@ static void test_archive_has_what_is_durable_though_a_reader_keeps_it_unapplied(
 
 static void die_with_a_log(struct child *self, void *argument)
 {
+    pthread_barrier_t barriers[2];
+    pthread_t thread;
     (void)argument;
     (void)self;
-    hf_store *store = reopen(path, HF_OPEN_EXISTING);
+    hf_store *store = shared_store = reopen(path, HF_OPEN_EXISTING);
+    pthread_barrier_init(&barriers[0], NULL, 2);
+    pthread_barrier_init(&barriers[1], NULL, 2);
+    child_expect(pthread_create(&thread, NULL, hold_view, barriers) == 0);
+    pthread_barrier_wait(&barriers[0]); /* the commit can't be applied */
     fill(store, 0, 40, 3000, 55);
     kill(getpid(), SIGKILL);
 }
@@ -470,7 +476,9 @@ static void test_archive_of_another_history_is_refused(void **state)
     close(fd);
     assert_ok(hf_close(store));
     assert_code(restore_code("r.hf", "a.hfz", "c.hfz", NULL, NULL), HF_EARCHIVE);
+    assert_non_null(strstr(hf_last_error()->message, "than the one restored"));
     assert_code(restore_code("r.hf", "a.hfz", "d.hfz", NULL, NULL), HF_EARCHIVE);
+    assert_non_null(strstr(hf_last_error()->message, "isn't the state it leads to"));
     assert_false(fixture_exists("r.hf"));
     assert_ok(restore_code("r.hf", "b.hfz", "d.hfz", NULL, NULL));
     unlink("fork.hf");
