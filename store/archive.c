@@ -2,10 +2,10 @@
 /*
  * archive.c - hf_archive_write: a state of a live store as a stream
  *
- * The state is walked in stretches, in the order of its pages. For each page the page table says checksum
- * and date, unless it was touched since the table's base; which pages go in follows from the dates. Those
- * of a stretch become a block, compressed apart from all others; checksums of all pages of the state, in the
- * archive or not, go into the digest.
+ * The state is walked in stretches, in the order of its pages. For each page the page table says
+ * checksum and date, unless it was touched since the table's base; which pages go in follows from
+ * the dates. Those of a stretch become a block, compressed apart from all others; checksums of all
+ * pages of the state, in the archive or not, go into the digest.
  *
  * Invariants
  *   W1  the pages of an increment are all that differ between its two states: a page that isn't in
@@ -22,9 +22,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define THREADS_MAX 8u
+#define THREADS_MAX   8u
 #define LEVEL_DEFAULT 3
-#define LEVEL_MAX 19
+#define LEVEL_MAX     19
 
 struct writing {
     struct hf__source source;
@@ -36,7 +36,7 @@ struct writing {
     XXH3_state_t *digest, *stream; /* of the state; of all bytes written                          */
     struct hf__seek_entry *frames;
     size_t frame_count, frame_room;
-    struct hf__sector sector;      /* of the page table                                           */
+    struct hf__sector sector; /* of the page table */
     bool sector_open;
     uint64_t pages_done;
 };
@@ -102,9 +102,8 @@ static int put_skippable(struct writing *writing, const void *content, uint32_t 
 static int put_trailer(struct writing *writing)
 {
     const hf_archive_report *report = writing->report;
-    struct hf__archive_trailer trailer = {.magic = HF__ARCHIVE_TRAILER_MAGIC,
-                                          .blocks = report->blocks,
-                                          .pages = report->pages};
+    struct hf__archive_trailer trailer = {
+        .magic = HF__ARCHIVE_TRAILER_MAGIC, .blocks = report->blocks, .pages = report->pages};
     hf__digest_read(writing->digest, trailer.digest);
     hf__digest_read(writing->stream, trailer.stream);
     memcpy(writing->report->digest, trailer.digest, sizeof trailer.digest);
@@ -115,7 +114,8 @@ static int put_trailer(struct writing *writing)
 static int put_seek_table(struct writing *writing)
 {
     const size_t entries = writing->frame_count * sizeof *writing->frames;
-    const struct hf__skippable frame = {HF__SEEK_FRAME, (uint32_t)(entries + HF__SEEK_FOOTER_BYTES)};
+    const struct hf__skippable frame = {HF__SEEK_FRAME,
+                                        (uint32_t)(entries + HF__SEEK_FOOTER_BYTES)};
     const uint32_t count = (uint32_t)writing->frame_count, magic = HF__SEEK_MAGIC;
     unsigned char footer[HF__SEEK_FOOTER_BYTES] = {0};
     memcpy(footer, &count, sizeof count);
@@ -298,8 +298,9 @@ static int make_header(struct writing *writing)
     if (code != 0)
         return code;
     if (header->flags != 0 && source->truth.stale)
-        return hf__fail_path(HF_ENOTSUP, 0, source->store->path,
-                             "a store of the direct engine that is in use has no dates of its pages");
+        return hf__fail_path(
+            HF_ENOTSUP, 0, source->store->path,
+            "a store of the direct engine that is in use has no dates of its pages");
     if (header->from_commit > header->commit)
         return hf__fail_path(HF_EINVAL, 0, source->store->path, "it is at commit %llu, before %llu",
                              (unsigned long long)header->commit,
@@ -327,8 +328,9 @@ static int write_all(struct writing *writing)
     if (code == 0)
         code = hf__digest_new(&writing->stream);
     if (code == 0)
-        code = hf__packer_new(&writing->source, options->level == 0 ? LEVEL_DEFAULT : options->level,
-                              threads > 1 ? threads : 0, &writing->packer);
+        code =
+            hf__packer_new(&writing->source, options->level == 0 ? LEVEL_DEFAULT : options->level,
+                           threads > 1 ? threads : 0, &writing->packer);
     if (code != 0)
         return code;
     report->threads = hf__packer_threads(writing->packer) + 1;
@@ -358,9 +360,8 @@ int hf_archive_write(hf_store *store, int fd, const hf_archive_options *options,
 {
     static const hf_archive_options defaults = HF_ARCHIVE_OPTIONS_INIT;
     hf_archive_report own = {0};
-    struct writing writing = {.options = options == NULL ? &defaults : options,
-                              .report = &own,
-                              .fd = fd};
+    struct writing writing = {
+        .options = options == NULL ? &defaults : options, .report = &own, .fd = fd};
     if (store == NULL || fd < 0 || writing.options->level < 0 || writing.options->level > LEVEL_MAX)
         return hf__fail(HF_EINVAL, "hf_archive_write");
     const uint64_t since_ns = hf__os->now_ns();

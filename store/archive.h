@@ -8,7 +8,8 @@
  *   archive_read.c    an archive read and proved; hf_archive_verify
  *   restore.c         hf_restore
  *
- * docs/archive.md says why the state is one commit's, and why a chain of archives fits or is refused.
+ * docs/archive.md says why the state is one commit's, and why a chain of archives fits or is
+ * refused.
  */
 #ifndef HF_STORE_ARCHIVE_H
 #define HF_STORE_ARCHIVE_H
@@ -53,7 +54,7 @@ struct hf__patch {
 struct hf__source {
     hf_store *store;
     hf_view *view;
-    bool from_memory;     /* pages that were touched stand in the view's memory alone             */
+    bool from_memory; /* pages that were touched stand in the view's memory alone */
     uint64_t commit, used_end, size_bytes, pages;
     struct hf__table_truth truth;
     unsigned char *bytes; /* of the patches                                                       */
@@ -110,7 +111,7 @@ struct hf__stretch *hf__packer_take(struct hf__packer *packer);
 
 struct hf__archive_reader;
 
-/* What becomes of an archive's content, in order; any may return an error, which ends the reading. */
+/* What becomes of an archive's content, in order; any may return an error and end the reading. */
 struct hf__archive_sink {
     void *user;
     int (*header)(void *user, const struct hf__archive_header *header);

@@ -72,8 +72,8 @@ _Static_assert(offsetof(struct hf__archive_header, constants) == 80, "constants"
 _Static_assert(offsetof(struct hf__archive_header, reserved) == 216, "reserved");
 _Static_assert(offsetof(struct hf__archive_header, check) == 248, "check");
 
-/* A page of a block: entries stand behind the block's header, the pages' bytes behind them all, each
- * whole, with zeros from the used end on. */
+/* A page of a block: entries stand behind the block's header, the pages' bytes behind them all,
+ * each whole, with zeros from the used end on. */
 struct hf__archive_entry {
     uint64_t page;           /* 0   its number, higher than that of the entry before             */
     uint64_t checksum;       /* 8   as in the page table                                         */
@@ -112,7 +112,7 @@ _Static_assert(offsetof(struct hf__archive_trailer, digest) == 24, "digest");
 _Static_assert(offsetof(struct hf__archive_trailer, stream) == 40, "stream");
 _Static_assert(offsetof(struct hf__archive_trailer, check) == 56, "check");
 
-/* zstd's seekable format: its table is entries, then this. No checksums: the frames have their own. */
+/* zstd's seekable format: its table is entries, then this. No checksums: frames have their own. */
 struct hf__seek_entry {
     uint32_t packed_bytes;   /* 0   of the frame                                                 */
     uint32_t plain_bytes;    /* 4   of what it holds; 0 for a skippable one                      */

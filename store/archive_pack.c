@@ -2,9 +2,9 @@
 /*
  * archive_pack.c - blocks of an archive, read, compared and compressed by several threads
  *
- * A ring of stretches. The writer fills one (which pages, what their entries say), workers turn it into
- * a compressed block, the writer takes them back in the order it filled them. Without workers the
- * writer does the work itself when it takes one.
+ * A ring of stretches. The writer fills one (which pages, what their entries say), workers turn it
+ * into a compressed block, the writer takes them back in the order it filled them. Without workers
+ * the writer does the work itself when it takes one.
  *
  * Invariants
  *   K1  taken <= begun <= pushed <= taken + ring: a stretch belongs to the writer, then to one
@@ -36,8 +36,8 @@ struct hf__packer {
     pthread_mutex_t mutex;
     pthread_cond_t work, ready;
     struct worker workers[WORKERS_MAX];
-    uint32_t worker_count;         /* that have a context                                        */
-    uint32_t thread_count;         /* that run                                                   */
+    uint32_t worker_count; /* that have a context */
+    uint32_t thread_count; /* that run */
 };
 
 /* ---- one stretch ----------------------------------------------------------------------------- */
@@ -66,9 +66,10 @@ static int compare(const struct hf__source *source, const struct hf__stretch_pag
     if (known->checksum == 0 || known->checksum == found->checksum)
         return 0;
     (void)hf__corrupt("page.checksum", found->page * HF__PAGE_BYTES);
-    return hf__fail_path(HF_ECORRUPT, 0, store->path,
-                         "page %llu is not what commit %llu left: holdfast fsck says what lies there",
-                         (unsigned long long)found->page, (unsigned long long)known->commit);
+    return hf__fail_path(
+        HF_ECORRUPT, 0, store->path,
+        "page %llu is not what commit %llu left: holdfast fsck says what lies there",
+        (unsigned long long)found->page, (unsigned long long)known->commit);
 }
 
 static int pack(const struct hf__source *source, struct hf__stretch *stretch, ZSTD_CCtx *zstd,
@@ -87,7 +88,8 @@ static int pack(const struct hf__source *source, struct hf__stretch *stretch, ZS
             continue;
         const uint64_t used = hf__page_bytes_used(number, source->used_end);
         entries[n] = (struct hf__archive_entry){
-            number, hf__page_checksum(pages + n * HF__PAGE_BYTES, used, salt, number), page->commit};
+            number, hf__page_checksum(pages + n * HF__PAGE_BYTES, used, salt, number),
+            page->commit};
         code = compare(source, page, &entries[n]);
         page->checksum = entries[n++].checksum;
     }

@@ -2,13 +2,14 @@
 /*
  * archive_read.c - an archive read from its first byte to its last, and proved
  *
- * It may come from a pipe: bytes are read in order, once, into a window from which frames are taken.
- * What is in a block is handed on only when the block is proved; the archive as a whole counts only when
- * this has returned 0, since the trailer says how much it should have been.
+ * It may come from a pipe: bytes are read in order, once, into a window from which frames are
+ * taken. What is in a block is handed on only when the block is proved; the archive as a whole
+ * counts only when this has returned 0, since the trailer says how much it should have been.
  *
  * Invariants
- *   A1  every byte is compared with something: those before the trailer with its digest of them, the
- *       trailer with its check, the seek table with the frames that were met; behind it there is none
+ *   A1  every byte is compared with something: those before the trailer with its digest of them,
+ *       the trailer with its check, the seek table with the frames that were met; behind it there
+ *       is none
  *   A2  memory doesn't grow with what the bytes claim, but for 8 bytes a frame that was read
  *   A3  pages of a block that is handed on have the checksums that its entries say
  */
@@ -23,17 +24,18 @@
 #include <zstd.h>
 
 #define WINDOW_BYTES ((size_t)256 << 10)
-#define WINDOW_LOG_MAX 21 /* a block is little over a MiB                                          */
+#define WINDOW_LOG_MAX                                                                             \
+    21 /* a block is little over a MiB */
 
 struct hf__archive_reader {
     const char *path;
     int fd;
     unsigned char *window;
-    size_t at, end;                /* what of it isn't taken yet                                  */
-    uint64_t taken;                /* bytes of the archive                                        */
+    size_t at, end; /* what of it isn't taken yet */
+    uint64_t taken; /* bytes of the archive */
     XXH3_state_t *stream, *digest;
     ZSTD_DCtx *zstd;
-    unsigned char *plain;          /* a block                                                     */
+    unsigned char *plain; /* a block */
     struct hf__archive_header header;
     struct hf__seek_entry *frames;
     size_t frame_count, frame_room;
@@ -258,8 +260,7 @@ static int read_trailer(struct hf__archive_reader *reader, struct hf__archive_tr
     if (code != 0)
         return code;
     if (!trailer_ok(trailer) || trailer->blocks != reader->blocks ||
-        trailer->pages != reader->pages ||
-        memcmp(trailer->stream, stream, sizeof stream) != 0)
+        trailer->pages != reader->pages || memcmp(trailer->stream, stream, sizeof stream) != 0)
         return damaged(reader, "bytes that its trailer doesn't confirm");
     const bool all = (reader->header.flags & HF__ARCHIVE_INCREMENT) == 0;
     if (all && (reader->pages != reader->pages_total ||
@@ -386,8 +387,9 @@ static int read_at(int fd, const char *path, void *out, size_t size_bytes, uint6
     ssize_t n = hf__read_at(fd, out, size_bytes, offset);
     if (n < 0)
         return hf__fail_os(errno, path, "read");
-    return n == (ssize_t)size_bytes ? 0
-                                    : hf__fail_path(HF_ETRUNCATED, 0, path, "the archive is cut short");
+    return n == (ssize_t)size_bytes
+               ? 0
+               : hf__fail_path(HF_ETRUNCATED, 0, path, "the archive is cut short");
 }
 
 static int read_ends(int fd, const char *path, struct hf__archive_header *header,
@@ -416,7 +418,8 @@ static int read_ends(int fd, const char *path, struct hf__archive_header *header
         return hf__fail_path(HF_ETRUNCATED, 0, path, "the archive is cut short");
     code = read_at(fd, path, trailer, sizeof *trailer, size - behind);
     if (code == 0 && !trailer_ok(trailer))
-        code = hf__fail_path(HF_ETRUNCATED, 0, path, "the archive's trailer is not where it should be");
+        code = hf__fail_path(HF_ETRUNCATED, 0, path,
+                             "the archive's trailer is not where it should be");
     return code;
 }
 

@@ -2,10 +2,11 @@
 /*
  * archive_source.c - one state of a live store, held still
  *
- * A view keeps `applied` where it is, so the data file holds the state of that commit until the view
- * ends. Commits that are durable but not applied yet (a reader was in the way) stand in the log: their
- * ranges are read once, cut at pages, and laid over what is read of the file. So the state is that
- * of the last durable commit, and nobody has waited for anybody. docs/archive.md has the argument.
+ * A view keeps `applied` where it is, so the data file holds the state of that commit until the
+ * view ends. Commits that are durable but not applied yet (a reader was in the way) stand in the
+ * log: their ranges are read once, cut at pages, and laid over what is read of the file. So the
+ * state is that of the last durable commit, and nobody has waited for anybody. docs/archive.md has
+ * the argument.
  *
  * Invariants
  *   R1  commit >= everything that was durable when hf__source_open was called
@@ -42,10 +43,10 @@ static int add_range(struct hf__source *source, uint64_t offset, uint64_t size_b
 {
     const size_t pieces = (size_t)(size_bytes / HF__PAGE_BYTES) + 2;
     void *bytes = source->bytes, *patches = source->patches;
-    const bool fits = room_for(&bytes, &source->bytes_room, source->bytes_count,
-                               (size_t)size_bytes, 1) &&
-                      room_for(&patches, &source->patch_room, source->patch_count, pieces,
-                               sizeof *source->patches);
+    const bool fits =
+        room_for(&bytes, &source->bytes_room, source->bytes_count, (size_t)size_bytes, 1) &&
+        room_for(&patches, &source->patch_room, source->patch_count, pieces,
+                 sizeof *source->patches);
     source->bytes = bytes;
     source->patches = patches;
     if (!fits)
@@ -53,8 +54,8 @@ static int add_range(struct hf__source *source, uint64_t offset, uint64_t size_b
     memcpy(source->bytes + source->bytes_count, data, (size_t)size_bytes);
     while (size_bytes != 0) {
         const uint32_t from = (uint32_t)(offset % HF__PAGE_BYTES);
-        const uint32_t part = size_bytes < HF__PAGE_BYTES - from ? (uint32_t)size_bytes
-                                                                 : HF__PAGE_BYTES - from;
+        const uint32_t part =
+            size_bytes < HF__PAGE_BYTES - from ? (uint32_t)size_bytes : HF__PAGE_BYTES - from;
         source->patches[source->patch_count] = (struct hf__patch){
             offset / HF__PAGE_BYTES, source->patch_count, source->bytes_count, from, part};
         source->patch_count++;
@@ -133,8 +134,9 @@ static void lay_patches(const struct hf__source *source, uint64_t first, uint64_
 
 /* ---- which state ----------------------------------------------------------------------------- */
 
-/* What is durable and isn't shown yet, and what was touched up to there. The view keeps the base from
- * moving, but a renewal after a failed sync moves the records to the other file: then once more. */
+/* What is durable and isn't shown yet, and what was touched up to there. The view keeps the base
+ * from moving, but a renewal after a failed sync moves the records to the other file: then once
+ * more. */
 static int beyond_the_view(struct hf__source *source, uint64_t last)
 {
     hf_store *store = source->store;
@@ -159,8 +161,8 @@ static int beyond_the_view(struct hf__source *source, uint64_t last)
     return code;
 }
 
-/* The last commit that is durable, or as NOSYNC has it needn't be, and stands in the active log; 0 = there
- * is no log in use. */
+/* The last commit that is durable, or as NOSYNC has it needn't be, and stands in the active log; 0
+ * = there is no log in use. */
 static uint64_t last_durable(const hf_store *store)
 {
     struct hf__log_tail tail;
@@ -169,8 +171,8 @@ static uint64_t last_durable(const hf_store *store)
         return 0;
     hf__tail_read(store, &tail);
     const uint64_t durable = hf__durable(store);
-    const bool ahead = __atomic_load_n(&hf__words(store)->unsynced, __ATOMIC_SEQ_CST) ==
-                       HF__UNSYNCED_YES;
+    const bool ahead =
+        __atomic_load_n(&hf__words(store)->unsynced, __ATOMIC_SEQ_CST) == HF__UNSYNCED_YES;
     return tail.epoch == 0 ? 0 : durable < tail.appended && !ahead ? durable : tail.appended;
 }
 
@@ -269,7 +271,8 @@ int hf__source_read(const struct hf__source *source, uint64_t first, uint64_t co
     const uint64_t end = (first + count) * HF__PAGE_BYTES;
     if (end > source->used_end) {
         const uint64_t over = end - source->used_end;
-        memset(out + bytes - (over < bytes ? over : bytes), 0, (size_t)(over < bytes ? over : bytes));
+        memset(out + bytes - (over < bytes ? over : bytes), 0,
+               (size_t)(over < bytes ? over : bytes));
     }
     return 0;
 }

@@ -2,10 +2,11 @@
 /*
  * restore.c - hf_restore: a store from a full archive and the increments after it
  *
- * The store's file is made under a spare name (create.c). Blocks are written where their pages lie, their
- * entries into the page table, as they come; after each archive the table's checksums must make the
- * digest that the archive says of its state. Only then does the next one count, and only after the last
- * are the header slots written, the file synced and named. Any failure before removes it.
+ * The store's file is made under a spare name (create.c). Blocks are written where their pages lie,
+ * their entries into the page table, as they come; after each archive the table's checksums must
+ * make the digest that the archive says of its state. Only then does the next one count, and only
+ * after the last are the header slots written, the file synced and named. Any failure before
+ * removes it.
  *
  * Invariants
  *   S1  a page is written only after its checksum was compared, together with its entry
@@ -25,12 +26,12 @@ struct restoring {
     const char *const *archives;
     size_t count;
     int fd;
-    const char *path;              /* of the store                                                */
-    const char *archive;           /* being read                                                  */
-    bool begun;                    /* state is one                                                */
+    const char *path;    /* of the store */
+    const char *archive; /* being read */
+    bool begun;          /* state is one */
     struct hf__archive_header state;
-    uint64_t digest[2];            /* of it                                                       */
-    uint64_t done, total;          /* bytes of archives                                           */
+    uint64_t digest[2];   /* of it */
+    uint64_t done, total; /* bytes of archives */
     hf_archive_report *report;
 };
 
@@ -85,8 +86,8 @@ static int take_block(void *user, const struct hf__archive_entry *entries, size_
         size_t end = i + 1;
         while (end < count && entries[end].page == entries[end - 1].page + 1)
             end++;
-        if (hf__segment_write(restoring->fd, pages + i * HF__PAGE_BYTES,
-                              (end - i) * HF__PAGE_BYTES, entries[i].page * HF__PAGE_BYTES) != 0)
+        if (hf__segment_write(restoring->fd, pages + i * HF__PAGE_BYTES, (end - i) * HF__PAGE_BYTES,
+                              entries[i].page * HF__PAGE_BYTES) != 0)
             return hf__fail_os(errno, restoring->path, "write");
         i = end;
     }
@@ -153,15 +154,12 @@ static int take_archive(struct restoring *restoring, const char *path)
     return 0;
 }
 
-/* Length, blocks on the disk, and header slots of what is now a whole state. */
+/* Length, blocks on the disk, and header slots of what is now a whole state. It is asked first
+ * whether the store wants as much room as the archive says. */
 static int finish(const struct restoring *restoring)
 {
     const struct hf__archive_header *state = &restoring->state;
     struct hf__segment_header segment;
-    if (hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->size_bytes)) != 0)
-        return hf__fail_os(errno, restoring->path, "ftruncate");
-    if (hf__segment_allocate(restoring->fd, 0, state->size_bytes) != 0)
-        return hf__fail_os(errno, restoring->path, "allocating");
     if (hf__segment_read(restoring->fd, &segment, sizeof segment, 0) != sizeof segment)
         return hf__fail_os(errno, restoring->path, "read");
     if (segment.magic != HF__SEGMENT_MAGIC || segment.commit != state->commit ||
@@ -169,6 +167,10 @@ static int finish(const struct restoring *restoring)
         memcmp(&segment.constants, &state->constants, sizeof segment.constants) != 0)
         return hf__fail_path(HF_ECORRUPT, 0, restoring->archive,
                              "the archive's header and the store's in it differ");
+    if (hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->size_bytes)) != 0)
+        return hf__fail_os(errno, restoring->path, "ftruncate");
+    if (hf__segment_allocate(restoring->fd, 0, state->size_bytes) != 0)
+        return hf__fail_os(errno, restoring->path, "allocating");
     return hf__header_write_first(restoring->fd, restoring->path, &state->constants,
                                   state->size_bytes, state->used_end);
 }
@@ -194,8 +196,7 @@ int hf_restore(const char *to_path, const char *const *archives, size_t count,
                                   .count = count,
                                   .report = &own};
     struct stat st;
-    if (to_path == NULL || archives == NULL || count == 0 ||
-        restoring.options->permissions > 07777)
+    if (to_path == NULL || archives == NULL || count == 0 || restoring.options->permissions > 07777)
         return hf__fail(HF_EINVAL, "hf_restore");
     /* The rename would find it, too, but only after the work. */
     if (hf__os->stat(to_path, &st) == 0)

@@ -21,9 +21,9 @@
  * Caveats
  *
  *   - The store is viewed until the last byte is written: commits stay in the log and are shown to
- *     others only when it has ended (report.view_ns says how long that was). A reader of a pipe that
- *     stands still makes the log grow up to its limit, and then writers get HF_ELOGFULL. Send what
- *     goes to a slow place to a file first.
+ *     others only when it has ended (report.view_ns says how long that was). A reader of a pipe
+ *     that stands still makes the log grow up to its limit, and then writers get HF_ELOGFULL. Send
+ *     what goes to a slow place to a file first.
  *   - An archive isn't synced, and a pipe that nobody reads any more is SIGPIPE: both are up to who
  *     opened the descriptor.
  *   - Archives are not encrypted, and their checksums are against accidents, not against people.
@@ -89,11 +89,11 @@ HF_API int hf_archive_write(hf_store *store, int fd, const hf_archive_options *o
 
 /*
  * hf_archive_verify - reads an archive from its first byte to its last and checks all of it: every
- * byte, every page's checksum, and of a full one that its pages make the state it says. What an increment
- * builds on is not looked at. path may be a pipe ("/dev/stdin"). Of options on_progress counts.
- * options and report may be NULL.
- * Errors: HF_EARCHIVE (no archive), HF_ENEWER, HF_EENDIAN, HF_EPAGESIZE, HF_ECORRUPT, HF_ETRUNCATED, HF_ECANCELLED,
- * HF_ENOENT, HF_EACCES, HF_EIO, HF_ENOMEM, HF_EINVAL.
+ * byte, every page's checksum, and of a full one that its pages make the state it says. What an
+ * increment builds on is not looked at. path may be a pipe ("/dev/stdin"). Of options on_progress
+ * counts. options and report may be NULL.
+ * Errors: HF_EARCHIVE (no archive), HF_ENEWER, HF_EENDIAN, HF_EPAGESIZE, HF_ECORRUPT,
+ * HF_ETRUNCATED, HF_ECANCELLED, HF_ENOENT, HF_EACCES, HF_EIO, HF_ENOMEM, HF_EINVAL.
  */
 HF_API int hf_archive_verify(const char *path, const hf_archive_options *options,
                              hf_archive_report *report);
@@ -111,15 +111,16 @@ typedef struct hf_restore_options {
 /*
  * hf_restore - makes a store from a full archive and the increments after it, in their order.
  *
- * The store is built under a spare name, verified (every byte of the archives, every page, and after
- * each archive the digest of the whole state), synced, and only then gets its name: there is all of
- * it or nothing. A file of that name is never replaced. It is closed and clean, and the same store:
- * uuid, commit and the dates of its pages are kept, so that increments go on from it. report (may
- * be NULL) tells of the last archive; its pages, blocks and bytes are sums.
+ * The store is built under a spare name, verified (every byte of the archives, every page, and
+ * after each archive the digest of the whole state), synced, and only then gets its name: there is
+ * all of it or nothing. A file of that name is never replaced. It is closed and clean, and the same
+ * store: uuid, commit and the dates of its pages are kept, so that increments go on from it. report
+ * (may be NULL) tells of the last archive; its pages, blocks and bytes are sums.
  *
  * Errors: HF_EARCHIVE (not an archive; an increment first; of another store; it builds on another
- * state than the one before), HF_EEXIST, HF_ECORRUPT, HF_ETRUNCATED, HF_ENEWER, HF_EENDIAN, HF_EPAGESIZE, HF_ECANCELLED,
- * HF_EINVAL, HF_ENOENT, HF_EACCES, HF_ENOSPC, HF_EIO, HF_ENOMEM, HF_ENETFS.
+ * state than the one before), HF_EEXIST, HF_ECORRUPT, HF_ETRUNCATED, HF_ENEWER, HF_EENDIAN,
+ * HF_EPAGESIZE, HF_ECANCELLED, HF_EINVAL, HF_ENOENT, HF_EACCES, HF_ENOSPC, HF_EIO, HF_ENOMEM,
+ * HF_ENETFS.
  */
 HF_API int hf_restore(const char *to_path, const char *const *archives, size_t count,
                       const hf_restore_options *options, hf_archive_report *report);

@@ -3,11 +3,12 @@
  * kill_archive.c - archives under a write storm, and processes that are killed while they make or
  * restore one
  *
- * Writers commit numbered states: transaction k leaves values that follow from k in every object. Archives
- * are taken meanwhile, full and in chains, by a thread beside the writer and by another process. Each
- * restored store must be the state of one k, exactly, not older than what was acknowledged before the
- * archive was begun, and sound. Then a process that restores is killed at moments spread over its
- * work: the store is there whole or not at all, and the next restore leaves no spare file behind.
+ * Writers commit numbered states: transaction k leaves values that follow from k in every object.
+ * Archives are taken meanwhile, full and in chains, by a thread beside the writer and by another
+ * process. Each restored store must be the state of one k, exactly, not older than what was
+ * acknowledged before the archive was begun, and sound. Then a process that restores is killed at
+ * moments spread over its work: the store is there whole or not at all, and the next restore leaves
+ * no spare file behind.
  */
 #include "holdfast.h"
 

@@ -154,12 +154,12 @@ static void test_archive_of_a_live_store_and_three_increments(void **state)
     fill(store, 10, 20, 3000, 77);
     hf_archive_report one = archive(store, "b.hfz", "a.hfz");
     assert_int_equal(one.from_commit, full.commit);
-    drop(store, 500, 1000);                     /* the used end falls */
+    drop(store, 500, 1000); /* the used end falls */
     assert_ok(hf_close(store));
     assert_ok(hf_shrink_to_fit(path));
     store = reopen(path, HF_OPEN_EXISTING);
     hf_archive_report two = archive(store, "c.hfz", "b.hfz");
-    fill(store, 600, 1500, 5000, 5);            /* and rises, beyond the first span */
+    fill(store, 600, 1500, 5000, 5); /* and rises, beyond the first span */
     fill(store, 1500, 2400, 5000, 5);
     hf_archive_report three = archive(store, "d.hfz", "c.hfz");
     const uint64_t last = content_of(store);
@@ -565,8 +565,8 @@ int main(void)
         cmocka_unit_test_setup(test_archive_of_every_kind_of_store, start),
         cmocka_unit_test_setup(test_archive_through_pipes, start),
         cmocka_unit_test_setup(test_archive_is_the_same_with_any_number_of_threads, start),
-        cmocka_unit_test_setup(
-            test_archive_has_what_is_durable_though_a_reader_keeps_it_unapplied, start),
+        cmocka_unit_test_setup(test_archive_has_what_is_durable_though_a_reader_keeps_it_unapplied,
+                               start),
         cmocka_unit_test_setup(test_archive_of_a_store_left_with_its_log, start),
         cmocka_unit_test_setup(test_archives_that_do_not_fit_are_refused, start),
         cmocka_unit_test_setup(test_archive_of_another_history_is_refused, start),

@@ -207,9 +207,10 @@ const struct tool_command command_archive = {
     .name = "archive",
     .synopsis = "[OPTION...] FILE",
     .summary = "Write a store as one compressed stream",
-    .details = "The state of one commit, whole or what has changed, as zstd frames with checksums.\n"
-               "The store may be in use. Each page is compared with its checksum on the way.\n"
-               "holdfast restore makes a store of it again.",
+    .details =
+        "The state of one commit, whole or what has changed, as zstd frames with checksums.\n"
+        "The store may be in use. Each page is compared with its checksum on the way.\n"
+        "holdfast restore makes a store of it again.",
     .example = "  holdfast archive photos.hf --output monday.hfz\n"
                "  holdfast archive photos.hf --since-archive monday.hfz -o tuesday.hfz\n"
                "  holdfast archive photos.hf | ssh elsewhere holdfast restore photos.hf -",

@@ -76,8 +76,8 @@ void archive_print(const struct tool *tool, const char *key_path, const char *pa
         return;
     if (report->is_increment != 0)
         snprintf(since, sizeof since, " since commit %" PRIu64, report->from_commit);
-    printf("%s: %s commit %" PRIu64 "%s: %" PRIu64 " of %" PRIu64 " pages, %s in %s, %.2f s\n", path,
-           verb, report->commit, since, report->pages, report->pages_total,
+    printf("%s: %s commit %" PRIu64 "%s: %" PRIu64 " of %" PRIu64 " pages, %s in %s, %.2f s\n",
+           path, verb, report->commit, since, report->pages, report->pages_total,
            size_format(report->plain_bytes).text, size_format(report->archive_bytes).text, seconds);
 }
 

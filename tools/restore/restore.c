@@ -66,9 +66,8 @@ static int restore_run(struct tool *tool)
     if (tool->stopped)
         return tool->exit_code;
     if (verify)
-        return tool->operand_count == 1
-                   ? archive_verify_command(tool, tool->operands[0])
-                   : tool_usage(tool, "--verify checks one archive at a time");
+        return tool->operand_count == 1 ? archive_verify_command(tool, tool->operands[0])
+                                        : tool_usage(tool, "--verify checks one archive at a time");
     if (tool->operand_count < 2)
         return tool_usage(tool, "an ARCHIVE is missing");
     archives = calloc((size_t)tool->operand_count, sizeof *archives);
