@@ -81,7 +81,7 @@ void archive_print(const struct tool *tool, const char *key_path, const char *pa
            size_format(report->plain_bytes).text, size_format(report->archive_bytes).text, seconds);
 }
 
-static int on_progress(void *user, uint64_t done, uint64_t total)
+int archive_on_progress(void *user, uint64_t done, uint64_t total)
 {
     if (total != 0)
         progress_set(user, done, total);
@@ -98,7 +98,7 @@ int archive_verify_command(struct tool *tool, const char *path)
 
     interrupt_catch();
     progress_begin(&progress, "verifying", 0, true, !tool->quiet && !tool->json);
-    options.on_progress = on_progress;
+    options.on_progress = archive_on_progress;
     options.user = &progress;
     code = hf_archive_verify(archive_path(path), &options, &report);
     progress_clear(&progress);

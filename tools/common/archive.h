@@ -17,6 +17,9 @@ const char *archive_path(const char *operand);
 void archive_print(const struct tool *tool, const char *key_path, const char *path,
                    const char *verb, const hf_archive_report *report, double seconds);
 
+/* For the options of hf_archive_verify and hf_restore; user is a struct progress. */
+int archive_on_progress(void *user, uint64_t done, uint64_t total);
+
 /* Checks an archive and prints what it holds: an exit code. */
 int archive_verify_command(struct tool *tool, const char *path);
 

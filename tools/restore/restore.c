@@ -17,13 +17,6 @@ static const struct tool_option options[] = {
     {0, NULL, NULL, NULL},
 };
 
-static int on_progress(void *user, uint64_t done, uint64_t total)
-{
-    if (total != 0)
-        progress_set(user, done, total);
-    return interrupt_pending() ? 1 : 0;
-}
-
 static int restore(struct tool *tool, const char *const *archives, size_t count,
                    uint32_t permissions)
 {
@@ -36,7 +29,7 @@ static int restore(struct tool *tool, const char *const *archives, size_t count,
 
     interrupt_catch();
     progress_begin(&progress, "restoring", 0, true, !tool->quiet && !tool->json);
-    restoring.on_progress = on_progress;
+    restoring.on_progress = archive_on_progress;
     restoring.user = &progress;
     restoring.permissions = permissions;
     code = hf_restore(to, archives, count, &restoring, &report);
