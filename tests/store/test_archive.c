@@ -400,6 +400,38 @@ static void test_archive_of_a_store_left_with_its_log(void **state)
     assert_restored("r.hf", content, report.commit);
 }
 
+static void write_and_stay(struct child *self, void *argument)
+{
+    (void)argument;
+    hf_store *store = reopen(path, HF_OPEN_EXISTING);
+    fill(store, 0, 40, 3000, 55);
+    child_signal(self);
+    child_expect(child_wait(self));
+    hf_close(store);
+}
+
+/* A handle that begins with an archive, of another one's log, can write to that log afterwards. */
+static void test_archive_then_commit_beside_another_writer(void **state)
+{
+    (void)state;
+    hf_store *store = make(HF_ENGINE_LOG, 0, 0);
+    fill(store, 0, 300, 3000, 1);
+    archive(store, "a.hfz", NULL);
+    assert_ok(hf_close(store));
+    struct child child = child_start(write_and_stay, NULL);
+    assert_true(child_wait(&child));
+    store = reopen(path, HF_OPEN_EXISTING);
+    hf_archive_report report = archive(store, "b.hfz", "a.hfz");
+    const uint64_t content = content_of(store);
+    assert_true(report.pages < report.pages_total);
+    fill(store, 20, 60, 3000, 99);
+    child_signal(&child);
+    child_join(&child);
+    assert_ok(hf_close(store));
+    assert_ok(restore_code("r.hf", "a.hfz", "b.hfz", NULL, NULL));
+    assert_restored("r.hf", content, report.commit);
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static void test_archives_that_do_not_fit_are_refused(void **state)
@@ -568,6 +600,7 @@ int main(void)
         cmocka_unit_test_setup(test_archive_has_what_is_durable_though_a_reader_keeps_it_unapplied,
                                start),
         cmocka_unit_test_setup(test_archive_of_a_store_left_with_its_log, start),
+        cmocka_unit_test_setup(test_archive_then_commit_beside_another_writer, start),
         cmocka_unit_test_setup(test_archives_that_do_not_fit_are_refused, start),
         cmocka_unit_test_setup(test_archive_of_another_history_is_refused, start),
         cmocka_unit_test_setup(test_archive_never_takes_rot, start),
