@@ -182,6 +182,8 @@ const struct hf__os hf__os_system = {
     .close = close,
     .pread = pread,
     .pwrite = pwrite,
+    .read = read,
+    .write = write,
     .pwrite_apart = system_pwrite_apart,
     .fdatasync = fdatasync,
     .fsync = fsync,
@@ -228,6 +230,36 @@ ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
         done += (size_t)n;
     }
     return (ssize_t)done;
+}
+
+ssize_t hf__read_next(int fd, void *buffer, size_t size_bytes)
+{
+    size_t done = 0;
+    while (done < size_bytes) {
+        ssize_t n = hf__os->read(fd, (char *)buffer + done, size_bytes - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int hf__write_next(int fd, const void *buffer, size_t size_bytes)
+{
+    size_t done = 0;
+    while (done < size_bytes) {
+        ssize_t n = hf__os->write(fd, (const char *)buffer + done, size_bytes - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
 }
 
 static int write_all(ssize_t (*write_some)(int, const void *, size_t, off_t), int fd,

@@ -39,6 +39,8 @@ struct hf__os {
     int (*close)(int fd);
     ssize_t (*pread)(int fd, void *buffer, size_t size_bytes, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t size_bytes, off_t offset);
+    ssize_t (*read)(int fd, void *buffer, size_t size_bytes);
+    ssize_t (*write)(int fd, const void *buffer, size_t size_bytes);
     ssize_t (*pwrite_apart)(int fd, const void *buffer, size_t size_bytes, off_t offset);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
@@ -81,6 +83,9 @@ extern const struct hf__os *hf__os;       /* what the library uses; tests set it
 /* All of size_bytes, or -1 and errno; a read that meets the end of file returns what there was. */
 ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset);
 int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset);
+/* The same from and to where fd stands: archives, which may be pipes. */
+ssize_t hf__read_next(int fd, void *buffer, size_t size_bytes);
+int hf__write_next(int fd, const void *buffer, size_t size_bytes);
 int hf__write_apart_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset);
 /* Disk blocks for [offset, offset + size_bytes), the file made long enough; content kept. Where the
  * file system has no fallocate, the part beyond the end is written with zeros. 0 or -1 and

@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink compact readers log"
+    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -32,6 +32,8 @@ _holdfast() {
     compact) options="--dry-run --drop-unreachable --json --quiet --help" ;;
     readers) options="--wait --json --quiet --help" ;;
     log) options="--verbose --json --quiet --help" ;;
+    archive) options="--output --since --since-archive --level --threads --wait --json --quiet --help" ;;
+    restore) options="--verify --mode --json --quiet --help" ;;
     help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;
     esac
     case $current in

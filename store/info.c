@@ -20,8 +20,10 @@ int hf__view_borrow(hf_store *store, hf_view **out, bool *begun)
     if (store == NULL)
         return hf__fail(HF_EINVAL, "no store");
     *begun = false;
-    if (!store->forked && store->txn.active &&
-        __atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id()) {
+    /* First whose the transaction is: only its owner may look into it. */
+    if (!store->forked &&
+        __atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id() &&
+        store->txn.active) {
         *out = &store->txn.view;
         return hf__txn_settle(store);
     }

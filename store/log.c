@@ -108,6 +108,8 @@ int hf__log_open(hf_store *store, bool create, bool read_only)
     int code = 0;
     if (is_open(log, 0) && is_open(log, 1))
         return 0;
+    /* A writer's handle that only looks now will append by the same descriptors. */
+    read_only = read_only && store->role != HF__ROLE_WRITER;
     pthread_mutex_lock(&log->opening);
     for (int file = 0; code == 0 && file < 2; file++)
         if (!is_open(log, file))

@@ -104,7 +104,8 @@ void hf__log_init(struct hf__log *log);
 void hf__log_dispose(struct hf__log *log);
 /* In the child of a fork: the descriptors go, nothing else is touched. */
 void hf__log_drop_fds(struct hf__log *log);
-/* Opens both files if they aren't yet; create: makes those that are missing. HF_ELOGMISSING, ... */
+/* Opens both files if they aren't yet; create: makes those that are missing; read_only: this call won't
+ * write to them, and a handle that may never write gets no more. HF_ELOGMISSING, ... */
 int hf__log_open(hf_store *store, bool create, bool read_only);
 /* Is there a log file beside the store? */
 bool hf__log_leftovers(const hf_store *store);

@@ -29,7 +29,6 @@
 #define STRETCH_PAGES 2048u /* what a thread takes at a time                                      */
 #define CHUNK_PAGES 64u
 #define ROTTEN_MAX 4096u    /* pages that are told of                                             */
-#define SECTOR_TRIES 20     /* a checkpoint may be rewriting it                                    */
 
 enum rot { ROT_PAGE, ROT_SECTOR, ROT_ENTRY };
 
@@ -89,13 +88,9 @@ static bool touches(const struct job *job, uint64_t from, uint64_t to)
  * that are not up to date may even stay torn until a recovery; its other entries count (T2). */
 static int read_sector(struct job *job, uint64_t page, struct hf__sector *sector)
 {
-    static uint32_t nobody;
-    for (int i = 0; i < SECTOR_TRIES; i++) {
-        int code = hf__sector_read(job->fd, job->path, job->salt, page, sector);
-        if (code != 0 || sector->sound)
-            return code;
-        hf__os->futex_wait(&nobody, 0, 1000 * 1000);
-    }
+    int code = hf__sector_read_steady(job->fd, job->path, job->salt, page, sector);
+    if (code != 0 || sector->sound)
+        return code;
     if (!touches(job, sector->first_page, sector->first_page + sector->pages))
         found(job, ROT_SECTOR, sector->first_page, 0);
     else

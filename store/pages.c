@@ -26,6 +26,7 @@
 #define KEY_PAGE UINT64_C(0x9e3779b97f4a7c15)
 #define KEY_SECTOR UINT64_C(0xc2b2ae3d27d4eb4f)
 #define CHUNK_PAGES 64u
+#define SECTOR_TRIES 20 /* a checkpoint may be rewriting it                                        */
 #define AHEAD_BYTES ((size_t)256 << 10)
 
 /* ---- entries --------------------------------------------------------------------------------- */
@@ -58,6 +59,19 @@ int hf__sector_read(int fd, const char *path, uint64_t salt, uint64_t page, stru
     out->empty = memcmp(&out->entries, &zeros, sizeof zeros) == 0;
     out->sound = out->empty ||
                  out->entries.check == sector_check(&out->entries, salt, out->number);
+    return 0;
+}
+
+int hf__sector_read_steady(int fd, const char *path, uint64_t salt, uint64_t page,
+                           struct hf__sector *out)
+{
+    static uint32_t nobody;
+    for (int i = 0; i < SECTOR_TRIES; i++) {
+        int code = hf__sector_read(fd, path, salt, page, out);
+        if (code != 0 || out->sound)
+            return code;
+        hf__os->futex_wait(&nobody, 0, 1000 * 1000);
+    }
     return 0;
 }
 
@@ -223,4 +237,22 @@ int hf__pages_write_all(int fd, const char *path, uint64_t salt, uint64_t used_e
     const uint64_t end = (used_end + HF__PAGE_BYTES - 1) / HF__PAGE_BYTES;
     const struct hf__page_run all = {0, end, commit};
     return write_runs(fd, path, salt, used_end, &all, 1, true);
+}
+
+int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__archive_entry *entries,
+                  size_t count)
+{
+    struct hf__sector sector;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < count;) {
+        code = hf__sector_read(fd, path, salt, entries[i].page, &sector);
+        if (code == 0 && !sector.sound)
+            code = hf__corrupt("page.table", sector.file_offset);
+        for (; code == 0 && i < count && entries[i].page < sector.first_page + sector.pages; i++)
+            sector.entries.entries[entries[i].page - sector.first_page] =
+                (struct hf__page_entry){entries[i].checksum, entries[i].commit};
+        if (code == 0)
+            code = sector_write(fd, path, salt, &sector);
+    }
+    return code;
 }

@@ -11,6 +11,7 @@
 #ifndef HF_STORE_PAGES_H
 #define HF_STORE_PAGES_H
 
+#include "archive_format.h"
 #include "layout.h"
 #include "touched.h"
 
@@ -45,6 +46,10 @@ struct hf__sector {
 };
 /* The sector of that page's entry. HF_EIO. A file that ends before it reads as zeros. */
 int hf__sector_read(int fd, const char *path, uint64_t salt, uint64_t page, struct hf__sector *out);
+/* The same beside a writer: one whose check is wrong may be in the midst of being written, and is read
+ * again a few times. */
+int hf__sector_read_steady(int fd, const char *path, uint64_t salt, uint64_t page,
+                           struct hf__sector *out);
 
 /* ---- what a log touches ------------------------------------------------------------------------ */
 
@@ -64,6 +69,9 @@ int hf__touched_by_log(hf_store *store, uint64_t commit, struct hf__touched *out
  * HF_ENOMEM. */
 int hf__pages_write(int fd, const char *path, uint64_t salt, uint64_t used_end,
                     const struct hf__touched *touched);
+/* These entries, whose pages rise; all others stay. For restoring: nobody has the file yet. */
+int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__archive_entry *entries,
+                  size_t count);
 /* All entries up to the used end. An entry that was right keeps its commit, others get this one. */
 int hf__pages_write_all(int fd, const char *path, uint64_t salt, uint64_t used_end, uint64_t commit);
 

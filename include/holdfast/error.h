@@ -64,7 +64,8 @@ extern "C" {
     X(HF_ECOMMIT_UNKNOWN, -39, "the commit may or may not be on the disk")                         \
     X(HF_ELOGMISSING, -40, "the store was not closed and its log is missing")                      \
     X(HF_ELOGFOREIGN, -41, "the log beside the store is another store's, or of another time")      \
-    X(HF_EUNANNOUNCED, -42, "bytes were changed without hf_edit")
+    X(HF_EUNANNOUNCED, -42, "bytes were changed without hf_edit")                                  \
+    X(HF_EARCHIVE, -43, "no archive, or not the one that belongs here")
 
 enum {
     HF_OK = 0,

@@ -13,6 +13,7 @@
  *   memory.h    raw memory: aligned, many at once, resized in place
  *   pointer.h   what may be stored inside the file instead of raw pointers
  *   check.h     check_sanity, and checking and repairing closed files
+ *   archive.h   a live store as a compressed stream, whole or what has changed, and back
  *   log.h       who reads, where the log stands and what is in it, tuning, debugging checks
  *
  * Example
@@ -62,5 +63,6 @@
 #include "check.h"
 #include "compact.h"
 #include "log.h"
+#include "archive.h"
 
 #endif

@@ -36,6 +36,8 @@ enum kind {
     CLOSE,
     PREAD,
     PWRITE,
+    READ,
+    WRITE,
     FDATASYNC,
     FSYNC,
     WRITE_BACK,
@@ -90,6 +92,14 @@ static const struct fault {
     {"pwrite: EINTR", PWRITE, HARMLESS, EINTR},
     {"pwrite: short", PWRITE, SHORT, 0},
     {"pwrite: short, then ENOSPC", PWRITE, CUT, ENOSPC},
+    {"read: EIO", READ, ERROR, EIO},
+    {"read: EINTR", READ, HARMLESS, EINTR},
+    {"read: short", READ, SHORT, 0},
+    {"write: EIO", WRITE, ERROR, EIO},
+    {"write: ENOSPC", WRITE, ERROR, ENOSPC},
+    {"write: EINTR", WRITE, HARMLESS, EINTR},
+    {"write: short", WRITE, SHORT, 0},
+    {"write: short, then ENOSPC", WRITE, CUT, ENOSPC},
     {"fdatasync: EIO", FDATASYNC, ERROR, EIO},
     {"fdatasync: ENOSPC", FDATASYNC, ERROR, ENOSPC},
     {"fdatasync: EDQUOT", FDATASYNC, ERROR, EDQUOT},
@@ -196,6 +206,16 @@ static ssize_t faulty_pwrite(int fd, const void *buffer, size_t size, off_t offs
 {
     const size_t part = transfer(PWRITE, size);
     return part == 0 && size != 0 ? -1 : SYSTEM.pwrite(fd, buffer, part, offset);
+}
+static ssize_t faulty_read(int fd, void *buffer, size_t size)
+{
+    const size_t part = transfer(READ, size);
+    return part == 0 && size != 0 ? -1 : SYSTEM.read(fd, buffer, part);
+}
+static ssize_t faulty_write(int fd, const void *buffer, size_t size)
+{
+    const size_t part = transfer(WRITE, size);
+    return part == 0 && size != 0 ? -1 : SYSTEM.write(fd, buffer, part);
 }
 static int faulty_fdatasync(int fd)
 {
@@ -324,6 +344,8 @@ static void begin_faults(const struct fault *fault, unsigned at, bool on)
     faulty.close = faulty_close;
     faulty.pread = faulty_pread;
     faulty.pwrite = faulty.pwrite_apart = faulty_pwrite;
+    faulty.read = faulty_read;
+    faulty.write = faulty_write;
     faulty.fdatasync = faulty_fdatasync;
     faulty.fsync = faulty_fsync;
     faulty.write_back = faulty_write_back;
@@ -452,6 +474,29 @@ static void work_copy(void)
     note(hf_close(store));
 }
 
+/* By way of memory, so that no file is left beside the store. */
+static void work_archive(void)
+{
+    hf_archive_options options = HF_ARCHIVE_OPTIONS_INIT;
+    const int fd = memfd_create("archive", MFD_CLOEXEC);
+    char name[40];
+    const char *archives[] = {name};
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    options.threads = 1;
+    hf_store *store = try_open(HF_OPEN_EXISTING);
+    int code = HF_EIO;
+    if (store != NULL) {
+        code = hf_archive_write(store, fd, &options, NULL);
+        note(code);
+    }
+    note(hf_close(store));
+    if (code == 0) {
+        note(hf_archive_verify(name, NULL, NULL));
+        note(hf_restore(copy_path, archives, 1, NULL, NULL));
+    }
+    close(fd);
+}
+
 static void work_remove(void)
 {
     int code = hf_remove(path);
@@ -490,6 +535,8 @@ static const struct workload {
     {"maintenance", work_maintain, 0},
     {"maintenance after a kill", work_maintain, START_PENDING},
     {"saving a copy", work_copy, 0},
+    {"archiving and restoring", work_archive, 0},
+    {"archiving after a kill", work_archive, START_PENDING},
     {"removing", work_remove, 0},
     {"removing after a kill", work_remove, START_PENDING},
     {"a heap store", work_heap, 0},
@@ -555,6 +602,8 @@ static void verify(void)
         give_up("closing once the fault is over");
     if (hf_check_file(path, NULL, NULL) != 0)
         give_up("checking once the fault is over");
+    if (access(copy_path, F_OK) == 0 && hf_check_file(copy_path, NULL, NULL) != 0)
+        give_up("a copy that isn't whole");
     unlink(copy_path);
     if (files_left(false, failing->kind != UNLINK) != 1)
         give_up("files stay");

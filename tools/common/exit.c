@@ -32,6 +32,7 @@ int tool_exit_of(int hf_code)
     case HF_EPAGESIZE:
     case HF_ENETFS:
     case HF_EOTHERPATH:
+    case HF_EARCHIVE:
         return TOOL_OPEN;
     case HF_ETRUNCATED:
     case HF_ECORRUPT:
