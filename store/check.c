@@ -129,19 +129,8 @@ static void report_missing(struct walk *walk)
 static void map_block(struct walk *walk, const struct hf__block_info *block,
                       const struct hf__object *object)
 {
-    struct hf__live_block live = {.start = block->payload, .bytes = block->usable_bytes,
-                                  .kind = (uint8_t)block->kind};
-    if (!walk->map_wanted)
-        return;
-    if (object != NULL) {
-        const struct hf__object_header *header = hf__object_header(walk->seg, object);
-        live.lead_units = (uint16_t)((object->elements - object->block) / 16);
-        live.type_id = header->type_id;
-        live.flags = header->kind == HF_KIND_ANONYMOUS ? 0 : HF__LIVE_ROOT;
-    } else if (block->kind == HF__BLOCK_OBJECT) {
-        live.flags = HF__LIVE_UNSOUND;
-    }
-    hf__live_add(&walk->live, &live);
+    if (walk->map_wanted)
+        hf__live_add_block(walk->seg, &walk->live, block, object);
 }
 
 static void check_object(struct walk *walk, const struct hf__block_info *block)

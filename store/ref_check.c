@@ -56,6 +56,51 @@ bool hf__refs_any(const struct hf__segment *seg)
     return false;
 }
 
+void hf__live_add_block(const struct hf__segment *seg, struct hf__live *live,
+                        const struct hf__block_info *block, const struct hf__object *object)
+{
+    struct hf__live_block entry = {
+        .start = block->payload, .bytes = block->usable_bytes, .kind = (uint8_t)block->kind};
+    if (object != NULL) {
+        const struct hf__object_header *header = hf__object_header(seg, object);
+        entry.lead_units = (uint16_t)((object->elements - object->block) / 16);
+        entry.type_id = header->type_id;
+        entry.flags = header->kind == HF_KIND_ANONYMOUS ? 0 : HF__LIVE_ROOT;
+    } else if (block->kind == HF__BLOCK_OBJECT) {
+        entry.flags = HF__LIVE_UNSOUND;
+    }
+    hf__live_add(live, &entry);
+}
+
+int hf__live_of_store(const hf_store *store, struct hf__segment *seg, struct hf__live *live)
+{
+    struct hf__heap heap = hf__heap_over(store, seg);
+    struct hf__block_info block;
+    struct hf__object object;
+    uint64_t position = 0;
+    int more;
+    while ((more = hf__heap_next(&heap, &position, &block)) == 1) {
+        if (block.kind == HF__BLOCK_FREE || block.pending)
+            continue;
+        const bool is_object = block.kind == HF__BLOCK_OBJECT;
+        if (is_object) {
+            int code = hf__object_of_block(store, seg, &block, &object);
+            if (code != 0)
+                return code;
+            const struct hf__object_header *header = hf__object_header(seg, &object);
+            const struct hf__type_record *record = hf__type_record(seg, header->type_id, false);
+            uint64_t size = record == NULL ? 1 : record->size_bytes;
+            if ((header->type_id != 0 && record == NULL) ||
+                __builtin_mul_overflow(size, header->count, &size) || size != header->size_bytes)
+                return hf__corrupt("object.size", object.header);
+        }
+        hf__live_add_block(seg, live, &block, is_object ? &object : NULL);
+    }
+    if (more == 0 && !hf__live_seal(live, hf__used_end(seg)))
+        more = hf__fail(HF_ENOMEM, "a map of live blocks");
+    return more;
+}
+
 bool hf__live_object(const struct hf__segment *seg, const struct hf__live_block *block,
                      struct hf__live_object *out)
 {

@@ -10,6 +10,16 @@
 #include "live.h"
 #include "refs.h"
 
+struct hf__block_info;
+struct hf__object;
+
+/* Adds a block of the walk; object is NULL for what isn't a sound one. */
+void hf__live_add_block(const struct hf__segment *seg, struct hf__live *live,
+                        const struct hf__block_info *block, const struct hf__object *object);
+/* A sealed map of all blocks that are live and not pending. HF_ENOMEM, HF_ECORRUPT; *live is to be freed
+ * either way. */
+int hf__live_of_store(const hf_store *store, struct hf__segment *seg, struct hf__live *live);
+
 /* What the type records say, looked up once: by id, from 1 on. */
 struct hf__type_map {
     const struct hf__type_record *record; /* NULL: unsound, told elsewhere                        */
