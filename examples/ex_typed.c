@@ -21,7 +21,7 @@ struct tree_v1 {
 HF_TYPE_DEFINE(tree_v1, "tree", 1, struct tree_v1, TREE_V1_FIELDS);
 
 struct tree {
-    int64_t key; /* wider, */
+    int64_t key;    /* wider, */
     char label[24]; /* and a new field */
     hf_ref left, right;
 };
@@ -51,7 +51,8 @@ static hf_ref make(hf_txn *txn, int32_t low, int32_t high)
     if (low > high)
         return 0;
     const int32_t key = low + (high - low) / 2;
-    struct tree_v1 *t = key == 50 ? hf_construct(txn, "root", &tree_v1, 1) : hf_new(txn, &tree_v1, 1);
+    struct tree_v1 *t =
+        key == 50 ? hf_construct(txn, "root", &tree_v1, 1) : hf_new(txn, &tree_v1, 1);
     check(t != NULL, "a node is made");
     t->key = key;
     t->left = make(txn, low, key - 1);
@@ -87,7 +88,8 @@ int main(void)
     check(hf_begin(store, &txn) == 0, "a transaction begins");
     check(hf_upgrade_all(txn, history, 1, 0, &report) == 0, "the tree is upgraded");
     check(hf_commit(txn) == 0, "it commits");
-    printf("%" PRIu64 " nodes moved, %" PRIu64 " pointers with them\n", report.moved, report.pointers);
+    printf("%" PRIu64 " nodes moved, %" PRIu64 " pointers with them\n", report.moved,
+           report.pointers);
 
     check(hf_begin(store, &txn) == 0, "a transaction begins");
     hf_view *view = hf_txn_view(txn);

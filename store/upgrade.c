@@ -28,7 +28,7 @@
 
 /* An object of the old version. */
 struct change {
-    uint32_t block;              /* in the map                                                   */
+    uint32_t block; /* in the map                                                   */
     bool stays;
     hf_ref old_elements, new_elements;
     uint64_t count;
@@ -41,13 +41,13 @@ struct upgrade {
     hf_upgrade_fn fn;
     void *user;
     uint32_t from_id, to_id;
-    struct hf__live live;        /* as it was before                                             */
-    struct hf__type_map *maps;   /* by id                                                        */
-    struct change *changes;      /* by address                                                   */
+    struct hf__live live;      /* as it was before                                             */
+    struct hf__type_map *maps; /* by id                                                        */
+    struct change *changes;    /* by address                                                   */
     size_t change_count;
-    unsigned char *raw, *copy;   /* the old elements of one object, as they were; led right (U3)  */
+    unsigned char *raw, *copy; /* the old elements of one object, as they were; led right (U3)  */
     uint64_t copy_room;
-    uint64_t stray_at;           /* the first of them                                            */
+    uint64_t stray_at; /* the first of them                                            */
     hf_upgrade_report report;
 };
 
@@ -176,11 +176,11 @@ static int refuse(struct upgrade *up, uint32_t flags)
     }
     if (up->report.stray == 0 || (flags & HF_UPGRADE_ALLOW_STRAY) != 0)
         return 0;
-    return hf__fail(HF_EBUSY,
-                    "%llu references that can't be corrected seem to lead to objects of '%.64s' that "
-                    "would move, the first at %llu",
-                    (unsigned long long)up->report.stray, up->from->name,
-                    (unsigned long long)up->stray_at);
+    return hf__fail(
+        HF_EBUSY,
+        "%llu references that can't be corrected seem to lead to objects of '%.64s' that "
+        "would move, the first at %llu",
+        (unsigned long long)up->report.stray, up->from->name, (unsigned long long)up->stray_at);
 }
 
 /* ---- changing one object --------------------------------------------------------------------- */
@@ -219,8 +219,8 @@ static int lead_copy(void *user, const struct hf__ref_field *field)
     memcpy(&value, in_copy, sizeof value);
     if (field->kind != HF_FIELD_PTR || value == HF_PTR_NULL)
         return 0;
-    const uintptr_t target = (uintptr_t)copying->up->seg->base + (uintptr_t)field->at +
-                             (uintptr_t)value;
+    const uintptr_t target =
+        (uintptr_t)copying->up->seg->base + (uintptr_t)field->at + (uintptr_t)value;
     value = (int64_t)(target - (uintptr_t)in_copy);
     memcpy(in_copy, &value, sizeof value);
     return 0;
@@ -487,11 +487,14 @@ static void add_report(hf_upgrade_report *sum, const hf_upgrade_report *report)
     sum->steps += report->objects != 0;
 }
 
-static int upgrade(hf_txn *txn, const hf_upgrade_step *step, uint32_t flags,
-                   hf_upgrade_report *sum)
+static int upgrade(hf_txn *txn, const hf_upgrade_step *step, uint32_t flags, hf_upgrade_report *sum)
 {
-    struct upgrade up = {.txn = txn, .seg = &txn->store->seg, .from = step->from, .to = step->to,
-                         .fn = step->fn, .user = step->user};
+    struct upgrade up = {.txn = txn,
+                         .seg = &txn->store->seg,
+                         .from = step->from,
+                         .to = step->to,
+                         .fn = step->fn,
+                         .user = step->user};
     int code = hf__type_find(txn->store, step->from, &up.from_id);
     if (code != 0)
         return code == HF_ENOTFOUND ? 0 : code;
@@ -593,8 +596,8 @@ static int run_steps(hf_txn *txn, const hf_upgrade_step *steps, size_t count, ui
         else if (code == 0 && (id > types || counts[id] != 0))
             code = upgrade(txn, step, flags, sum);
         /* What is of the new version now may be old in turn. */
-        if (code == 0 && sum->objects != before &&
-            hf__type_find(txn->store, step->to, &id) == 0 && id <= types)
+        if (code == 0 && sum->objects != before && hf__type_find(txn->store, step->to, &id) == 0 &&
+            id <= types)
             counts[id] += sum->objects - before;
     }
     free(counts);

@@ -122,7 +122,7 @@ static void graph_make(struct graph *g, hf_txn *txn, uint64_t seed)
         snprintf(name, sizeof name, "node/%u", i);
         g->count[i] = i % 3 == 0 ? 1 : 1 + (uint32_t)rng_below(&rng, ELEMENTS_MAX);
         g->held[i] = (uint32_t)rng_below(&rng, g->count[i]);
-        nodes[i] = i == 7        ? hf_construct_unique(txn, &v1_type, g->count[i])
+        nodes[i] = i == 7       ? hf_construct_unique(txn, &v1_type, g->count[i])
                    : i % 4 == 1 ? hf_construct(txn, name, &v1_type, g->count[i])
                                 : hf_new(txn, &v1_type, g->count[i]);
         assert_got(nodes[i]);

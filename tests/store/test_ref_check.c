@@ -135,7 +135,7 @@ static void test_ref_check_takes_what_is_right(void **state)
     n[0].leaf = hf_ref_of(view, hf_new(txn, &leaf_type, 10)) + 9 * sizeof(struct leaf);
     n[0].n = 2;
     n[0].child[0] = n[0].child[1] = hf_ref_of(view, &n[1]);
-    n[0].child[2] = 12345; /* doesn't count */
+    n[0].child[2] = 12345;                                   /* doesn't count */
     n[1].leaf = hf_ref_of(view, hf_new(txn, &leaf_type, 0)); /* an empty array */
     assert_true(n[1].leaf != 0);
     expect_none();
@@ -145,7 +145,8 @@ static void test_ref_check_finds_dangling_ones(void **state)
 {
     (void)state;
     struct node *n = make_node();
-    static const uint64_t nowhere[] = {1, 8, 1024, UINT64_C(1) << 40, UINT64_MAX, UINT64_C(1) << 63};
+    static const uint64_t nowhere[] = {
+        1, 8, 1024, UINT64_C(1) << 40, UINT64_MAX, UINT64_C(1) << 63};
     for (size_t i = 0; i < sizeof nowhere / sizeof nowhere[0]; i++) {
         n->any = nowhere[i];
         expect_rule("ref.dangling", &n->any);
@@ -317,8 +318,8 @@ static void test_leaks_are_those_of_a_model(void **state)
             random = next(random);
             snprintf(name, sizeof name, "%d", i);
             nodes[i] = i % 23 == round % 23 ? hf_construct(txn, name, &node_type, 1)
-                       : i % 5 == 0 ? hf_alloc(txn, sizeof(struct node) + random % 3000)
-                                    : hf_new(txn, &node_type, 1);
+                       : i % 5 == 0         ? hf_alloc(txn, sizeof(struct node) + random % 3000)
+                                            : hf_new(txn, &node_type, 1);
             assert_non_null(nodes[i]);
             memset(nodes[i], 0, sizeof(struct node)); /* next = 0: to itself, or nothing */
             const bool raw = i % 23 != round % 23 && i % 5 == 0;

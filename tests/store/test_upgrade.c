@@ -175,7 +175,8 @@ static void test_upgrade_that_makes_no_sense_is_refused(void **state)
     otherwise.size_bytes += 8;
     assert_code(hf_upgrade(txn, &otherwise, &large_type, NULL, NULL, 0, NULL), HF_ETYPE);
     hf_upgrade_report report;
-    assert_ok(hf_upgrade(txn, &large_type, &same_type, NULL, NULL, 0, &report)); /* there are none */
+    assert_ok(
+        hf_upgrade(txn, &large_type, &same_type, NULL, NULL, 0, &report)); /* there are none */
     assert_int_equal(report.objects, 0);
 }
 
