@@ -179,6 +179,8 @@ static void test_ref_check_finds_misaligned_ones(void **state)
     const hf_ref leaves = hf_ref_of(view, hf_new(txn, &leaf_type, 10));
     n->leaf = leaves + 8;
     expect_rule("ref.misaligned", &n->leaf);
+    n->leaf = hf_ref_of(view, hf_new(txn, &leaf_type, 11)) + 11 * sizeof(struct leaf);
+    expect_rule("ref.misaligned", &n->leaf); /* one past the end, in the same block */
     n->leaf = leaves - 8;
     expect_rule("ref.misaligned", &n->leaf);
     n->leaf = 0;
