@@ -87,6 +87,8 @@ static int to_v3(void *user, hf_txn *txn, const void *old, void *made, size_t in
     (void)user;
     (void)txn;
     (void)index;
+    static const struct v3 zero;
+    assert_memory_equal(to, &zero, sizeof zero);
     to->id = from->id;
     to->other = from->other;
     hf_ptr_set(&to->next, hf_ptr_get(&from->next));

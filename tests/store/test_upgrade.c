@@ -109,6 +109,26 @@ static void test_upgrade_of_the_same_size_stays_in_place(void **state)
     assert_ok(hf_check_sanity(store, NULL, NULL));
 }
 
+static void test_upgrade_to_fewer_fields(void **state)
+{
+    (void)state;
+    static const hf_field number[] = {{0, HF_FIELD_U64, NULL}};
+    static const hf_type tiny = {"thing", 2, 8, 8, 0, number, 1};
+    hf_upgrade_report report;
+    struct old *a = make_chain(), *many = hf_construct(txn, "many", &old_type, 10);
+    for (uint64_t i = 0; i < 10; i++)
+        many[i] = (struct old){.id = i, .next = {.offset = 24}, .any = hf_ref_of(view, a)};
+    hf_ptr_set(&many[9].next, a);
+    assert_ok(hf_upgrade(txn, &old_type, &tiny, NULL, NULL, 0, &report));
+    assert_int_equal(report.in_place, 2);
+    assert_int_equal(report.moved, 1);
+    const uint64_t *ids = hf_find(view, "many", &tiny, NULL);
+    for (uint64_t i = 0; i < 10; i++)
+        assert_int_equal(ids[i], i);
+    assert_int_equal(*(const uint64_t *)hf_find(view, "a", &tiny, NULL), 1);
+    assert_ok(hf_check_sanity(store, NULL, NULL));
+}
+
 static void test_upgrade_moves_what_must_be_aligned(void **state)
 {
     (void)state;
@@ -329,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_upgrade_without_function_copies),
         CASE(test_upgrade_of_the_same_size_stays_in_place),
+        CASE(test_upgrade_to_fewer_fields),
         CASE(test_upgrade_moves_what_must_be_aligned),
         CASE(test_upgrade_refuses_what_it_cannot_correct),
         CASE(test_upgrade_that_makes_no_sense_is_refused),
