@@ -95,6 +95,10 @@ static int to_v3(void *user, hf_txn *txn, const void *old, void *made, size_t in
     return from->twice == 2 * from->id && from->pad[63] == 'p' ? 0 : 78;
 }
 
+/* Not in the order of the versions. */
+static const hf_upgrade_step steps[] = {{&v2_type, &v3_type, to_v3, NULL},
+                                        {&v1_type, &v2_type, to_v2, NULL}};
+
 /* ---- the graph ------------------------------------------------------------------------------- */
 
 enum { OBJECTS = 60, ELEMENTS_MAX = 4 };
@@ -228,8 +232,6 @@ static uint64_t elements_of(const struct graph *g)
 
 static void test_a_graph_keeps_its_shape(struct fixture *f)
 {
-    static const hf_upgrade_step steps[] = {{&v2_type, &v3_type, to_v3, NULL},
-                                            {&v1_type, &v2_type, to_v2, NULL}};
     struct graph g;
     hf_upgrade_report report;
     make(f, &g, 1);
@@ -263,8 +265,6 @@ static void test_a_graph_keeps_its_shape(struct fixture *f)
 
 static void test_a_chain_of_versions_in_one_call(struct fixture *f)
 {
-    static const hf_upgrade_step steps[] = {{&v2_type, &v3_type, to_v3, NULL},
-                                            {&v1_type, &v2_type, to_v2, NULL}};
     struct graph g;
     hf_upgrade_report report;
     make(f, &g, 2);

@@ -60,6 +60,8 @@ test_leaks_are_told_and_fail_only_if_asked() {
     says "b.hf: leaking" out
     expect 4 holdfast fsck --leaks-fail --quiet b.hf
     [ ! -s out ]
+    expect 4 holdfast fsck --repair --leaks-fail b.hf
+    [ "$(grep -c "b.hf: leak at .*: .* bytes, " out)" = 17 ] || die "$(cat out)"
     expect 0 holdfast fsck --leaks --json b.hf a.hf
     is_json out
     [ "$(grep -o '"kind": "raw"' out | wc -l)" = 7 ] || die "$(cat out)"
