@@ -13,13 +13,15 @@
  *       of that kind (with strict order or distinct places: exactly those objects)
  *   K4  the counters of the segment header are those of the walk
  *   K5  type records are whole, and their targets exist
+ *   K6  the pointers of typed objects lead where their types say (ref_check.c)
  *
  * A closed file is mapped privately and a dead writer's changes are undone in memory, so a check
  * never changes the file.
  */
 #include "pages.h"
-#include "refs.h"
 #include "pool.h"
+#include "ref_check.h"
+#include "refs.h"
 #include "store.h"
 
 #include "base/hash.h"
@@ -45,6 +47,8 @@ struct walk {
     struct owned owned;
     uint32_t kind;               /* of the index being checked                                   */
     bool in_transaction;         /* pending blocks are allowed                                   */
+    bool map_wanted;
+    struct hf__live live;        /* if so, what the walk met                                     */
     uint64_t raw, anonymous, named, unique;
 };
 
@@ -121,12 +125,21 @@ static void report_missing(struct walk *walk)
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
+/* For the check of pointers. object is NULL for what isn't one that can be told of. */
+static void map_block(struct walk *walk, const struct hf__block_info *block,
+                      const struct hf__object *object)
+{
+    if (walk->map_wanted)
+        hf__live_add_block(walk->seg, &walk->live, block, object);
+}
+
 static void check_object(struct walk *walk, const struct hf__block_info *block)
 {
     struct hf__segment *seg = walk->seg;
     struct hf__object object;
     if (hf__object_of_block(walk->store, seg, block, &object) != 0) {
         hf__finding(walk->check, "object.header", block->payload, "an object with a sound header");
+        map_block(walk, block, NULL);
         return;
     }
     const struct hf__object_header *header = hf__object_header(seg, &object);
@@ -142,6 +155,7 @@ static void check_object(struct walk *walk, const struct hf__block_info *block)
         hf__finding(walk->check, "object.node", object.node, "zeros in the reserved field");
     const struct hf__type_record *record = hf__type_record(seg, header->type_id, false);
     uint64_t size = record == NULL ? 1 : record->size_bytes, all;
+    bool sound = false;
     if (header->type_id != 0 && record == NULL)
         hf__finding(walk->check, "object.type", object.header, "a registered type, found id %u",
                     header->type_id);
@@ -150,6 +164,9 @@ static void check_object(struct walk *walk, const struct hf__block_info *block)
                     "%llu elements of %llu bytes, found %llu",
                     (unsigned long long)header->count, (unsigned long long)size,
                     (unsigned long long)header->size_bytes);
+    else
+        sound = true;
+    map_block(walk, block, sound ? &object : NULL);
     if (record != NULL && (object.elements & (record->align_bytes - 1)) != 0)
         hf__finding(walk->check, "object.align", object.elements, "an address aligned to %u",
                     record->align_bytes);
@@ -168,10 +185,12 @@ static void check_block(struct walk *walk, const struct hf__block_info *block)
                     "no block that waits to be freed outside a transaction");
     if (block->pending)
         return;
+    if (block->kind == HF__BLOCK_OBJECT)
+        check_object(walk, block);
+    else
+        map_block(walk, block, NULL);
     if (block->kind == HF__BLOCK_RAW)
         walk->raw++;
-    else if (block->kind == HF__BLOCK_OBJECT)
-        check_object(walk, block);
     else if (block->kind == HF__BLOCK_SYSTEM)
         meet_system(walk, block->payload);
 }
@@ -275,8 +294,25 @@ static void check_counter(struct walk *walk, const char *rule, uint64_t recorded
                     (unsigned long long)counted, (unsigned long long)recorded);
 }
 
+/* Only of a whole walk: what lies behind a broken chain may be what a pointer leads to. */
+static void check_refs(struct walk *walk, bool leaks)
+{
+    if (!walk->map_wanted)
+        return;
+    if (!hf__live_seal(&walk->live, hf__used_end(walk->seg))) {
+        walk->check->cancelled = true;
+        hf__fail(HF_ENOMEM, "checking pointers");
+        return;
+    }
+    hf__refs_check(walk->seg, &walk->live, walk->check);
+    if (leaks)
+        hf__leaks_check(walk->seg, &walk->live, walk->check);
+}
+
 static void check_everything(struct walk *walk)
 {
+    const hf_check_options *options = walk->check->options;
+    const bool leaks = options != NULL && (options->flags & HF_CHECK_LEAKS) != 0;
     const struct hf__segment_header *header = hf__segment_header(walk->seg);
     struct hf__heap heap = hf__heap_over(walk->store, walk->seg);
     struct hf__block_info block;
@@ -285,6 +321,7 @@ static void check_everything(struct walk *walk)
     check_header(walk);
     heap.algorithm->check(&heap, walk->check);
     check_types(walk);
+    walk->map_wanted = leaks || hf__refs_any(walk->seg);
     if (!collect_owned(walk)) {
         walk->check->cancelled = true;
         hf__fail(HF_ENOMEM, "checking");
@@ -301,6 +338,7 @@ static void check_everything(struct walk *walk)
         report_missing(walk);
         check_counter(walk, "count.raw", header->raw_count, walk->raw);
         check_counter(walk, "count.anonymous", header->anonymous_count, walk->anonymous);
+        check_refs(walk, leaks);
     }
     check_index(walk, HF__NAMED_ROOT, HF_KIND_NAMED, walk->named);
     check_index(walk, HF__UNIQUE_ROOT, HF_KIND_UNIQUE, walk->unique);
@@ -318,6 +356,7 @@ void hf__check_segment(const hf_store *store, struct hf__segment *seg, struct hf
     check->report.raw = walk.raw;
     free(walk.owned.blocks);
     free(walk.owned.met);
+    hf__live_free(&walk.live);
 }
 
 static int verdict(const struct hf__check *check, hf_check_report *report)

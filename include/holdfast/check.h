@@ -3,7 +3,7 @@
  * check.h - checking stores, and repairing closed ones
  *
  * A check walks everything: header, blocks, free structures, index order and links, objects, names
- * and types. It reads any bytes whatsoever without crashing or looping and lists every finding.
+ * and types, and where the pointers of typed objects lead (rules ref.*). It reads any bytes whatsoever without crashing or looping and lists every finding.
  *
  * Example
  *
@@ -26,17 +26,38 @@ typedef struct hf_finding {
     const char *expected; /* what the rule wants and what was found; valid during the call        */
 } hf_finding;
 
+/* What can't be reached: an anonymous object, or a block of hf_alloc. */
+typedef struct hf_leak {
+    const char *type_name; /* "" for an object of plain bytes, NULL for a block of hf_alloc; valid
+                              during the call                                                     */
+    uint64_t offset;       /* in the segment: of the elements, or of the block                    */
+    uint64_t size_bytes;   /* of the block, with all it holds                                     */
+    uint64_t count;        /* elements; 0 where the type doesn't tell                             */
+    uint32_t type_version, reserved32;
+} hf_leak;
+
+enum { /* hf_check_options.flags */
+    /* Look for leaks: objects without a name and blocks of hf_alloc that no named or unique object
+     * leads to, neither through the pointer fields of types, nor through any aligned word of memory
+     * that has no type and looks like a reference into a live block. A pool is reached by a
+     * reference to it and all its nodes with it. Leaks aren't findings: they are counted in the
+     * report and told to on_leak (up to findings_max of them). A program that keeps references only
+     * in its own memory, or derives them, has leaks by this count. */
+    HF_CHECK_LEAKS = 1
+};
+
 typedef struct hf_check_options {
     void (*on_finding)(void *user, const hf_finding *finding);       /* may be NULL               */
     int (*on_progress)(void *user, uint64_t done, uint64_t total);   /* not 0 = cancel            */
     void *user;
-    uint32_t flags;       /* zero                                                                 */
+    uint32_t flags;       /* HF_CHECK_...                                                         */
     uint32_t reserved32;
     uint64_t findings_max;/* stop after this many; 0 = 1000                                       */
-    uint64_t reserved[4];
+    void (*on_leak)(void *user, const hf_leak *leak);                /* may be NULL               */
+    uint64_t reserved[3];
 } hf_check_options;
 #define HF_CHECK_OPTIONS_INIT                                                                      \
-    { NULL, NULL, NULL, 0, 0, 0, {0, 0, 0, 0} }
+    { NULL, NULL, NULL, 0, 0, 0, NULL, {0, 0, 0} }
 
 typedef struct hf_check_report {
     uint64_t findings;
@@ -50,6 +71,8 @@ typedef struct hf_check_report {
     uint32_t engine, reserved32;              /* as recorded; meaningless where no header is read */
     uint64_t pages_compared, pages_newer;     /* hf_check_file: as in hf_verify_report            */
     uint64_t pages_rotten, table_rotten;
+    uint64_t leaked_objects, leaked_blocks;   /* HF_CHECK_LEAKS: anonymous objects, raw blocks    */
+    uint64_t leaked_bytes;                    /* of both                                          */
 } hf_check_report;
 
 /*

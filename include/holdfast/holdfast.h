@@ -10,6 +10,7 @@
  *   store.h     opening, closing, sizes, information, maintenance of closed stores
  *   txn.h       views, transactions, savepoints, and the edit door
  *   object.h    types, named, unique and anonymous objects, iteration
+ *   upgrade.h   objects of an older version of a type become objects of a newer one
  *   memory.h    raw memory: aligned, many at once, resized in place
  *   pointer.h   what may be stored inside the file instead of raw pointers
  *   check.h     check_sanity, and checking and repairing closed files
@@ -57,6 +58,7 @@
 #include "store.h"
 #include "txn.h"
 #include "object.h"
+#include "upgrade.h"
 #include "memory.h"
 #include "pool.h"
 #include "pointer.h"

@@ -180,8 +180,9 @@ static const hf_type *type_make(struct made_type *out, uint32_t number)
     out->type.align_bytes = aligns[random / 8 % 8];
     out->type.flags = random / 64 % 4 == 0 ? HF_TYPE_BLOB : 0;
     if (out->type.size_bytes >= 24 && out->type.flags == 0) {
-        out->fields[0] = (hf_field){.offset = 0, .kind = HF_FIELD_REF};
-        out->fields[1] = (hf_field){.offset = 8, .kind = HF_FIELD_PTR};
+        /* Numbers: the elements are full of random bytes, which as pointers would be findings. */
+        out->fields[0] = (hf_field){.offset = 0, .kind = HF_FIELD_U64};
+        out->fields[1] = (hf_field){.offset = 8, .kind = HF_FIELD_I64};
         out->type.refs = out->fields;
         out->type.ref_count = 2;
     }

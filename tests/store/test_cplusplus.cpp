@@ -84,6 +84,33 @@ static void test_ptr_is_the_field_that_c_programs_see()
     EXPECT(*reinterpret_cast<hf::ptr<int> *>(&both.c)->get() == 5);
 }
 
+/* Names of fields behind the type's, as HF_TYPE_DEFINE has them in C. */
+static void test_field_names_can_be_asked_for()
+{
+    const hf_field fields[] = {{0, HF_FIELD_PTR, nullptr}, {8, HF_FIELD_I32, nullptr}};
+    const hf_type type = {"named\0next\0value", 1, 16, 8, HF_TYPE_FIELD_NAMES, fields, 2};
+    hf_store *store = nullptr;
+    hf_txn *txn = nullptr;
+    EXPECT(hf_open_heap(1 << 20, nullptr, &store) == 0);
+    EXPECT(hf_begin(store, &txn) == 0);
+    const void *made = hf_new(txn, &type, 1);
+    hf_object_info object = {};
+    EXPECT(hf_object_at(hf_txn_view(txn), made, &object) == 0);
+    hf_cursor cursor = HF_CURSOR_INIT;
+    hf_field_info field = {};
+    EXPECT(hf_next_field(hf_txn_view(txn), object.type_id, &cursor, &field) == 1);
+    EXPECT(std::strcmp(field.name, "next") == 0);
+    EXPECT(hf_next_field(hf_txn_view(txn), object.type_id, &cursor, &field) == 1);
+    EXPECT(std::strcmp(field.name, "value") == 0 && field.kind == HF_FIELD_I32);
+    hf_upgrade_report report = {};
+    hf_type newer = type;
+    newer.version = 2;
+    EXPECT(hf_upgrade(txn, &type, &newer, nullptr, nullptr, 0, &report) == 0);
+    EXPECT(report.in_place == 1);
+    hf_abort(txn);
+    EXPECT(hf_close(store) == 0);
+}
+
 static void test_list_survives_in_a_buffer_that_moves()
 {
     const size_t bytes = 65536;
@@ -133,6 +160,7 @@ int main()
 {
     test_ptr_behaves_like_a_pointer();
     test_ptr_is_the_field_that_c_programs_see();
+    test_field_names_can_be_asked_for();
     test_list_survives_in_a_buffer_that_moves();
     std::printf("%s\n", failures == 0 ? "passed" : "failed");
     return failures == 0 ? 0 : 1;

@@ -45,6 +45,29 @@ test_what_cannot_be_checked_is_8() {
     expect 8 holdfast fsck .
 }
 
+# A golden store has 10 anonymous objects and 7 blocks of hf_alloc that nothing leads to.
+test_leaks_are_told_and_fail_only_if_asked() {
+    make_store
+    expect 0 holdfast fsck --leaks-fail a.hf
+    cp "$HF_SOURCE_DIR/tests/golden/format0-best_fit-set.hf" b.hf
+    expect 0 holdfast fsck b.hf
+    expect 0 holdfast fsck --leaks b.hf
+    [ "$(grep -c "b.hf: leak at .*: .* bytes, " out)" = 17 ] || die "$(cat out)"
+    says "1 of golden/node version 7" out
+    says "b.hf: 10 objects and 7 blocks, " out
+    says "b.hf: clean" out
+    expect 4 holdfast fsck --leaks-fail b.hf
+    says "b.hf: leaking" out
+    expect 4 holdfast fsck --leaks-fail --quiet b.hf
+    [ ! -s out ]
+    expect 4 holdfast fsck --repair --leaks-fail b.hf
+    [ "$(grep -c "b.hf: leak at .*: .* bytes, " out)" = 17 ] || die "$(cat out)"
+    expect 0 holdfast fsck --leaks --json b.hf a.hf
+    is_json out
+    [ "$(grep -o '"kind": "raw"' out | wc -l)" = 7 ] || die "$(cat out)"
+    [ "$(json_number leaked_objects out | head -n 1)" = 10 ] || die "$(cat out)"
+}
+
 # Where the segment begins: the file is longer than it by that much.
 segment_offset() {
     holdfast stat --brief --json a.hf >stat.json

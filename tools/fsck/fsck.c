@@ -15,8 +15,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum { OPTION_REPAIR = TOOL_OPTION_LONG, OPTION_PROGRESS, OPTION_NO_PROGRESS, OPTION_FINDINGS };
+enum { OPTION_REPAIR = TOOL_OPTION_LONG, OPTION_PROGRESS, OPTION_NO_PROGRESS, OPTION_FINDINGS,
+       OPTION_LEAKS, OPTION_LEAKS_FAIL };
 
 static const struct tool_option options[] = {
     {'a', "repair", NULL, "rebuild free structures, indexes and counters (also -p\nand -y)"},
@@ -27,16 +30,25 @@ static const struct tool_option options[] = {
     {OPTION_PROGRESS, "progress", NULL, "a progress bar even where there is no terminal"},
     {OPTION_NO_PROGRESS, "no-progress", NULL, "no progress bar"},
     {OPTION_FINDINGS, "findings-max", "N", "stop a file after this many; 1000 unless given"},
+    {OPTION_LEAKS, "leaks", NULL, "also look for memory that no named object leads to"},
+    {OPTION_LEAKS_FAIL, "leaks-fail", NULL, "the same, and exit with 4 if there is any"},
     {0, NULL, NULL, NULL},
+};
+
+struct leak {
+    hf_leak leak;
+    char *type_name;             /* ours, or NULL                                                 */
 };
 
 struct fsck {
     struct tool *tool;
     const char *path;
-    bool repair, progress_on, progress_off;
+    bool repair, progress_on, progress_off, leaks, leaks_fail;
     uint64_t findings_max;
     struct progress progress;
     struct json json;
+    struct leak *kept;           /* --json: they come before the last findings do                 */
+    size_t kept_count, kept_room;
 };
 
 static void on_finding(void *user, const hf_finding *finding)
@@ -56,6 +68,66 @@ static void on_finding(void *user, const hf_finding *finding)
     }
 }
 
+static void keep_leak(struct fsck *fsck, const hf_leak *leak)
+{
+    if (fsck->kept_count == fsck->kept_room) {
+        size_t room = fsck->kept_room == 0 ? 64 : fsck->kept_room * 2;
+        struct leak *kept = realloc(fsck->kept, room * sizeof *kept);
+
+        if (kept == NULL)
+            return; /* still counted */
+        fsck->kept = kept;
+        fsck->kept_room = room;
+    }
+    fsck->kept[fsck->kept_count++] = (struct leak){
+        *leak, leak->type_name == NULL ? NULL : strdup(leak->type_name)};
+}
+
+static void on_leak(void *user, const hf_leak *leak)
+{
+    struct fsck *fsck = user;
+
+    if (fsck->tool->json) {
+        keep_leak(fsck, leak);
+    } else if (!fsck->tool->quiet) {
+        progress_clear(&fsck->progress);
+        printf("%s: leak at %" PRIu64 ": %" PRIu64 " bytes, ", fsck->path, leak->offset,
+               leak->size_bytes);
+        if (leak->type_name == NULL)
+            printf("a block\n");
+        else if (leak->type_name[0] == '\0')
+            printf("an object of plain bytes\n");
+        else
+            printf("%" PRIu64 " of %s version %" PRIu32 "\n", leak->count, leak->type_name,
+                   leak->type_version);
+    }
+}
+
+static void print_leaks_json(struct fsck *fsck, const hf_check_report *report)
+{
+    json_uint(&fsck->json, "leaked_objects", report->leaked_objects);
+    json_uint(&fsck->json, "leaked_blocks", report->leaked_blocks);
+    json_uint(&fsck->json, "leaked_bytes", report->leaked_bytes);
+    json_array(&fsck->json, "leaks");
+    for (size_t i = 0; i < fsck->kept_count; i++) {
+        const struct leak *kept = &fsck->kept[i];
+
+        json_object(&fsck->json, NULL);
+        json_uint(&fsck->json, "offset", kept->leak.offset);
+        json_uint(&fsck->json, "size_bytes", kept->leak.size_bytes);
+        json_text(&fsck->json, "kind", kept->leak.type_name == NULL ? "raw" : "anonymous");
+        if (kept->type_name != NULL) {
+            json_text(&fsck->json, "type", kept->type_name);
+            json_uint(&fsck->json, "type_version", kept->leak.type_version);
+            json_uint(&fsck->json, "count", kept->leak.count);
+        }
+        json_end(&fsck->json);
+        free(kept->type_name);
+    }
+    json_end(&fsck->json);
+    fsck->kept_count = 0;
+}
+
 static int on_progress(void *user, uint64_t done, uint64_t total)
 {
     struct fsck *fsck = user;
@@ -73,6 +145,8 @@ static struct outcome outcome_of(const struct fsck *fsck, int code, const hf_che
 {
     switch (code) {
     case 0:
+        if (fsck->leaks_fail && report->leaked_objects + report->leaked_blocks > 0)
+            return (struct outcome){FSCK_UNCORRECTED, "leaking"};
         if (fsck->repair && (report->repaired > 0 || report->lost_bytes > 0))
             return (struct outcome){FSCK_CORRECTED, "corrected"};
         return (struct outcome){FSCK_CLEAN, "clean"};
@@ -122,6 +196,8 @@ static void print_json(struct fsck *fsck, int code, const struct outcome *outcom
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
         json_uint(&fsck->json, members[i].key,
                   *(const uint64_t *)((const char *)report + members[i].offset));
+    if (fsck->leaks)
+        print_leaks_json(fsck, report);
     if (code != 0 && code != HF_ECORRUPT) {
         json_text(&fsck->json, "code", hf_error_name(code));
         json_text(&fsck->json, "message", hf_last_error()->message);
@@ -143,7 +219,11 @@ static void print_human(const struct fsck *fsck, const struct outcome *outcome,
     if (outcome->exit_code == FSCK_CORRECTED)
         printf("%s: repaired: %" PRIu64 " structures rebuilt, %s set aside\n", fsck->path,
                report->repaired, size_format(report->lost_bytes).text);
-    if (outcome->exit_code == FSCK_UNCORRECTED)
+    if (fsck->leaks && report->leaked_objects + report->leaked_blocks > 0)
+        printf("%s: %" PRIu64 " objects and %" PRIu64 " blocks, %s, can't be reached\n", fsck->path,
+               report->leaked_objects, report->leaked_blocks,
+               size_format(report->leaked_bytes).text);
+    if (outcome->exit_code == FSCK_UNCORRECTED && report->findings > 0)
         printf("%s: DAMAGED, %" PRIu64 " findings%s\n", fsck->path, report->findings,
                fsck->repair ? " remain" : "; holdfast fsck --repair may help");
     else
@@ -166,6 +246,10 @@ static int check_one(struct fsck *fsck)
     check.on_progress = on_progress;
     check.user = fsck;
     check.findings_max = fsck->findings_max;
+    if (fsck->leaks) {
+        check.flags = HF_CHECK_LEAKS;
+        check.on_leak = on_leak;
+    }
     progress_begin(&fsck->progress, fsck->repair ? "repairing" : "checking", 0, true,
                    !tool->quiet && !tool->json && !fsck->progress_off);
     if (fsck->progress_on)
@@ -199,6 +283,13 @@ static bool set_option(struct fsck *fsck, int id, const char *value)
         return true;
     case 'n':
         fsck->repair = false;
+        return true;
+    case OPTION_LEAKS_FAIL:
+        fsck->leaks_fail = true;
+        fsck->leaks = true;
+        return true;
+    case OPTION_LEAKS:
+        fsck->leaks = true;
         return true;
     case OPTION_PROGRESS:
         fsck->progress_on = true;
@@ -239,6 +330,7 @@ static int fsck_run(struct tool *tool)
         json_int(&fsck.json, "exit_code", exit_code);
         json_end(&fsck.json);
     }
+    free(fsck.kept);
     return exit_code;
 }
 
@@ -247,7 +339,8 @@ const struct tool_command command_fsck = {
     .synopsis = "[OPTION...] FILE...",
     .summary = "Check stores, and repair them",
     .details = "Only looks, unless --repair is given. Walks header, blocks, free structures,\n"
-               "indexes, objects and types. The exit code is the sum over all files, as fsck(8)'s.",
+               "indexes, objects, types and the pointers of typed objects. Leaks are no errors,\n"
+               "unless asked for by --leaks-fail. The exit code is the sum over all files, as fsck(8)'s.",
     .example = "  holdfast fsck photos.hf || holdfast fsck --repair photos.hf",
     .options = options,
     .operands_min = 1,
