@@ -206,19 +206,21 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
     return fd;
 }
 
-static int publish(int fd, const char *temporary, const char *path)
+static int publish(int fd, const char *temporary, const char *path, bool over)
 {
+    int (*const name)(const char *, const char *) = over ? hf__os->rename : hf__os->rename_new;
     if (!HF__BUG(CREATE_NOT_SYNCED) && hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
-    if (hf__os->rename_new(temporary, path) != 0)
+    if (name(temporary, path) != 0)
         return hf__fail_os(errno, path, "naming the new store");
     if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)
         return hf__fail_os(errno, path, "syncing the directory");
     return 0;
 }
 
-int hf__create_with(const char *path, uint32_t permissions,
-                    int (*write)(int fd, const char *path, const void *what), const void *what)
+static int create(const char *path, uint32_t permissions,
+                  int (*write)(int fd, const char *path, const void *what), const void *what,
+                  bool over)
 {
     char *temporary = NULL;
     int fd, tries = 0;
@@ -235,13 +237,25 @@ int hf__create_with(const char *path, uint32_t permissions,
     if (code == 0)
         code = write(fd, path, what);
     if (code == 0)
-        code = publish(fd, temporary, path);
+        code = publish(fd, temporary, path, over);
     /* Whatever happened, the spare name must not stay; after a success it is gone already. */
     if (code != 0)
         hf__os->unlink(temporary);
     hf__os->close(fd);
     free(temporary);
     return code;
+}
+
+int hf__create_with(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what)
+{
+    return create(path, permissions, write, what, false);
+}
+
+int hf__create_over(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what)
+{
+    return create(path, permissions, write, what, true);
 }
 
 /* The largest segment, up to what is wanted, that this process could map. */

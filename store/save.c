@@ -6,38 +6,12 @@
  * its own; the salt stays, since block checksums depend on it). Runs of zero pages become holes.
  */
 #include "pages.h"
+#include "snapshot.h"
 #include "store.h"
 
 #include "base/os.h"
 
 #include <errno.h>
-#include <string.h>
-
-#define CHUNK ((uint64_t)1 << 20)
-
-static bool all_zero(const unsigned char *p, uint64_t size_bytes)
-{
-    return size_bytes == 0 || (p[0] == 0 && memcmp(p, p + 1, size_bytes - 1) == 0);
-}
-
-/* Writes [from, to) of the segment, leaving out pages of zeros. */
-static int write_range(int fd, const unsigned char *base, uint64_t from, uint64_t to)
-{
-    while (from < to) {
-        uint64_t end = from;
-        while (end < to && end - from < CHUNK) {
-            uint64_t page = to - end < HF__PAGE_BYTES ? to - end : HF__PAGE_BYTES;
-            if (all_zero(base + end, page))
-                break;
-            end += page;
-        }
-        if (end > from && hf__segment_write(fd, base + from, end - from, from) != 0)
-            return -1;
-        uint64_t zero = end < to && end - from < CHUNK ? HF__PAGE_BYTES : 0;
-        from = end + zero < to ? end + zero : to;
-    }
-    return 0;
-}
 
 static int write_copy(int fd, const char *path, const void *what)
 {
@@ -54,13 +28,17 @@ static int write_copy(int fd, const char *path, const void *what)
     hf__constants_seal(&header.constants);
     header.size_bytes = size;
     if (hf__os->ftruncate(fd, (off_t)hf__file_bytes(size)) != 0 ||
-        hf__segment_write(fd, &header, sizeof header, 0) != 0 ||
-        write_range(fd, view->seg->base, sizeof header, used) != 0)
+        hf__segment_write(fd, &header, sizeof header, 0) != 0)
         return hf__fail_os(errno, path, "writing");
+    hf_snapshot_report report = {0};
+    struct hf__copy copy = {.fd = fd, .path = path, .report = &report};
+    int code = hf__copy_memory(&copy, view->seg->base, sizeof header, used);
+    if (code != 0)
+        return code;
     /* Holes inside the copy must not become SIGBUS when they are written on a full disk. */
     if (hf__segment_allocate(fd, 0, size) != 0)
         return hf__fail_os(errno, path, "allocating");
-    int code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
+    code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
     return code != 0 ? code : hf__header_write_first(fd, path, &header.constants, size, used);
 }
 

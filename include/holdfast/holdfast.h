@@ -60,6 +60,7 @@
 #include "pool.h"
 #include "pointer.h"
 #include "check.h"
+#include "snapshot.h"
 #include "log.h"
 
 #endif

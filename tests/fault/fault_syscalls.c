@@ -47,6 +47,10 @@ enum kind {
     FCHMOD,
     FCHOWN,
     RENAME_NEW,
+    RENAME,
+    CLONE,
+    COPY_RANGE,
+    SEEK,
     UNLINK,
     EACH_NAME,
     MMAP,
@@ -112,6 +116,17 @@ static const struct fault {
     {"rename_new: EACCES", RENAME_NEW, ERROR, EACCES},
     {"rename_new: ENOSPC", RENAME_NEW, ERROR, ENOSPC},
     {"rename_new: EDQUOT", RENAME_NEW, ERROR, EDQUOT},
+    {"rename: EACCES", RENAME, ERROR, EACCES},
+    {"rename: ENOSPC", RENAME, ERROR, ENOSPC},
+    {"clone: EIO", CLONE, ERROR, EIO},
+    {"clone: ENOSPC", CLONE, ERROR, ENOSPC},
+    {"clone: EINTR", CLONE, HARMLESS, EINTR},
+    {"copy_range: EIO", COPY_RANGE, ERROR, EIO},
+    {"copy_range: ENOSPC", COPY_RANGE, ERROR, ENOSPC},
+    {"copy_range: EINTR", COPY_RANGE, HARMLESS, EINTR},
+    {"copy_range: EXDEV", COPY_RANGE, HARMLESS, EXDEV},
+    {"copy_range: short", COPY_RANGE, SHORT, 0},
+    {"seek: EIO", SEEK, ERROR, EIO},
     {"unlink: EACCES", UNLINK, ERROR, EACCES},
     {"unlink: EIO", UNLINK, ERROR, EIO},
     {"each_name: EMFILE", EACH_NAME, ERROR, EMFILE},
@@ -237,6 +252,23 @@ static int faulty_rename_new(const char *from, const char *to)
 {
     return fails(RENAME_NEW) ? -1 : SYSTEM.rename_new(from, to);
 }
+static int faulty_rename(const char *from, const char *to)
+{
+    return fails(RENAME) ? -1 : SYSTEM.rename(from, to);
+}
+static int faulty_clone(int fd, int from_fd)
+{
+    return fails(CLONE) ? -1 : SYSTEM.clone(fd, from_fd);
+}
+static ssize_t faulty_copy_range(int from_fd, off_t from, int fd, off_t to, size_t size)
+{
+    const size_t part = transfer(COPY_RANGE, size);
+    return part == 0 && size != 0 ? -1 : SYSTEM.copy_range(from_fd, from, fd, to, part);
+}
+static off_t faulty_seek(int fd, off_t offset, int whence)
+{
+    return fails(SEEK) ? -1 : SYSTEM.seek(fd, offset, whence);
+}
 static int faulty_unlink(const char *name)
 {
     return fails(UNLINK) ? -1 : SYSTEM.unlink(name);
@@ -322,6 +354,10 @@ static void begin_faults(const struct fault *fault, unsigned at, bool on)
     faulty.fchmod = faulty_fchmod;
     faulty.fchown = faulty_fchown;
     faulty.rename_new = faulty_rename_new;
+    faulty.rename = faulty_rename;
+    faulty.clone = faulty_clone;
+    faulty.copy_range = faulty_copy_range;
+    faulty.seek = faulty_seek;
     faulty.unlink = faulty_unlink;
     faulty.each_name = faulty_each_name;
     faulty.mmap = faulty_mmap;
