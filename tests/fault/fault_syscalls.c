@@ -472,6 +472,38 @@ static void work_copy(void)
     note(hf_close(store));
 }
 
+static bool copy_is_sound(void)
+{
+    const struct hf__os *faulty = hf__os;
+    const unsigned at = failing_at;
+    hf__os = &hf__os_system;
+    failing_at = 0;
+    const bool sound = hf_check_file(copy_path, NULL, NULL) == 0;
+    hf__os = faulty;
+    failing_at = at;
+    return sound;
+}
+
+/* By whatever the file system can do, by hand, and over an old one. */
+static void work_snapshot(void)
+{
+    hf_snapshot_options options = HF_SNAPSHOT_OPTIONS_INIT;
+    hf_snapshot_report report = {.commit = UINT64_MAX};
+    hf_store *store = try_open(HF_OPEN_EXISTING);
+    options.report = &report;
+    for (int i = 0; store != NULL && i < 2; i++) {
+        try_change(store, 0, true);
+        const int code = hf_snapshot(store, copy_path, &options);
+        if ((code != 0 && report.commit != UINT64_MAX) || (code == 0 && !copy_is_sound()))
+            abort();
+        note(code);
+        report.commit = UINT64_MAX;
+        options.method = HF_SNAPSHOT_COPY;
+        options.flags = HF_SNAPSHOT_REPLACE;
+    }
+    note(hf_close(store));
+}
+
 static void work_remove(void)
 {
     int code = hf_remove(path);
@@ -510,6 +542,8 @@ static const struct workload {
     {"maintenance", work_maintain, 0},
     {"maintenance after a kill", work_maintain, START_PENDING},
     {"saving a copy", work_copy, 0},
+    {"taking a snapshot", work_snapshot, 0},
+    {"taking a snapshot after a kill", work_snapshot, START_PENDING},
     {"removing", work_remove, 0},
     {"removing after a kill", work_remove, START_PENDING},
     {"a heap store", work_heap, 0},

@@ -37,9 +37,11 @@ static hf_store *create(uint32_t engine, uint32_t durability)
     return open_as(path, HF_CREATE_NEW, engine, durability);
 }
 
+static size_t large = 3000000;
+
 static size_t size_of(unsigned i, uint64_t k)
 {
-    return i == 0 ? 64 : i == 1 ? 3000000 * (k % 3) + 1 : 3000 + 61 * i;
+    return i == 0 ? 64 : i == 1 ? large * (k % 3) + 1 : 3000 + 61 * i;
 }
 
 /* Transaction k: objects 2 to k anew or changed, one of megabytes made or gone (a window; a used end that
@@ -199,13 +201,17 @@ static void test_snapshot_has_what_is_durable_and_not_applied(void **state)
         hf_store *store = create(0, HF_SYNC);
         for (uint64_t k = 1; k <= 3; k++)
             commit_k(store, k);
+        /* The log begins anew, above a low used end: what comes next goes through windows. */
+        assert_ok(hf_close(store));
+        assert_ok(hf_shrink_to_fit(path));
+        store = open_as(path, HF_OPEN_EXISTING, 0, HF_SYNC);
         assert_ok(hf_view_begin(store, &view));
         assert_int_equal(pthread_create(&writer, NULL, commits_4_to_8, store), 0);
         pthread_join(writer, NULL);
         assert_shows(store, 3);
         assert_ok(snapshot_of(store, method, 0));
-        assert_int_equal(report.commit, 8);
-        assert_int_equal(report.durable, 8);
+        assert_true(report.commit >= 8); /* shrinking was one, too */
+        assert_int_equal(report.durable, report.commit);
         assert_int_equal(report.laid_commits, 5);
         assert_shows(store, 3);
         hf_view_end(view);
@@ -552,6 +558,7 @@ static void snapshot_and_die(struct child *self, void *argument)
  * left. */
 static void test_snapshot_killed_at_each_call(void **state)
 {
+    large = 30000;
     for (uint32_t flags = 0; flags <= HF_SNAPSHOT_REPLACE; flags++) {
         int status = 0;
         for (int64_t at = 1; !WIFEXITED(status) || at == 1; at++) {
