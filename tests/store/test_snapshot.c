@@ -134,6 +134,7 @@ static unsigned files(void)
 static int start(void **state)
 {
     (void)state;
+    large = 3000000;
     DIR *dir = opendir(".");
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
         if (entry->d_name[0] != '.')
@@ -153,7 +154,8 @@ static void test_snapshot_of_each_class_by_each_method(void **state)
             hf_store *store = create(HF_ENGINE_LOG, durability);
             for (uint64_t k = 1; k <= 4; k++) {
                 commit_k(store, k);
-                assert_ok(hf_sync(store));
+                if (hf_sync(store) != 0) /* durable, and the housekeeper is about to apply it */
+                    assert_int_equal(hf_last_error()->code, HF_EBUSY);
                 assert_ok(snapshot_of(store, methods[i], 0));
                 assert_int_equal(report.commit, k);
                 if (methods[i] != HF_SNAPSHOT_ANY)
@@ -198,20 +200,18 @@ static void test_snapshot_has_what_is_durable_and_not_applied(void **state)
         pthread_t writer;
         hf_view *view;
         start(state);
+        large = 3000; /* a low used end: what comes next goes through windows */
         hf_store *store = create(0, HF_SYNC);
         for (uint64_t k = 1; k <= 3; k++)
             commit_k(store, k);
-        /* The log begins anew, above a low used end: what comes next goes through windows. */
-        assert_ok(hf_close(store));
-        assert_ok(hf_shrink_to_fit(path));
-        store = open_as(path, HF_OPEN_EXISTING, 0, HF_SYNC);
+        large = 5000000;
         assert_ok(hf_view_begin(store, &view));
         assert_int_equal(pthread_create(&writer, NULL, commits_4_to_8, store), 0);
         pthread_join(writer, NULL);
         assert_shows(store, 3);
         assert_ok(snapshot_of(store, method, 0));
-        assert_true(report.commit >= 8); /* shrinking was one, too */
-        assert_int_equal(report.durable, report.commit);
+        assert_int_equal(report.commit, 8);
+        assert_int_equal(report.durable, 8);
         assert_int_equal(report.laid_commits, 5);
         assert_shows(store, 3);
         hf_view_end(view);
@@ -558,12 +558,12 @@ static void snapshot_and_die(struct child *self, void *argument)
  * left. */
 static void test_snapshot_killed_at_each_call(void **state)
 {
-    large = 30000;
     for (uint32_t flags = 0; flags <= HF_SNAPSHOT_REPLACE; flags++) {
         int status = 0;
         for (int64_t at = 1; !WIFEXITED(status) || at == 1; at++) {
             struct death death = {at, flags};
             start(state);
+            large = 30000;
             hf_store *store = create(0, 0);
             commit_k(store, 1);
             if (flags != 0)
