@@ -346,7 +346,9 @@ static int truth_of_log(hf_store *store, const hf_view *view, uint64_t commit,
         if (code == 0)
             code = hf__touched_by_log(store, commit, &out->touched);
         if (code == 0) {
-            out->used_end = out->touched.used_first;
+            /* Above what the view uses a checkpoint may have let a window write since. */
+            const uint64_t used_end = segment->heap.used_end, first = out->touched.used_first;
+            out->used_end = first < used_end ? first : used_end;
             return 0;
         }
         struct hf__log_tail now;
