@@ -7,11 +7,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -83,6 +85,16 @@ static int system_copy_xattrs(int from, int to)
     free(names);
     errno = failure;
     return failure == 0 ? 0 : -1;
+}
+
+static int system_clone(int fd, int from_fd)
+{
+    return ioctl(fd, FICLONE, from_fd);
+}
+
+static ssize_t system_copy_range(int from_fd, off_t from, int fd, off_t to, size_t size_bytes)
+{
+    return copy_file_range(from_fd, &from, fd, &to, size_bytes, 0);
 }
 
 static int ofd(int fd, int command, int type, off_t start, off_t length, struct flock *out)
@@ -198,6 +210,9 @@ const struct hf__os hf__os_system = {
     .rename_new = system_rename_new,
     .rename = rename,
     .copy_xattrs = system_copy_xattrs,
+    .clone = system_clone,
+    .copy_range = system_copy_range,
+    .seek = lseek,
     .unlink = unlink,
     .each_name = system_each_name,
     .mmap = mmap,
@@ -318,6 +333,24 @@ int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes)
     if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
         result = write_zeros_beyond_end(fd, offset + size_bytes);
     return result;
+}
+
+int hf__next_data(int fd, uint64_t at, uint64_t end, uint64_t *from, uint64_t *to)
+{
+    *from = *to = end;
+    off_t data = hf__os->seek(fd, (off_t)at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO)
+        return 0;
+    if (data < 0 && errno != EINVAL && errno != EOPNOTSUPP)
+        return -1;
+    *from = data < 0 ? at : (uint64_t)data < end ? (uint64_t)data : end;
+    if (data < 0 || *from == end)
+        return 0;
+    off_t hole = hf__os->seek(fd, data, SEEK_HOLE);
+    if (hole < 0)
+        return -1;
+    *to = (uint64_t)hole < end ? (uint64_t)hole : end;
+    return 0;
 }
 
 void hf__drop_fd(int *fd)

@@ -9,6 +9,11 @@
  *   rename_new   renameat2 with RENAME_NOREPLACE; EEXIST if the target is there
  *   copy_xattrs  all extended attributes (access control lists are some) of one file to another, as far
  *                as the file systems and the process's rights let it; -1 for want of room or a broken disk
+ *   clone        ioctl FICLONE: fd, empty, becomes a copy of from_fd that shares its blocks; atomic beside
+ *                writers. EOPNOTSUPP, EXDEV, EINVAL or ENOTTY where the file system can't
+ *   copy_range   copy_file_range with both offsets given; short is no failure, 0 is the end of from_fd
+ *   seek         lseek with SEEK_DATA or SEEK_HOLE; ENXIO: no data behind. It moves the descriptor's
+ *                offset, which nobody uses
  *   each_name    opendir and readdir: visits each name in the directory
  *   lock         one F_OFD_SETLK: type F_RDLCK, F_WRLCK or F_UNLCK on [start, start + length)
  *   lock_test    one F_OFD_GETLK: 1 if another open file description stands in the way, 0, or -1
@@ -55,6 +60,9 @@ struct hf__os {
     int (*rename_new)(const char *from, const char *to);
     int (*rename)(const char *from, const char *to);
     int (*copy_xattrs)(int from, int to);
+    int (*clone)(int fd, int from_fd);
+    ssize_t (*copy_range)(int from_fd, off_t from, int fd, off_t to, size_t size_bytes);
+    off_t (*seek)(int fd, off_t offset, int whence);
     int (*unlink)(const char *path);
     int (*each_name)(const char *directory, void (*visit)(void *context, const char *name),
                      void *context);
@@ -91,6 +99,9 @@ int hf__write_apart_at(int fd, const void *buffer, size_t size_bytes, uint64_t o
  * file system has no fallocate, the part beyond the end is written with zeros. 0 or -1 and
  * errno. */
 int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes);
+/* The next data of [at, end) in a file: [*from, *to), empty at its end. Where the file system doesn't tell,
+ * all of it is data. 0 or -1 and errno. */
+int hf__next_data(int fd, uint64_t at, uint64_t end, uint64_t *from, uint64_t *to);
 /* Syncs the directory that path lies in. 0 or -1 and errno. */
 int hf__sync_directory_of(const char *path);
 /* 16 random bytes. Cannot fail: falls back to clocks and addresses where the kernel has none. */

@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore"
+    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -15,6 +15,7 @@ _holdfast() {
     --engine) COMPREPLY=($(compgen -W "log direct" -- "$current")); return ;;
     --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit slab" -- "$current")); return ;;
     --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
+    --method) COMPREPLY=($(compgen -W "clone range copy" -- "$current")); return ;;
     --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
     esac
     case $command in
@@ -34,6 +35,8 @@ _holdfast() {
     log) options="--verbose --json --quiet --help" ;;
     archive) options="--output --since --since-archive --level --threads --wait --json --quiet --help" ;;
     restore) options="--verify --mode --json --quiet --help" ;;
+    snapshot) options="--method --replace --verify --no-verify --accept-rot --wait --json --quiet --help" ;;
+    verify) options="--wait --json --quiet --help" ;;
     help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;
     esac
     case $current in

@@ -183,7 +183,7 @@ static int find_state(struct hf__source *source)
     const uint64_t last = last_durable(store);
     const uint64_t shown = hf__segment_header(source->view->seg)->commit;
     int code = last > shown ? beyond_the_view(source, last)
-                            : hf__table_truth(store, source->view, &source->truth);
+                            : hf__table_truth(store, source->view, shown, &source->truth);
     if (code != 0)
         return code;
     unsigned char *page = malloc(HF__PAGE_BYTES);

@@ -508,7 +508,8 @@ static void check_pages(hf_store *store, const struct hf__file_header *header,
         return;
     if (hf__table_truth_cold(store, header, &truth) != 0)
         return; /* that the log is missing was told before */
-    int code = truth.stale ? 0 : hf__pages_check(store, &store->seg, &truth, check, &report);
+    int code = truth.stale ? 0 : hf__pages_check(store, store->fd, store->path, &store->seg,
+                                                &truth, check, &report);
     if (code != 0)
         hf__finding(check, "page.read", 0, "pages that can be read: %s", hf_last_error()->message);
     check->report.pages_compared = report.pages_compared;

@@ -138,7 +138,10 @@ static int check(struct hf__compact *c, struct hf__segment *seg,
                  const struct hf__file_header *header)
 {
     struct checking checking = {.c = c};
-    const hf_check_options options = {on_finding, on_check, &checking, 0, 0, 1, {0}};
+    const hf_check_options options = {.on_finding = on_finding,
+                                      .on_progress = on_check,
+                                      .user = &checking,
+                                      .findings_max = 1};
     hf_verify_report report = {0};
     struct hf__table_truth truth;
     struct hf__check check;
@@ -150,7 +153,8 @@ static int check(struct hf__compact *c, struct hf__segment *seg,
         if (code != 0)
             return code;
         if (!truth.stale)
-            code = hf__pages_check(c->store, seg, &truth, &check, &report);
+            code = hf__pages_check(c->store, c->store->fd, c->store->path, seg, &truth, &check,
+                                   &report);
         hf__table_truth_free(&truth);
     }
     if (code != 0)

@@ -206,11 +206,12 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
     return fd;
 }
 
-static int publish(int fd, const char *temporary, const char *path, bool replace)
+static int publish(int fd, const char *temporary, const char *path, bool over)
 {
+    int (*const name)(const char *, const char *) = over ? hf__os->rename : hf__os->rename_new;
     if (!HF__BUG(CREATE_NOT_SYNCED) && hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
-    if ((replace ? hf__os->rename : hf__os->rename_new)(temporary, path) != 0)
+    if (name(temporary, path) != 0)
         return hf__fail_os(errno, path, "naming the new store");
     if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)
         return hf__fail_os(errno, path, "syncing the directory");
@@ -234,7 +235,7 @@ static int take_after(int fd, int old_fd, const char *path)
 }
 
 /* old_fd: the file that is replaced, or -1 where the name must be free. */
-static int make_file(const char *path, uint32_t permissions, int old_fd,
+static int make_file(const char *path, uint32_t permissions, int old_fd, bool over,
                      int (*write)(int fd, const char *path, const void *what), const void *what)
 {
     char *temporary = NULL;
@@ -254,7 +255,7 @@ static int make_file(const char *path, uint32_t permissions, int old_fd,
     if (code == 0 && old_fd >= 0)
         code = take_after(fd, old_fd, path);
     if (code == 0)
-        code = publish(fd, temporary, path, old_fd >= 0);
+        code = publish(fd, temporary, path, over);
     /* Whatever happened, the spare name must not stay; after a success it is gone already. */
     if (code != 0)
         hf__os->unlink(temporary);
@@ -266,13 +267,19 @@ static int make_file(const char *path, uint32_t permissions, int old_fd,
 int hf__create_with(const char *path, uint32_t permissions,
                     int (*write)(int fd, const char *path, const void *what), const void *what)
 {
-    return make_file(path, permissions, -1, write, what);
+    return make_file(path, permissions, -1, false, write, what);
 }
 
 int hf__replace_with(const char *path, int old_fd,
                      int (*write)(int fd, const char *path, const void *what), const void *what)
 {
-    return make_file(path, 0600, old_fd, write, what);
+    return make_file(path, 0600, old_fd, true, write, what);
+}
+
+int hf__create_over(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what)
+{
+    return make_file(path, permissions, -1, true, write, what);
 }
 
 /* The largest segment, up to what is wanted, that this process could map. */

@@ -485,7 +485,7 @@ int hf_close(hf_store *store)
     return code;
 }
 
-int hf_remove(const char *path)
+int hf__removal_begin(const char *path, hf_store **out)
 {
     static const hf_options defaults = HF_OPTIONS_INIT;
     struct hf__file_header slot;
@@ -506,25 +506,48 @@ int hf_remove(const char *path)
             hf_close(left);
         code = hf__attach_for_removal(store, 0);
     }
-    if (code != 0)
-        goto out_free;
     /* Damaged stores may go; what never was one stays. */
-    code = hf__header_read(store->fd, store->path, true, &slot);
-    if (code != HF_ENOTSTORE) {
-        code = 0;
-        hf__create_clean_up(store->path);
-        /* The sidecars first: once the name is free, another store's may stand there. */
-        hf__os->unlink(store->lock_path);
-        hf__os->unlink(store->undo_path);
-        hf__os->unlink(store->log.paths[0]);
-        hf__os->unlink(store->log.paths[1]);
-        if (hf__os->unlink(store->path) != 0)
-            code = hf__fail_os(errno, store->path, "unlink");
-        else if (hf__sync_directory_of(store->path) != 0)
-            code = hf__fail_os(errno, store->path, "syncing the directory");
+    if (code == 0) {
+        code = hf__header_read(store->fd, store->path, true, &slot);
+        if (code != HF_ENOTSTORE)
+            code = 0;
+        else
+            hf__detach_unused(store);
     }
+    if (code == 0)
+        *out = store;
+    else
+        hf__store_free(store);
+    return code;
+}
+
+/* Before the name is free: another store's may stand there then. */
+void hf__removal_sidecars(hf_store *store)
+{
+    hf__os->unlink(store->lock_path);
+    hf__os->unlink(store->undo_path);
+    hf__os->unlink(store->log.paths[0]);
+    hf__os->unlink(store->log.paths[1]);
+}
+
+void hf__removal_end(hf_store *store)
+{
     hf__detach_unused(store);
-out_free:
     hf__store_free(store);
+}
+
+int hf_remove(const char *path)
+{
+    hf_store *store;
+    int code = hf__removal_begin(path, &store);
+    if (code != 0)
+        return code;
+    hf__create_clean_up(store->path);
+    hf__removal_sidecars(store);
+    if (hf__os->unlink(store->path) != 0)
+        code = hf__fail_os(errno, store->path, "unlink");
+    else if (hf__sync_directory_of(store->path) != 0)
+        code = hf__fail_os(errno, store->path, "syncing the directory");
+    hf__removal_end(store);
     return code;
 }

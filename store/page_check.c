@@ -258,7 +258,7 @@ static void tell_all(struct job *job, const hf_store *store, struct hf__segment 
     size_t i = 0;
     qsort(job->rotten, job->rotten_count, sizeof *job->rotten, by_page);
     /* A walk that a damaged header ends tells what it met until then. */
-    while (lies != NULL && i < job->rotten_count && heap.algorithm != NULL &&
+    while (lies != NULL && seg->base != NULL && i < job->rotten_count && heap.algorithm != NULL &&
            hf__heap_next(&heap, &position, &block) == 1) {
         const uint64_t from = block.payload / HF__PAGE_BYTES;
         const uint64_t to = (block.payload + block.usable_bytes - 1) / HF__PAGE_BYTES;
@@ -273,13 +273,28 @@ static void tell_all(struct job *job, const hf_store *store, struct hf__segment 
     free(lies);
 }
 
-int hf__pages_check(const hf_store *store, struct hf__segment *seg,
+/* The view is of a later commit, perhaps, but the page hasn't changed since. */
+static void tell_in_view(struct job *job, hf_store *store)
+{
+    struct hf__segment nothing = {.base = NULL};
+    hf_view *view;
+    bool begun;
+    if (hf__view_borrow(store, &view, &begun) != 0) {
+        tell_all(job, store, &nothing);
+        return;
+    }
+    tell_all(job, store, view->seg);
+    if (begun)
+        hf_view_end(view);
+}
+
+int hf__pages_check(hf_store *store, int fd, const char *path, struct hf__segment *seg,
                     const struct hf__table_truth *truth, struct hf__check *check,
                     hf_verify_report *report)
 {
     struct job job = {.truth = truth,
-                      .fd = store->fd,
-                      .path = store->path,
+                      .fd = fd,
+                      .path = path,
                       .salt = store->constants.salt,
                       .end = (truth->used_end + HF__PAGE_BYTES - 1) / HF__PAGE_BYTES,
                       .mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -291,8 +306,10 @@ int hf__pages_check(const hf_store *store, struct hf__segment *seg,
     for (size_t i = 0; i < truth->touched.count; i++)
         report->pages_newer += truth->touched.runs[i].end - truth->touched.runs[i].first;
     work_together(&job);
-    if (job.code == 0)
+    if (job.code == 0 && job.rotten_count != 0 && seg != NULL)
         tell_all(&job, store, seg);
+    else if (job.code == 0 && job.rotten_count != 0)
+        tell_in_view(&job, store);
     free(job.rotten);
     pthread_mutex_destroy(&job.mutex);
     return job.code == 0 ? 0 : hf__fail_again(&job.failure);
@@ -305,24 +322,28 @@ void hf__table_truth_free(struct hf__table_truth *truth)
     hf__touched_free(&truth->touched);
 }
 
-static int truth_of_log(hf_store *store, const hf_view *view, struct hf__table_truth *out)
+static int truth_of_log(hf_store *store, const hf_view *view, uint64_t commit,
+                        struct hf__table_truth *out)
 {
     const struct hf__segment_header *segment = hf__segment_header(view->seg);
     struct hf__log_tail tail;
     int code;
     do {
         hf__tail_read(store, &tail);
-        if (tail.epoch == 0 || tail.base >= segment->commit) {
+        if (tail.epoch == 0 || tail.base >= commit) {
             /* The view keeps the base from moving past it. */
             hf__touched_init(&out->touched, 0);
             out->used_end = segment->heap.used_end;
             return 0;
         }
-        code = hf__log_open(store, false, true);
+        /* A writer's descriptors are for writing, too, whoever opens them first. */
+        code = hf__log_open(store, false, store->role != HF__ROLE_WRITER);
         if (code == 0)
-            code = hf__touched_by_log(store, segment->commit, &out->touched);
+            code = hf__touched_by_log(store, commit, &out->touched);
         if (code == 0) {
-            out->used_end = out->touched.used_first;
+            /* Above what the view uses a checkpoint may have let a window write since. */
+            const uint64_t used_end = segment->heap.used_end, first = out->touched.used_first;
+            out->used_end = first < used_end ? first : used_end;
             return 0;
         }
         struct hf__log_tail now;
@@ -332,7 +353,8 @@ static int truth_of_log(hf_store *store, const hf_view *view, struct hf__table_t
     } while (true); /* the log was switched while it was read */
 }
 
-int hf__table_truth(hf_store *store, const hf_view *view, struct hf__table_truth *out)
+int hf__table_truth(hf_store *store, const hf_view *view, uint64_t commit,
+                    struct hf__table_truth *out)
 {
     struct hf__file_header header;
     memset(out, 0, sizeof *out);
@@ -342,9 +364,8 @@ int hf__table_truth(hf_store *store, const hf_view *view, struct hf__table_truth
     out->stale = header.table_state == HF__TABLE_STALE;
     if (out->stale)
         return 0;
-    if (store->constants.engine == HF_ENGINE_LOG && store->role != HF__ROLE_FROZEN &&
-        !hf__flag(&hf__words(store)->recover))
-        return truth_of_log(store, view, out);
+    if (hf__log_is_live(store))
+        return truth_of_log(store, view, commit, out);
     return hf__table_truth_cold(store, &header, out);
 }
 
@@ -387,13 +408,13 @@ int hf_verify(hf_store *store, const hf_check_options *options, hf_verify_report
         code = hf__fail_path(HF_ENESTED, 0, store->path, "end the transaction first");
         goto out_view;
     }
-    code = hf__table_truth(store, view, &truth);
+    code = hf__table_truth(store, view, hf__segment_header(view->seg)->commit, &truth);
     if (code != 0)
         goto out_view;
     hf__check_init(&check, options, truth.used_end);
     own.stale = truth.stale;
     if (!truth.stale)
-        code = hf__pages_check(store, view->seg, &truth, &check, &own);
+        code = hf__pages_check(store, store->fd, store->path, view->seg, &truth, &check, &own);
     hf__table_truth_free(&truth);
     if (code == 0 && report != NULL)
         *report = own;

@@ -83,12 +83,15 @@ struct hf__table_truth {
     uint64_t used_end;       /* of the base                                                      */
     struct hf__touched touched;
 };
-int hf__table_truth(hf_store *store, const hf_view *view, struct hf__table_truth *out);
+/* As long as the view lasts, and for a copy that has been brought from the view's commit to `commit`. */
+int hf__table_truth(hf_store *store, const hf_view *view, uint64_t commit,
+                    struct hf__table_truth *out);
 int hf__table_truth_cold(hf_store *store, const struct hf__file_header *header,
                          struct hf__table_truth *out);
 void hf__table_truth_free(struct hf__table_truth *truth);
-/* Compares, and reports findings to check. seg is for telling what lies in a page. */
-int hf__pages_check(const hf_store *store, struct hf__segment *seg,
+/* Compares the pages of the store's file, or of a copy of it, with the table in the same file, and reports
+ * findings to check. seg is for telling what lies in a page; NULL: a view is taken for that. */
+int hf__pages_check(hf_store *store, int fd, const char *path, struct hf__segment *seg,
                     const struct hf__table_truth *truth, struct hf__check *check,
                     hf_verify_report *report);
 

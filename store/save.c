@@ -6,6 +6,7 @@
  * its own; the salt stays, since block checksums depend on it). Runs of zero pages become holes.
  */
 #include "pages.h"
+#include "snapshot.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -53,13 +54,17 @@ static int write_copy(int fd, const char *path, const void *what)
     hf__constants_seal(&header.constants);
     header.size_bytes = size;
     if (hf__os->ftruncate(fd, (off_t)hf__file_bytes(size)) != 0 ||
-        hf__segment_write(fd, &header, sizeof header, 0) != 0 ||
-        hf__write_sparse(fd, view->seg->base, sizeof header, used) != 0)
+        hf__segment_write(fd, &header, sizeof header, 0) != 0)
         return hf__fail_os(errno, path, "writing");
+    hf_snapshot_report report = {0};
+    struct hf__copy copy = {.fd = fd, .path = path, .report = &report};
+    int code = hf__copy_memory(&copy, view->seg->base, sizeof header, used);
+    if (code != 0)
+        return code;
     /* Holes inside the copy must not become SIGBUS when they are written on a full disk. */
     if (hf__segment_allocate(fd, 0, size) != 0)
         return hf__fail_os(errno, path, "allocating");
-    int code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
+    code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
     return code != 0 ? code : hf__header_write_first(fd, path, &header.constants, size, used);
 }
 

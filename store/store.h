@@ -122,6 +122,14 @@ static inline struct hf__log_words *hf__words(const hf_store *store)
     return &store->locks.table->header.log;
 }
 
+/* Does the lock table tell where the log stands? Not to who keeps writers out, nor of a log that was
+ * left behind. */
+static inline bool hf__log_is_live(const hf_store *store)
+{
+    return store->constants.engine == HF_ENGINE_LOG && store->backing == HF__BACKING_FILE &&
+           store->role != HF__ROLE_FROZEN && !hf__flag(&hf__words(store)->recover);
+}
+
 /* The kernel tells of a failed write-back once, and who is told may die before he passes it on. So
  * whoever syncs the data file, its header included, says beforehand that it failed, and takes that
  * back when it didn't. The writer's place is held. */
@@ -267,6 +275,9 @@ extern const struct hf__door hf__plain_door;
 
 /* Writes [from, to) of the segment, leaving out pages of zeros. 0, or -1 and errno. */
 int hf__write_sparse(int fd, const unsigned char *base, uint64_t from, uint64_t to);
+/* The same in the place of a store that the caller holds alone, if there is one: named with rename. */
+int hf__create_over(const char *path, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what);
 
 /* ---- txn.c ----------------------------------------------------------------------------------- */
 
@@ -391,5 +402,10 @@ int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *op
 void hf__store_free(hf_store *store);
 /* hf_open for maintenance: alone, optionally in spite of damage. */
 int hf__open_alone(const char *path, bool repair, hf_store **out);
+/* A closed store, or a damaged one, that is to go: nobody else has it until hf__removal_end. What a dead
+ * process left is undone first. HF_EBUSY, HF_ENOENT, HF_EACCES, HF_ENOTSTORE: it stays. */
+int hf__removal_begin(const char *path, hf_store **out);
+void hf__removal_sidecars(hf_store *store);
+void hf__removal_end(hf_store *store);
 
 #endif

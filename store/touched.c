@@ -106,6 +106,11 @@ int hf__touched_end(struct hf__touched *touched, uint64_t used_end, uint64_t com
     const uint64_t low = used_end < touched->used_low ? used_end : touched->used_low;
     if ((low != used_end || low != touched->used_first) && !HF__BUG(PAGES_OF_RECORDS_ONLY))
         hf__touched_add(touched, low == 0 ? 0 : low - 1, used_end, commit);
+    return hf__touched_sort(touched);
+}
+
+int hf__touched_sort(struct hf__touched *touched)
+{
     if (touched->lost)
         return hf__fail(HF_ENOMEM, "the set of touched pages");
     merge(touched);

@@ -28,6 +28,8 @@ void hf__touched_record(struct hf__touched *touched, const struct hf__record *re
 /* After the last one: all from the lowest used end to the last one, fresh space and the pages in which
  * used ends lay; then sorted. HF_ENOMEM. */
 int hf__touched_end(struct hf__touched *touched, uint64_t used_end, uint64_t commit);
+/* After more were added: sorted again. HF_ENOMEM. */
+int hf__touched_sort(struct hf__touched *touched);
 bool hf__touched_has(const struct hf__touched *touched, uint64_t page);
 
 #endif

@@ -64,6 +64,7 @@
 #include "pointer.h"
 #include "check.h"
 #include "compact.h"
+#include "snapshot.h"
 #include "log.h"
 #include "archive.h"
 

@@ -51,6 +51,9 @@ enum kind {
     RENAME_NEW,
     RENAME,
     COPY_XATTRS,
+    CLONE,
+    COPY_RANGE,
+    SEEK,
     UNLINK,
     EACH_NAME,
     MMAP,
@@ -127,6 +130,15 @@ static const struct fault {
     {"rename: EACCES", RENAME, ERROR, EACCES},
     {"rename: ENOSPC", RENAME, ERROR, ENOSPC},
     {"copy_xattrs: ENOSPC", COPY_XATTRS, ERROR, ENOSPC},
+    {"clone: EIO", CLONE, ERROR, EIO},
+    {"clone: ENOSPC", CLONE, ERROR, ENOSPC},
+    {"clone: EINTR", CLONE, HARMLESS, EINTR},
+    {"copy_range: EIO", COPY_RANGE, ERROR, EIO},
+    {"copy_range: ENOSPC", COPY_RANGE, ERROR, ENOSPC},
+    {"copy_range: EINTR", COPY_RANGE, HARMLESS, EINTR},
+    {"copy_range: EXDEV", COPY_RANGE, HARMLESS, EXDEV},
+    {"copy_range: short", COPY_RANGE, SHORT, 0},
+    {"seek: EIO", SEEK, ERROR, EIO},
     {"unlink: EACCES", UNLINK, ERROR, EACCES},
     {"unlink: EIO", UNLINK, ERROR, EIO},
     {"each_name: EMFILE", EACH_NAME, ERROR, EMFILE},
@@ -270,6 +282,20 @@ static int faulty_copy_xattrs(int from, int to)
 {
     return fails(COPY_XATTRS) ? -1 : SYSTEM.copy_xattrs(from, to);
 }
+
+static int faulty_clone(int fd, int from_fd)
+{
+    return fails(CLONE) ? -1 : SYSTEM.clone(fd, from_fd);
+}
+static ssize_t faulty_copy_range(int from_fd, off_t from, int fd, off_t to, size_t size)
+{
+    const size_t part = transfer(COPY_RANGE, size);
+    return part == 0 && size != 0 ? -1 : SYSTEM.copy_range(from_fd, from, fd, to, part);
+}
+static off_t faulty_seek(int fd, off_t offset, int whence)
+{
+    return fails(SEEK) ? -1 : SYSTEM.seek(fd, offset, whence);
+}
 static int faulty_unlink(const char *name)
 {
     return fails(UNLINK) ? -1 : SYSTEM.unlink(name);
@@ -359,6 +385,9 @@ static void begin_faults(const struct fault *fault, unsigned at, bool on)
     faulty.rename_new = faulty_rename_new;
     faulty.rename = faulty_rename;
     faulty.copy_xattrs = faulty_copy_xattrs;
+    faulty.clone = faulty_clone;
+    faulty.copy_range = faulty_copy_range;
+    faulty.seek = faulty_seek;
     faulty.unlink = faulty_unlink;
     faulty.each_name = faulty_each_name;
     faulty.mmap = faulty_mmap;
@@ -497,6 +526,38 @@ static void work_archive(void)
     close(fd);
 }
 
+static bool copy_is_sound(void)
+{
+    const struct hf__os *faulty = hf__os;
+    const unsigned at = failing_at;
+    hf__os = &hf__os_system;
+    failing_at = 0;
+    const bool sound = hf_check_file(copy_path, NULL, NULL) == 0;
+    hf__os = faulty;
+    failing_at = at;
+    return sound;
+}
+
+/* By whatever the file system can do, by hand, and over an old one. */
+static void work_snapshot(void)
+{
+    hf_snapshot_options options = HF_SNAPSHOT_OPTIONS_INIT;
+    hf_snapshot_report report = {.commit = UINT64_MAX};
+    hf_store *store = try_open(HF_OPEN_EXISTING);
+    options.report = &report;
+    for (int i = 0; store != NULL && i < 2; i++) {
+        try_change(store, 0, true);
+        const int code = hf_snapshot(store, copy_path, &options);
+        if ((code != 0 && report.commit != UINT64_MAX) || (code == 0 && !copy_is_sound()))
+            abort();
+        note(code);
+        report.commit = UINT64_MAX;
+        options.method = HF_SNAPSHOT_COPY;
+        options.flags = HF_SNAPSHOT_REPLACE;
+    }
+    note(hf_close(store));
+}
+
 static void work_remove(void)
 {
     int code = hf_remove(path);
@@ -537,6 +598,8 @@ static const struct workload {
     {"saving a copy", work_copy, 0},
     {"archiving and restoring", work_archive, 0},
     {"archiving after a kill", work_archive, START_PENDING},
+    {"taking a snapshot", work_snapshot, 0},
+    {"taking a snapshot after a kill", work_snapshot, START_PENDING},
     {"removing", work_remove, 0},
     {"removing after a kill", work_remove, START_PENDING},
     {"a heap store", work_heap, 0},

@@ -168,6 +168,14 @@ static inline int mortal_rename(const char *from, const char *to)
 {
     MORTAL_CALL(int, MORTAL_NAME, -1, 0, hf__os_system.rename(from, to));
 }
+static inline int mortal_clone(int fd, int from_fd)
+{
+    MORTAL_CALL(int, MORTAL_SIZE, fd, 0, hf__os_system.clone(fd, from_fd));
+}
+static inline ssize_t mortal_copy_range(int from_fd, off_t from, int fd, off_t to, size_t size)
+{
+    MORTAL_CALL(ssize_t, MORTAL_SIZE, fd, to, hf__os_system.copy_range(from_fd, from, fd, to, size));
+}
 static inline int mortal_unlink(const char *name)
 {
     MORTAL_CALL(int, MORTAL_NAME, -1, 0, hf__os_system.unlink(name));
@@ -214,6 +222,8 @@ static inline void mortal_begin(struct mortal_plan plan)
     mortal_table.fallocate = mortal_fallocate;
     mortal_table.rename_new = mortal_rename_new;
     mortal_table.rename = mortal_rename;
+    mortal_table.clone = mortal_clone;
+    mortal_table.copy_range = mortal_copy_range;
     mortal_table.unlink = mortal_unlink;
     mortal_table.mmap = mortal_mmap;
     mortal_table.munmap = mortal_munmap;
