@@ -595,7 +595,8 @@ void hf__object_info_fill(const struct hf__segment *seg, const struct hf__object
         .size_bytes = header->size_bytes,
         .footprint_bytes = object->footprint_bytes,
         .kind = header->kind,
-        .type_version = record == NULL ? 0 : record->version};
+        .type_version = record == NULL ? 0 : record->version,
+        .type_id = record == NULL ? 0 : header->type_id};
 }
 
 int hf_object_at(hf_view *view, const void *p, hf_object_info *out)

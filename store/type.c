@@ -337,3 +337,32 @@ int hf_next_type(hf_view *view, hf_cursor *cursor, hf_type_info *out)
                           .id = id};
     return 1;
 }
+
+int hf_next_field(hf_view *view, uint32_t type_id, hf_cursor *cursor, hf_field_info *out)
+{
+    int code = hf__view_usable(view);
+    if (code != 0)
+        return code;
+    if (cursor == NULL || out == NULL)
+        return hf__fail(HF_EINVAL, "hf_next_field");
+    if (type_id == 0 || type_id > hf__segment_header(view->seg)->type_count)
+        return hf__fail(HF_ENOTFOUND, "no type has id %u", type_id);
+    const struct hf__type_record *record = hf__type_record(view->seg, type_id, false);
+    if (record == NULL || !hf__type_fields_ok(record))
+        return hf__corrupt("type.record", hf__segment_header(view->seg)->type_table);
+    if (cursor->opaque[0] >= record->field_count)
+        return 0;
+    const uint32_t i = (uint32_t)cursor->opaque[0]++;
+    const struct hf__type_field *field = &hf__type_record_fields(record)[i];
+    const struct hf__type_record *target = hf__type_record(view->seg, field->target_id, false);
+    *out = (hf_field_info){.name = hf__type_field_name(record, i),
+                           .target_name = target == NULL ? NULL : hf__type_record_name(target),
+                           .offset = field->offset,
+                           .kind = HF_FIELD_KIND(field->kind),
+                           .times = HF_FIELD_TIMES(field->kind),
+                           .entry_bytes = hf__field_bytes(field->kind),
+                           .target_version = target == NULL ? 0 : target->version,
+                           .target_id = target == NULL ? 0 : field->target_id,
+                           .counted = (field->kind & HF_FIELD_COUNTED) != 0};
+    return 1;
+}

@@ -186,6 +186,8 @@ typedef struct hf_object_info {
     uint64_t size_bytes;     /* of all elements                                                   */
     uint64_t footprint_bytes;/* with name, headers and rounding                                   */
     uint32_t kind, type_version;
+    uint32_t type_id;        /* for hf_next_field; 0 = plain bytes                                */
+    uint32_t reserved32;
 } hf_object_info;
 
 /* hf_object_at - name, count, kind and type of the object at this address. Errors: HF_EPTR. */
@@ -232,6 +234,29 @@ typedef struct hf_type_info {
 
 /* hf_next_type - the next registered type: 1 and *out, 0 at the end, or HF_ECORRUPT. */
 HF_API int hf_next_type(hf_view *view, hf_cursor *cursor, hf_type_info *out);
+
+typedef struct hf_field_info {
+    const char *name;        /* NULL where the type names none                                    */
+    const char *target_name; /* of a pointer: the type it leads to, NULL = anything               */
+    uint32_t offset;         /* in bytes, from the start of an element                            */
+    uint32_t kind;           /* HF_FIELD_REF ... HF_FIELD_BYTES alone                             */
+    uint32_t times;          /* entries, one behind the other; 1 = no array                       */
+    uint32_t entry_bytes;    /* of each                                                           */
+    uint32_t target_version, target_id; /* 0 = anything                                           */
+    uint32_t counted;        /* 1: only as many entries count as the field before says            */
+    uint32_t reserved32;
+} hf_field_info;
+
+/*
+ * hf_next_field - the next field of a registered type, in the order of its descriptor: 1 and *out, 0
+ * at the end, HF_ENOTFOUND (no type of this id), or HF_ECORRUPT. Names live as long as the view. This
+ * is how tools read objects whose declarations they have never seen:
+ *
+ *   hf_cursor cursor = HF_CURSOR_INIT; hf_field_info field;
+ *   while (hf_next_field(view, info.type_id, &cursor, &field) == 1)
+ *       show((const char *)info.object + field.offset, field.kind, field.times);
+ */
+HF_API int hf_next_field(hf_view *view, uint32_t type_id, hf_cursor *cursor, hf_field_info *out);
 
 #ifdef __cplusplus
 }

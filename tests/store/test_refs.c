@@ -78,6 +78,38 @@ static void test_refs_macro_describes_the_struct(void **state)
     assert_int_equal(hf__type_record_fields(record)[6].offset, offsetof(struct tree, weight));
 }
 
+static void test_refs_fields_can_be_asked_for(void **state)
+{
+    (void)state;
+    struct tree *t = hf_construct(txn, "t", &tree_type, 1);
+    hf_view *view = hf_txn_view(txn);
+    hf_cursor cursor = HF_CURSOR_INIT;
+    hf_object_info object;
+    hf_field_info field;
+    assert_int_equal(hf_object_at(view, t, &object), 0);
+    assert_int_equal(hf_next_field(view, object.type_id, &cursor, &field), 1);
+    assert_string_equal(field.name, "parent");
+    assert_string_equal(field.target_name, "tree");
+    assert_int_equal(field.target_version, 3);
+    assert_int_equal(field.target_id, object.type_id);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(hf_next_field(view, object.type_id, &cursor, &field), 1);
+    assert_string_equal(field.name, "child");
+    assert_int_equal(field.kind, HF_FIELD_REF);
+    assert_int_equal(field.times, 4);
+    assert_int_equal(field.counted, 1);
+    assert_int_equal(field.entry_bytes, 8);
+    assert_int_equal(field.offset, offsetof(struct tree, child));
+    assert_int_equal(hf_next_field(view, object.type_id, &cursor, &field), 1);
+    assert_null(field.target_name);
+    assert_int_equal(hf_next_field(view, object.type_id, &cursor, &field), 1);
+    assert_int_equal(field.kind, HF_FIELD_F64);
+    assert_int_equal(hf_next_field(view, object.type_id, &cursor, &field), 0);
+    cursor = (hf_cursor)HF_CURSOR_INIT;
+    assert_int_equal(hf_next_field(view, 99, &cursor, &field), HF_ENOTFOUND);
+    assert_int_equal(hf_next_field(view, 0, &cursor, &field), HF_ENOTFOUND);
+}
+
 struct seen {
     struct hf__ref_field fields[32];
     uint32_t count, stop_at;
@@ -182,6 +214,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(test_refs_macro_describes_the_struct),
+        CASE(test_refs_fields_can_be_asked_for),
         CASE(test_refs_each_finds_what_counts),
         CASE(test_refs_are_read_and_encoded_alike),
         CASE(test_refs_of_nonsense_are_refused),
