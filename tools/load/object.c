@@ -30,14 +30,24 @@ static uint64_t element_bytes(const struct load *load)
     return load->type == NULL ? 1 : load->type->type.size_bytes;
 }
 
+/* The library refused what this line asks for. */
 static int fail_store(const struct load *load, const char *name)
 {
-    const int hf_code = hf_last_error()->code;
+    const hf_error *last = hf_last_error();
 
-    if (hf_code == HF_ETYPE || hf_code == HF_ENAME || hf_code == HF_EOVERFLOW ||
-        hf_code == HF_EEXIST || hf_code == HF_EINVAL)
-        return lines_fail(&load->lines, "%s", hf_last_error()->message);
-    return tool_fail_object(load->tool, load->target.path, name, hf_code);
+    switch (last->code) {
+    case HF_ETYPE:
+    case HF_ENAME:
+    case HF_EOVERFLOW:
+    case HF_EINVAL:
+        return lines_fail(&load->lines, "%s", last->message);
+    case HF_EFULL:
+    case HF_ENOSPC:
+        return tool_fail(load->tool, TOOL_NOSPACE, load->target.path, "%s (line %" PRIu64 " of the dump)",
+                         last->message, load->lines.number);
+    default:
+        return tool_fail_object(load->tool, load->target.path, name, last->code);
+    }
 }
 
 /* ---- an object that is there already --------------------------------------------------------- */
@@ -93,6 +103,8 @@ static int meet(struct load *load, const char *name, bool *found, const void **o
     case CONFLICT_REPLACE:
         return replace(load, *object, name, found);
     default:
+        if (!load->target.into)
+            return lines_fail(&load->lines, "the dump has this object twice");
         return tool_fail(load->tool, TOOL_EXISTS, load->target.path,
                          "%s: exists already (line %" PRIu64 " of the dump)",
                          name != NULL ? name : load->type->type.name, load->lines.number);
