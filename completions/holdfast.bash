@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink readers log"
+    local commands="create put get ls rm import export stat fsck grow shrink readers log dump load"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -15,6 +15,7 @@ _holdfast() {
     --engine) COMPREPLY=($(compgen -W "log direct" -- "$current")); return ;;
     --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit slab" -- "$current")); return ;;
     --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
+    --existing) COMPREPLY=($(compgen -W "error keep replace" -- "$current")); return ;;
     --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
     esac
     case $command in
@@ -31,6 +32,8 @@ _holdfast() {
     shrink) options="--json --quiet --help" ;;
     readers) options="--wait --json --quiet --help" ;;
     log) options="--verbose --json --quiet --help" ;;
+    dump) options="--prefix --pretty --no-bytes --wait --json --quiet --help" ;;
+    load) options="--engine --allocator --index --max-size --into --existing --batch --wait --json --quiet --help" ;;
     help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;
     esac
     case $current in
