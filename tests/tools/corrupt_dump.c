@@ -85,8 +85,9 @@ static int check(struct campaign *c, const char *what, uint64_t round)
     }
     campaign_expect(c, code == 3 || code == 4 || code == 6, "%s %llu: exit code %d", what,
                     (unsigned long long)round, code);
-    campaign_expect(c, file_says("err", "line ") || file_says("err", "is no dump") ||
-                           file_says("err", "is a dump of form"),
+    campaign_expect(c,
+                    file_says("err", "line ") || file_says("err", "is no dump") ||
+                        file_says("err", "is a dump of form"),
                     "%s %llu: the message names no line", what, (unsigned long long)round);
     campaign_expect(c, access("bad.hf", F_OK) != 0 && system("ls bad.hf* >out 2>&1") != 0,
                     "%s %llu: something is left behind", what, (unsigned long long)round);

@@ -66,8 +66,8 @@ static const hf_field odd_fields[] = {{0, HF_FIELD_REF, &every_type},
                                       {12, HF_FIELD_U32, NULL},
                                       {16, HF_FIELD_U16, NULL},
                                       {20, HF_FIELD_U8, NULL}};
-static const hf_type odd_type = {"odd \xff name\0x\0x\0\0\xfe\0#bytes", 1, 24, 8,
-                                 HF_TYPE_FIELD_NAMES, odd_fields, 5};
+static const hf_type odd_type = {
+    "odd \xff name\0x\0x\0\0\xfe\0#bytes", 1, 24, 8, HF_TYPE_FIELD_NAMES, odd_fields, 5};
 /* No names at all. */
 static const hf_field bare_fields[] = {{8, HF_FIELD_REF, &odd_type}, {0, HF_FIELD_PTR, NULL}};
 static const hf_type bare_type = {"bare", 2, 16, 0, 0, bare_fields, 2};
@@ -122,8 +122,12 @@ static void random_bytes(struct rng *rng, unsigned char *at, size_t size_bytes)
 
 static void random_name(struct rng *rng, char *name, unsigned number)
 {
-    static const char *const tails[] = {"", "/\xff\xfe", "/gr\xc3\xbc\xc3\x9f", "/\"\\\n\t\x01\x7f",
-                                        "/\xed\xa0\x80", "/\xf0\x9f\x8c\x8a"};
+    static const char *const tails[] = {"",
+                                        "/\xff\xfe",
+                                        "/gr\xc3\xbc\xc3\x9f",
+                                        "/\"\\\n\t\x01\x7f",
+                                        "/\xed\xa0\x80",
+                                        "/\xf0\x9f\x8c\x8a"};
     snprintf(name, 64, "%c/%u%s", (char)('a' + rng_below(rng, 3)), number,
              tails[rng_below(rng, sizeof tails / sizeof tails[0])]);
 }
@@ -178,9 +182,8 @@ static void set_pointers(hf_view *view, struct rng *rng, const struct object *ob
         }
         for (size_t i = 0; i < object->type->ref_count; i++) {
             const hf_field *field = &object->type->refs[i];
-            for (uint32_t k = 0; HF_FIELD_KIND(field->kind) <= HF_FIELD_PTR &&
-                                 k < HF_FIELD_TIMES(field->kind);
-                 k++)
+            for (uint32_t k = 0;
+                 HF_FIELD_KIND(field->kind) <= HF_FIELD_PTR && k < HF_FIELD_TIMES(field->kind); k++)
                 set_pointer(view, rng, element + field->offset + 8 * k, field->kind, objects,
                             count);
         }
@@ -223,7 +226,7 @@ struct side {
 struct pairs {
     struct pair {
         hf_ref a, b;
-    } *pairs;
+    } * pairs;
     size_t count, done;
 };
 
@@ -338,8 +341,8 @@ static bool same_object(const struct side *a, const struct side *b, struct pairs
     if (info_a.kind == 0 ? info_a.size_bytes > info_b.size_bytes
                          : info_a.size_bytes != info_b.size_bytes)
         return differ("the size", info_a.name);
-    const size_t size = info_a.count == 0 ? (size_t)info_a.size_bytes
-                                          : (size_t)(info_a.size_bytes / info_a.count);
+    const size_t size =
+        info_a.count == 0 ? (size_t)info_a.size_bytes : (size_t)(info_a.size_bytes / info_a.count);
     const uint64_t count = info_a.count == 0 && info_a.size_bytes > 0 ? 1 : info_a.count;
     for (uint64_t i = 0; i < count; i++)
         if (!same_element(a, b, pairs, &info_a, (const unsigned char *)info_a.object + i * size,

@@ -36,7 +36,8 @@ static void check(struct campaign *c, struct rng *rng, uint64_t round)
     const char *index = indexes[rng_below(rng, 3)];
     dump_graph_make("a.hf", &options, rng, 1 + (unsigned)rng_below(rng, 60));
     int code = dump_graph_run("dump --quiet a.hf >a.dump 2>dump.err");
-    campaign_expect(c, code == 0, "round %llu: dump: exit code %d", (unsigned long long)round, code);
+    campaign_expect(c, code == 0, "round %llu: dump: exit code %d", (unsigned long long)round,
+                    code);
     code = dump_graph_run("load --quiet --engine %s --allocator %s --index %s b.hf a.dump 2>err",
                           engine, allocator, index);
     if (!campaign_expect(c, code == 0, "round %llu: load: exit code %d", (unsigned long long)round,

@@ -146,7 +146,8 @@ test_errors_name_the_place() {
     says "line 2: the dump ends here" err
     echo '{"holdfast-dump":2}' >new.dump
     expect 3 holdfast load a.hf new.dump
-    expect 3 holdfast load a.hf "$HF_SOURCE_DIR/README.md"
+    expect 4 holdfast load a.hf "$HF_SOURCE_DIR/README.md"
+    says "README.md: line 1: column 1: " err
     expect 3 holdfast load a.hf missing.dump
     expect 3 holdfast dump missing.hf
     expect 2 holdfast load --batch 5 a.hf "$golden"

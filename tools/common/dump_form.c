@@ -15,10 +15,10 @@ static const struct {
     const char *name;
     uint32_t bytes;
 } kinds[] = {
-    [HF_FIELD_REF] = {"ref", 8},   [HF_FIELD_PTR] = {"ptr", 8}, [HF_FIELD_U8] = {"u8", 1},
-    [HF_FIELD_U16] = {"u16", 2},   [HF_FIELD_U32] = {"u32", 4}, [HF_FIELD_U64] = {"u64", 8},
-    [HF_FIELD_I8] = {"i8", 1},     [HF_FIELD_I16] = {"i16", 2}, [HF_FIELD_I32] = {"i32", 4},
-    [HF_FIELD_I64] = {"i64", 8},   [HF_FIELD_F32] = {"f32", 4}, [HF_FIELD_F64] = {"f64", 8},
+    [HF_FIELD_REF] = {"ref", 8},   [HF_FIELD_PTR] = {"ptr", 8},     [HF_FIELD_U8] = {"u8", 1},
+    [HF_FIELD_U16] = {"u16", 2},   [HF_FIELD_U32] = {"u32", 4},     [HF_FIELD_U64] = {"u64", 8},
+    [HF_FIELD_I8] = {"i8", 1},     [HF_FIELD_I16] = {"i16", 2},     [HF_FIELD_I32] = {"i32", 4},
+    [HF_FIELD_I64] = {"i64", 8},   [HF_FIELD_F32] = {"f32", 4},     [HF_FIELD_F64] = {"f64", 8},
     [HF_FIELD_TEXT] = {"text", 1}, [HF_FIELD_BYTES] = {"bytes", 1},
 };
 enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
@@ -168,7 +168,8 @@ void dump_print_f32(FILE *out, uint32_t bits)
 
     memcpy(&value, &bits, sizeof value);
     if (!isfinite(value)) {
-        print_special(out, signbit(value) != 0, isnan(value), bits == UINT32_C(0x7fc00000), bits, 8);
+        print_special(out, signbit(value) != 0, isnan(value), bits == UINT32_C(0x7fc00000), bits,
+                      8);
         return;
     }
     for (int precision = 6; precision <= 9; precision++) {

@@ -390,9 +390,10 @@ const struct tool_command command_dump = {
     .name = "dump",
     .synopsis = "[OPTION...] FILE [NAME...]",
     .summary = "Print objects with their fields, as text for load",
-    .details = "Prints the whole store, or the objects of these names and what they refer to, as\n"
-               "lines of JSON, which `holdfast load` makes a store of. With --json the same is one\n"
-               "document; with --json or --pretty only the objects NAME themselves are printed.",
+    .details =
+        "Prints the whole store, or the objects of these names and what they refer to, as\n"
+        "lines of JSON, which `holdfast load` makes a store of. With --json the same is one\n"
+        "document; with --json or --pretty only the objects NAME themselves are printed.",
     .example = "  holdfast dump app.hf | zstd >app.dump.zst\n"
                "  holdfast dump --pretty app.hf lists/main",
     .options = options,

@@ -23,12 +23,12 @@ struct graph {
     hf_view *view;
     struct graph_item *items; /* by address                                                      */
     size_t count;
-    size_t *order;            /* places of items, by number                                      */
+    size_t *order; /* places of items, by number                                      */
     size_t numbered;
-    uint64_t size_bytes;      /* of all items                                                    */
-    uint64_t left_out;        /* pools                                                           */
-    size_t rest;              /* all items before are numbered                                   */
-    uint64_t dangling;        /* pointers that led nowhere                                       */
+    uint64_t size_bytes; /* of all items                                                    */
+    uint64_t left_out;   /* pools                                                           */
+    size_t rest;         /* all items before are numbered                                   */
+    uint64_t dangling;   /* pointers that led nowhere                                       */
 };
 
 /* Lists all that is in the view. 0 or an HF_E... code. */

@@ -153,7 +153,7 @@ static size_t told_bytes(const struct dump_type *type, uint32_t i, const unsigne
 }
 
 static void print_value(const struct printer *printer, const struct dump_type *type, uint32_t i,
-                          const unsigned char *element)
+                        const unsigned char *element)
 {
     const hf_field_info *info = &type->fields[i].info;
     const unsigned char *at = element + info->offset;

@@ -25,7 +25,8 @@ struct place {
 
 static void put(unsigned char *at, uint32_t bytes, uint64_t value)
 {
-    memcpy(at, &value, bytes); /* the file is little-endian, and so is every machine that opens one */
+    memcpy(at, &value,
+           bytes); /* the file is little-endian, and so is every machine that opens one */
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -312,8 +313,8 @@ int load_element(struct load *load, const json_t *element, unsigned char *at, hf
             continue;
         told++;
         load->lines.key = field->key;
-        code = load_field(load, field, value,
-                          (struct place){at + field->offset, ref + field->offset});
+        code =
+            load_field(load, field, value, (struct place){at + field->offset, ref + field->offset});
     }
     load->lines.key = NULL;
     if (code == TOOL_OK && told != json_object_size(element))

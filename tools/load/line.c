@@ -101,7 +101,8 @@ int lines_only(struct lines *lines, json_t *object, const char *const *members)
     const char *key;
     json_t *value;
 
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         size_t i = 0;
         while (members[i] != NULL && strcmp(members[i], key) != 0)
             i++;

@@ -31,8 +31,9 @@ static const struct tool_option options[] = {
     {'i', "index", "NAME", "set, hash, flat or null; else the dump's"},
     {OPTION_MAX_SIZE, "max-size", "SIZE", "the largest it may ever become; else the dump's"},
     {'t', "into", NULL, "add to a store that exists"},
-    {'e', "existing", "POLICY", "with --into, objects whose names are there already:\n"
-                                "error (unless given), keep or replace"},
+    {'e', "existing", "POLICY",
+     "with --into, objects whose names are there already:\n"
+     "error (unless given), keep or replace"},
     {'b', "batch", "N", "with --into: commit after every N objects, instead\nof once"},
     {0, NULL, NULL, NULL},
 };
@@ -83,8 +84,8 @@ static int read_options(struct load *load, const struct wanted *wanted)
     if (code == TOOL_OK && open->size_max_bytes == 0)
         open->size_max_bytes = size_max;
     if (code == TOOL_OK)
-        code = lines_optional_u64(&load->lines, line, "layout_version", UINT32_MAX,
-                                  &layout_version);
+        code =
+            lines_optional_u64(&load->lines, line, "layout_version", UINT32_MAX, &layout_version);
     if (code == TOOL_OK && json_object_get(line, "layout") != NULL)
         code = lines_text(&load->lines, line, "layout", &layout, &length);
     if (code == TOOL_OK && length > 63)
@@ -133,8 +134,8 @@ static int register_types(struct load *load)
     for (size_t i = 0; i < load->types.count && code == TOOL_OK; i++) {
         const struct load_type *type = &load->types.types[i];
         const void *object = hf_new(load->target.txn, &type->type, 0);
-        const int failed = object == NULL ? hf_last_error()->code
-                                          : hf_destroy_ptr(load->target.txn, object);
+        const int failed =
+            object == NULL ? hf_last_error()->code : hf_destroy_ptr(load->target.txn, object);
         if (failed == 0)
             continue;
         load->lines.number = type->line;
@@ -148,8 +149,7 @@ static int register_types(struct load *load)
 static int check_count(struct load *load, const char *key, uint64_t is)
 {
     uint64_t expected = is;
-    int code =
-        lines_optional_u64(&load->lines, load->lines.line, key, UINT64_MAX, &expected);
+    int code = lines_optional_u64(&load->lines, load->lines.line, key, UINT64_MAX, &expected);
 
     if (code == TOOL_OK && expected != is)
         code = lines_fail(&load->lines, "\"%s\" should be %" PRIu64 ", but the dump has %" PRIu64,
@@ -286,14 +286,15 @@ static void print_result(const struct load *load, double seconds)
         json_seconds(&json, "seconds", seconds);
         json_end(&json);
     } else if (!load->tool->quiet) {
-        printf("%s: %" PRIu64 " named, %" PRIu64 " unique and %" PRIu64 " anonymous objects, %" PRIu64
-               " raw blocks, %" PRIu64 " pointers, %s in %.2f s\n",
+        printf("%s: %" PRIu64 " named, %" PRIu64 " unique and %" PRIu64
+               " anonymous objects, %" PRIu64 " raw blocks, %" PRIu64 " pointers, %s in %.2f s\n",
                path, load->named, load->unique, load->anonymous, load->raw, load->pointers,
                size_format(load->size_bytes).text, seconds);
     }
     if (load->opaque > 0)
         tool_note(load->tool, path,
-                  "%" PRIu64 " objects and blocks are plain bytes: references in them, if there are "
+                  "%" PRIu64
+                  " objects and blocks are plain bytes: references in them, if there are "
                   "any, lead to the wrong places now",
                   load->opaque);
     if (load->dangling > 0)
@@ -367,10 +368,11 @@ const struct tool_command command_load = {
     .name = "load",
     .synopsis = "[OPTION...] FILE [DUMP]",
     .summary = "Make a store of what dump has printed",
-    .details = "Reads DUMP, or standard input, and makes the store FILE, all of it or nothing. With\n"
-               "--into FILE is there already, and the objects are added to it in one transaction.\n"
-               "Pointers lead to the objects they led to. What is wrong with a dump is told by its\n"
-               "line.",
+    .details =
+        "Reads DUMP, or standard input, and makes the store FILE, all of it or nothing. With\n"
+        "--into FILE is there already, and the objects are added to it in one transaction.\n"
+        "Pointers lead to the objects they led to. What is wrong with a dump is told by its\n"
+        "line.",
     .example = "  zstd -dc app.dump.zst | holdfast load --allocator best_fit app.hf",
     .options = options,
     .operands_min = 1,

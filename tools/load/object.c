@@ -43,8 +43,8 @@ static int fail_store(const struct load *load, const char *name)
         return lines_fail(&load->lines, "%s", last->message);
     case HF_EFULL:
     case HF_ENOSPC:
-        return tool_fail(load->tool, TOOL_NOSPACE, load->target.path, "%s (line %" PRIu64 " of the dump)",
-                         last->message, load->lines.number);
+        return tool_fail(load->tool, TOOL_NOSPACE, load->target.path,
+                         "%s (line %" PRIu64 " of the dump)", last->message, load->lines.number);
     default:
         return tool_fail_object(load->tool, load->target.path, name, last->code);
     }
@@ -67,11 +67,10 @@ static int replace(struct load *load, const void *object, const char *name, bool
 {
     hf_object_info info;
     int code = hf_object_at(load->target.view, object, &info);
-    const bool same_type =
-        load->type == NULL
-            ? info.type_name[0] == '\0'
-            : strcmp(info.type_name, load->type->type.name) == 0 &&
-                  info.type_version == load->type->type.version;
+    const bool same_type = load->type == NULL
+                               ? info.type_name[0] == '\0'
+                               : strcmp(info.type_name, load->type->type.name) == 0 &&
+                                     info.type_version == load->type->type.version;
 
     if (code != 0)
         return fail_store(load, name);
@@ -266,8 +265,8 @@ static int load_bytes(struct load *load, const json_t *bytes, uint64_t offset)
         return fail_store(load, NULL);
     used = dump_read_base64(json_string_value(bytes), length, at, (size_t)room);
     if (used < 0)
-        return lines_fail(&load->lines,
-                          "\"bytes\": no base64 of at most %" PRIu64 " bytes", size - offset);
+        return lines_fail(&load->lines, "\"bytes\": no base64 of at most %" PRIu64 " bytes",
+                          size - offset);
     load->next = offset + (uint64_t)used;
     return TOOL_OK;
 }
@@ -297,7 +296,7 @@ static int load_content(struct load *load)
 
 int load_object_line(struct load *load)
 {
-    static const char *const members[] = {"object", "kind", "name", "type", "count",
+    static const char *const members[] = {"object", "kind",     "name",  "type", "count",
                                           "at",     "elements", "bytes", NULL};
     uint64_t id = 0;
     bool begins, committed;

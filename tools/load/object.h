@@ -24,7 +24,7 @@ struct load {
     unsigned char *base;          /* of its bytes, NULL: announce each part                       */
     const struct load_type *type; /* NULL = plain bytes                                           */
     uint64_t count, next;         /* elements in all, and told so far; or bytes                   */
-    bool kept;                    /* an object of the store stays: what the dump tells is passed over */
+    bool kept; /* an object of the store stays: what the dump tells is passed over */
 
     uint64_t named, unique, anonymous, raw, opaque, kept_count, replaced, dangling, pointers;
     uint64_t size_bytes;

@@ -77,8 +77,8 @@ static int read_key(struct lines *lines, json_t *object, const char *name, struc
 
 static int read_field(struct lines *lines, struct load_type *type, json_t *object, size_t *used)
 {
-    static const char *const members[] = {"offset", "kind", "times", "counted", "target",
-                                          "name",   "key",  NULL};
+    static const char *const members[] = {"offset", "kind", "times", "counted",
+                                          "target", "name", "key",   NULL};
     const bool named = (type->type.flags & HF_TYPE_FIELD_NAMES) != 0;
     struct load_field *field = &type->fields[type->type.ref_count];
     char *name = NULL;
@@ -163,8 +163,8 @@ static int read_type(struct lines *lines, struct load_type *type)
 
 int load_types_add(struct load_types *types, struct lines *lines)
 {
-    static const char *const members[] = {"type", "name", "version",      "size",   "align",
-                                          "blob", "named_fields", "fields", NULL};
+    static const char *const members[] = {"type", "name",         "version", "size", "align",
+                                          "blob", "named_fields", "fields",  NULL};
     uint64_t number = 0;
     int code = lines_only(lines, lines->line, members);
 

@@ -9,7 +9,8 @@
 
 struct load_field {
     char *key;
-    uint32_t offset, kind, times, target; /* kind alone; target: the number of a type, or 0        */
+    uint32_t offset, kind, times,
+        target; /* kind alone; target: the number of a type, or 0        */
     bool counted;
 };
 
