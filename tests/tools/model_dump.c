@@ -63,6 +63,35 @@ static void check(struct campaign *c, struct rng *rng, uint64_t round)
     hf_remove("c.hf");
 }
 
+/* A pool can't be moved: it is left out, and said so; what refers to its nodes leads nowhere. */
+static void check_pool(struct campaign *c)
+{
+    static const hf_field fields[] = {{0, HF_FIELD_REF, NULL}};
+    static const hf_type type = {"holder", 1, 8, 8, 0, fields, 1};
+    hf_store *store;
+    hf_txn *txn;
+    if (hf_open("p.hf", NULL, &store) != 0 || hf_begin(store, &txn) != 0)
+        exit(2);
+    hf_pool *pool = hf_pool_create(txn, "pool", 64, 2);
+    hf_ref *holder = hf_construct(txn, "holder", &type, 2);
+    void *node = pool == NULL ? NULL : hf_pool_alloc(txn, pool);
+    if (holder == NULL || node == NULL)
+        exit(2);
+    holder[0] = hf_ref_of(hf_txn_view(txn), node);
+    holder[1] = hf_ref_of(hf_txn_view(txn), holder);
+    if (hf_commit(txn) != 0 || hf_close(store) != 0)
+        exit(2);
+    campaign_expect(c, dump_graph_run("dump p.hf >p.dump 2>err") == 1, "a pool: exit code");
+    campaign_expect(c, system("grep -q '1 pools are left out' err") == 0, "a pool: the message");
+    campaign_expect(c,
+                    system("grep -q '\"elements\":\\[{\"#0\":{\"dangling\":true}},"
+                           "{\"#0\":{\"ref\":1}}\\]' p.dump") == 0,
+                    "a pool: pointers");
+    campaign_expect(c, dump_graph_run("load --quiet q.hf p.dump") == 0, "a pool: load");
+    campaign_expect(c, dump_graph_run("fsck --quiet q.hf") == 0, "a pool: fsck");
+    campaign_expect(c, system("test $($HF_COMMAND ls q.hf) = holder") == 0, "a pool: names");
+}
+
 int main(void)
 {
     struct campaign c;
@@ -71,5 +100,6 @@ int main(void)
     rng = (struct rng){c.seed};
     for (uint64_t i = 0; i < campaign_count(&c, 40); i++)
         check(&c, &rng, i);
+    check_pool(&c);
     return campaign_end(&c);
 }

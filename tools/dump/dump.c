@@ -18,6 +18,7 @@
 #include "tools/dump/print.h"
 
 #include <inttypes.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -371,6 +372,7 @@ static int dump_run(struct tool *tool)
         return code;
     interrupt_catch();
     setvbuf(stdout, NULL, _IOFBF, OUT_BUFFER_SIZE);
+    __fsetlocking(stdout, FSETLOCKING_BYCALLER); /* one thread, many small pieces */
     code = read_store(&dump);
     progress_begin(&dump.progress, "dumping", dump.graph.size_bytes, true,
                    !tool->quiet && dump.form == FORM_LINES && tool->operand_count == 1 &&
