@@ -182,7 +182,7 @@ test_a_killed_load_leaves_no_store() {
     holdfast put --quiet a.hf x value
     holdfast dump a.hf >a.dump
     mkfifo pipe
-    holdfast load --quiet b.hf pipe 2>err &
+    "$HF_COMMAND" load --quiet b.hf pipe 2>err &
     loader=$!
     exec 9>pipe
     head -c 10000000 a.dump >&9
@@ -190,8 +190,29 @@ test_a_killed_load_leaves_no_store() {
     wait $loader || true
     exec 9>&-
     [ ! -e b.hf ] || die "half a store has the name"
+    [ -n "$(find . -name 'b.hf.loading-*')" ] || die "it wasn't killed"
     expect 0 holdfast load --quiet b.hf a.dump
     holdfast get b.hf x | cmp - value
+}
+
+test_an_interrupted_load_leaves_nothing() {
+    mkfifo pipe
+    # A background command of a shell ignores SIGINT, so SIGTERM.
+    "$HF_COMMAND" load b.hf pipe 2>err &
+    loader=$!
+    exec 9>pipe
+    head -n 3 "$golden" >&9
+    for _ in $(seq 100); do
+        [ -n "$(find . -name 'b.hf.loading-*')" ] && break
+        sleep 0.1
+    done
+    kill -TERM $loader
+    code=0
+    wait $loader || code=$?
+    exec 9>&-
+    [ "$code" = 10 ] || die "exit code $code: $(cat err)"
+    says "nothing was loaded" err
+    [ -z "$(find . -name 'b.hf*')" ] || die "left behind: $(find . -name 'b.hf*')"
 }
 
 # A dump is one moment, whatever is written meanwhile.
@@ -222,4 +243,4 @@ test_a_live_store() {
 run_tests test_a_dump_by_hand_comes_back_the_same test_what_is_left_out_is_zero_or_null \
     test_other_engines_allocators_and_indexes test_one_object_with_its_fields \
     test_large_objects_take_several_lines test_errors_name_the_place test_into_a_store_that_exists \
-    test_a_killed_load_leaves_no_store test_a_live_store
+    test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store

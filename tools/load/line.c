@@ -8,6 +8,7 @@
 #include "tools/load/line.h"
 
 #include "tools/common/dump_form.h"
+#include "tools/common/interrupt.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -79,6 +80,8 @@ int lines_next(struct lines *lines, bool *end)
     do {
         errno = 0;
         length = getline(&lines->text, &lines->room, lines->in);
+        if (length < 0 && interrupt_pending())
+            return tool_fail(lines->tool, TOOL_CANCELLED, lines->path, "interrupted");
         if (length < 0 && (ferror(lines->in) != 0 || errno == ENOMEM))
             return tool_fail_os(lines->tool, errno, lines->path, NULL);
         *end = length < 0;
