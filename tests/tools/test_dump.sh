@@ -136,6 +136,10 @@ test_errors_name_the_place() {
     wrong "line 4: there is an object 1 already" "$object,\"elements\":[{},{}]}" '{"object":1,"kind":"raw","count":0}'
     wrong "line 4: types come before objects" "$object,\"elements\":[{},{}]}" "$type"
     wrong "line 3: there is no member \"colour\" in the form" "$object,\"colour\":1}"
+    wrong "line 3: \"bytes\": one string of base64" '{"object":1,"bytes":"AAAA","kind":"raw","count":9,"bytes":"AAAA"}'
+    wrong "line 3: \"bytes\": no base64 of at most 3 bytes" '{"object":1,"kind":"raw","count":3,"bytes":"AAA-"}'
+    wrong "line 3: an object with fields has \"elements\"" "$object,\"bytes\":\"AAAA\"}"
+    wrong "line 4: there is no member \"bytes\"" '{"object":1,"kind":"raw","count":3}' '{"end":true,"bytes":""}'
     wrong "line 3: \"count\" is missing" '{"object":1,"kind":"raw"}'
     wrong 'line 4: "raw" should be 2, but the dump has 1' '{"object":1,"kind":"raw","count":0}' '{"end":true,"raw":2}'
     wrong "line 3: types are numbered from 1 on; 2 is expected" "$type"

@@ -83,22 +83,23 @@ void dump_print_base64(FILE *out, const void *bytes, size_t size_bytes)
     fwrite(text, 1, used, out);
 }
 
-/* The digit's value, or a negative number. */
-static int value_of(unsigned char c)
+/* The values of the digits, and -1: filled at the first use. */
+static signed char values[256];
+
+static void fill_values(void)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    if (values['B'] != 0)
+        return;
+    memset(values, -1, sizeof values);
+    for (int i = 0; i < 64; i++)
+        values[(unsigned char)digits[i]] = (signed char)i;
 }
 
 int64_t dump_read_base64(const char *text, size_t length, unsigned char *out, size_t room)
 {
     size_t used = 0, padding = 0;
 
+    fill_values();
     if (length % 4 != 0)
         return -1;
     while (padding < 2 && padding < length && text[length - 1 - padding] == '=')
@@ -109,7 +110,7 @@ int64_t dump_read_base64(const char *text, size_t length, unsigned char *out, si
         const size_t left_out = i + 4 == length ? padding : 0;
         uint32_t bits = 0;
         for (size_t k = 0; k < 4; k++) {
-            int value = k < 4 - left_out ? value_of((unsigned char)text[i + k]) : 0;
+            int value = k < 4 - left_out ? values[(unsigned char)text[i + k]] : 0;
             if (value < 0)
                 return -1;
             bits = bits << 6 | (uint32_t)value;

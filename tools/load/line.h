@@ -26,6 +26,9 @@ struct lines {
     uint64_t bytes;  /* read so far */
     uint64_t total;  /* 0 if nobody knows */
     json_t *line;    /* an object */
+    /* Its last member "bytes" isn't in the tree but here, as long as jansson needn't see it: */
+    const char *base64; /* NULL: there is none */
+    size_t base64_length;
     /* Where in the line a value is, for messages: */
     int64_t element; /* -1: none */
     const char *key; /* of a member, NULL: none */

@@ -248,25 +248,21 @@ static int load_elements(struct load *load, const json_t *elements)
     return code;
 }
 
-static int load_bytes(struct load *load, const json_t *bytes, uint64_t offset)
+static int load_bytes(struct load *load, const char *base64, size_t length, uint64_t offset)
 {
-    const uint64_t size = load->kept ? UINT64_MAX : load->current.size_bytes;
-    const size_t length = json_string_length(bytes);
-    const uint64_t room = length / 4 * 3 < size - offset ? length / 4 * 3 : size - offset;
+    const uint64_t left = load->kept ? 0 : load->current.size_bytes - offset;
+    const uint64_t room = length / 4 * 3 < left ? length / 4 * 3 : left;
     unsigned char *at;
     int64_t used;
 
-    if (!json_is_string(bytes))
-        return lines_fail(&load->lines, "\"bytes\": a string of base64 is expected");
     if (load->kept || length == 0)
         return TOOL_OK;
     at = room == 0 ? NULL : part_of(load, offset, room);
     if (room != 0 && at == NULL)
         return fail_store(load, NULL);
-    used = dump_read_base64(json_string_value(bytes), length, at, (size_t)room);
+    used = dump_read_base64(base64, length, at, (size_t)room);
     if (used < 0)
-        return lines_fail(&load->lines, "\"bytes\": no base64 of at most %" PRIu64 " bytes",
-                          size - offset);
+        return lines_fail(&load->lines, "\"bytes\": no base64 of at most %" PRIu64 " bytes", left);
     load->next = offset + (uint64_t)used;
     return TOOL_OK;
 }
@@ -280,7 +276,9 @@ static int load_content(struct load *load)
 
     if (code != TOOL_OK)
         return code;
-    if ((has_fields(load) ? bytes : elements) != NULL)
+    if (bytes != NULL && (load->lines.base64 != NULL || !json_is_string(bytes)))
+        return lines_fail(&load->lines, "\"bytes\": one string of base64 is expected");
+    if (has_fields(load) ? bytes != NULL || load->lines.base64 != NULL : elements != NULL)
         return lines_fail(&load->lines, has_fields(load)
                                             ? "an object with fields has \"elements\""
                                             : "an object without fields has \"bytes\"");
@@ -289,8 +287,10 @@ static int load_content(struct load *load)
                           load->next);
     if (elements != NULL)
         code = load_elements(load, elements);
+    else if (load->lines.base64 != NULL)
+        code = load_bytes(load, load->lines.base64, load->lines.base64_length, at);
     else if (bytes != NULL)
-        code = load_bytes(load, bytes, at);
+        code = load_bytes(load, json_string_value(bytes), json_string_length(bytes), at);
     return code;
 }
 
