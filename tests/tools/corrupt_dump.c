@@ -2,9 +2,9 @@
 /*
  * corrupt_dump.c - damaged dumps are refused with the line, or loaded into a sound store
  *
- * load never dies of a signal. What it refuses leaves no file behind, and its message names a line (or
- * says that this is no dump). Every cut before the last line is refused: nobody takes half a dump for
- * a whole one.
+ * load never dies of a signal. What it refuses leaves no file behind, and its message names a line
+ * (or says that this is no dump). Every cut before the last line is refused: nobody takes half a
+ * dump for a whole one.
  */
 #include "tests/tools/dump_graph.h"
 

@@ -3,8 +3,8 @@
  * dump_graph.c - random stores for the tests of dump and load
  *
  * Every byte of every object is random, the padding and what lies behind a text's NUL included: so
- * floats are NaNs with payloads, texts aren't UTF-8, numbers need all their bits. Then the pointers are
- * set. The comparison knows nothing of the dump: it walks both stores side by side.
+ * floats are NaNs with payloads, texts aren't UTF-8, numbers need all their bits. Then the
+ * pointers are set. The comparison knows nothing of the dump: it walks both stores side by side.
  */
 #include "tests/tools/dump_graph.h"
 

@@ -12,8 +12,8 @@
  * their order in a dump doesn't depend on their places. Exits on a failure. */
 void dump_graph_make(const char *path, const hf_options *options, struct rng *rng, unsigned count);
 
-/* Do both stores hold the same, byte for byte but for the pointers, which lead to the same places of
- * the same objects? Prints the first difference. */
+/* Do both stores hold the same, byte for byte but for the pointers, which lead to the same places
+ * of the same objects? Prints the first difference. */
 bool dump_graph_same(const char *path_a, const char *path_b);
 
 /* Runs `holdfast ARGUMENTS` by the shell; its exit code, or 128 + the signal that killed it. */

@@ -2,9 +2,9 @@
 /*
  * model_dump.c - random stores survive dump and load, whatever engine, allocator and index
  *
- * A store is dumped and loaded into one of another make, and the two are compared without the dump's
- * help. Loaded into a store of its own make it gives the same dump again, byte for byte. (Elsewhere raw
- * blocks may be larger than they were.)
+ * A store is dumped and loaded into one of another make, and the two are compared without the
+ * dump's help. Loaded into a store of its own make it gives the same dump again, byte for byte.
+ * (Elsewhere raw blocks may be larger than they were.)
  */
 #include "tests/tools/dump_graph.h"
 

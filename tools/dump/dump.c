@@ -2,9 +2,9 @@
 /*
  * dump.c - holdfast dump: prints a store as text that load reads
  *
- * All of it is one moment: a view is open from the first line to the last. Of the store only a table of
- * its objects is held in memory (graph.h); what they hold is printed straight from the mapping, in
- * lines of limited length. docs/dump.md describes them.
+ * All of it is one moment: a view is open from the first line to the last. Of the store only a
+ * table of its objects is held in memory (graph.h); what they hold is printed straight from the
+ * mapping, in lines of limited length. docs/dump.md describes them.
  */
 #include "tools/commands.h"
 #include "tools/common/choice.h"

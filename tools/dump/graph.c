@@ -2,10 +2,10 @@
 /*
  * graph.c - the objects' numbers
  *
- * The idea: two stores that hold the same give the same dump, wherever their objects lie. So numbers
- * come from names and references: the named objects by name, the unique ones by theirs, then each
- * object when the first pointer to it is printed (breadth first). What nothing leads to comes last,
- * by address.
+ * The idea: two stores that hold the same give the same dump, wherever their objects lie. So
+ * numbers come from names and references: the named objects by name, the unique ones by theirs,
+ * then each object when the first pointer to it is printed (breadth first). What nothing leads to
+ * comes last, by address.
  *
  * Invariants:
  *   1. items are sorted by address and don't overlap.
@@ -19,7 +19,7 @@
 
 #define POOL_TYPE "hf_pool" /* what pool.h makes: it knows its chunks by their addresses */
 
-/* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing any more. */
+/* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing. */
 static hf_ref ref_of(const struct graph *graph, const void *start)
 {
     return hf_ref_of(graph->view, (const char *)start - 1) + 1;

@@ -2,9 +2,9 @@
 /*
  * print.c - an object's values as JSON
  *
- * Nothing of an element is lost: what is in no field, behind a text's NUL or beyond a counted array's
- * count goes to its member "#bytes", unless it is zero. Only pointers beyond a count are left out: they
- * are never followed, and mean nothing in another store.
+ * Nothing of an element is lost: what is in no field, behind a text's NUL or beyond a counted
+ * array's count goes to its member "#bytes", unless it is zero. Only pointers beyond a count are
+ * left out: they are never followed, and mean nothing in another store.
  */
 #include "tools/dump/print.h"
 

@@ -5,8 +5,8 @@
  * Invariants:
  *   1. Types are numbered by name and version, so that two stores with the same types give the same
  *      numbers, in whatever order they were registered.
- *   2. The keys of a type's fields differ: a name that is taken, or none, is replaced by "#" and the
- *      field's place.
+ *   2. The keys of a type's fields differ: a name that is taken, or none, is replaced by "#" and
+ *      the field's place.
  *   3. Each byte of an element lies in a field, or in a gap.
  */
 #include "tools/dump/types.h"

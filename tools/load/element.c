@@ -3,11 +3,11 @@
  * element.c - one element from its JSON object
  *
  * Invariants:
- *   1. Nothing is written outside the element: fields lie within (the library has registered the type),
- *      arrays and texts are compared with the field's room.
+ *   1. Nothing is written outside the element: fields lie within (the library has registered the
+ *      type), arrays and texts are compared with the field's room.
  *   2. A pointer that isn't told is null, whatever zero would mean.
- *   3. Bytes come first, then the fields in their order, so that what is told twice is what the last
- *      field says.
+ *   3. Bytes come first, then the fields in their order, so that what is told twice is what the
+ *      last field says.
  */
 #include "tools/load/object.h"
 

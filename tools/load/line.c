@@ -2,8 +2,8 @@
 /*
  * line.c - the dump, line by line
  *
- * Memory holds one line and its tree at a time. jansson makes the tree; it tells the column of what is
- * no JSON. What is JSON and still wrong is told by line and member.
+ * Memory holds one line and its tree at a time. jansson makes the tree; it tells the column of
+ * what is no JSON. What is JSON and still wrong is told by line and member.
  */
 #include "tools/load/line.h"
 
@@ -69,10 +69,10 @@ static bool is_blank(const char *text)
 }
 
 /*
- * Most of a dump can be base64 in ',"bytes":"..."}' at the end of a line. It is cut out of the text, since
- * to parse it takes longer than all the rest. These characters can't stand within a string, where quotes
- * have a backslash before them, nor in an inner object, behind which there is another bracket. Returns
- * how long the text is then, which ends in '}' as it did.
+ * Most of a dump can be base64 in ',"bytes":"..."}' at the end of a line. It is cut out of the
+ * text, since to parse it takes longer than all the rest. These characters can't stand within a
+ * string, where quotes have a backslash before them, nor in an inner object, behind which there is
+ * another bracket. Returns how long the text is then, which ends in '}' as it did.
  */
 static size_t cut_base64(struct lines *lines, size_t length)
 {

@@ -4,9 +4,9 @@
  *
  *   head -> types -> objects -> end
  *
- * Each line is read, checked and stored by itself. In memory are: the types, the place of each object,
- * and the pointers to objects that came later, which are set at the end. docs/dump.md describes the
- * lines.
+ * Each line is read, checked and stored by itself. In memory are: the types, the place of each
+ * object, and the pointers to objects that came later, which are set at the end. docs/dump.md
+ * describes the lines.
  */
 #include "tools/commands.h"
 #include "tools/common/choice.h"

@@ -2,8 +2,8 @@
 /*
  * object.c - objects from their lines
  *
- * The first line of an object makes it, zeroed; that line and those that go on ("at") fill it. After a
- * commit in between, addresses are dead: then what a line fills is announced by itself.
+ * The first line of an object makes it, zeroed; that line and those that go on ("at") fill it.
+ * After a commit in between, addresses are dead: then what a line fills is announced by itself.
  *
  * Invariants:
  *   1. current.id is an object whose lines are being read, or 0; it is in ids.
@@ -52,7 +52,8 @@ static int fail_store(const struct load *load, const char *name)
 
 /* ---- an object that is there already --------------------------------------------------------- */
 
-/* Empties the object, so that its address stays good; what refers to it then refers to the new one. */
+/* Empties the object, so that its address stays good; what refers to it then refers to the new
+   one. */
 static int reuse(struct load *load, const void *object, uint64_t size_bytes)
 {
     load->base = hf_edit(load->target.txn, object, (size_t)size_bytes);

@@ -2,9 +2,10 @@
 /*
  * target.c - the store that a dump is loaded into
  *
- * A new store gets its name when it is whole and on the disk: until then it is FILE.loading-PID. So it
- * can be made in many transactions of limited size, none of which is synced by itself, and is still all
- * or nothing. An existing store is changed in one transaction, unless --batch allows more.
+ * A new store gets its name when it is whole and on the disk: until then it is FILE.loading-PID.
+ * So it can be made in many transactions of limited size, none of which is synced by itself, and
+ * is still all or nothing. An existing store is changed in one transaction, unless --batch allows
+ * more.
  */
 #include "tools/load/target.h"
 
