@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify"
+    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify dump load"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -16,6 +16,7 @@ _holdfast() {
     --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit slab" -- "$current")); return ;;
     --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
     --method) COMPREPLY=($(compgen -W "clone range copy" -- "$current")); return ;;
+    --existing) COMPREPLY=($(compgen -W "error keep replace" -- "$current")); return ;;
     --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
     esac
     case $command in
@@ -37,6 +38,8 @@ _holdfast() {
     restore) options="--verify --mode --json --quiet --help" ;;
     snapshot) options="--method --replace --verify --no-verify --accept-rot --wait --json --quiet --help" ;;
     verify) options="--wait --json --quiet --help" ;;
+    dump) options="--prefix --pretty --no-bytes --wait --json --quiet --help" ;;
+    load) options="--engine --allocator --index --max-size --into --existing --batch --wait --json --quiet --help" ;;
     help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;
     esac
     case $current in

@@ -45,6 +45,19 @@ int hf_next_unique(hf_view *view, hf_cursor *cursor, hf_object_info *out)
     return next_entry(view, HF__UNIQUE_ROOT, cursor, out);
 }
 
+/* The next live block of one kind in the walk over all blocks. */
+static int next_block(hf_view *view, hf_cursor *cursor, uint32_t kind, struct hf__block_info *out)
+{
+    int code;
+    if (cursor->prefix != NULL)
+        return hf__fail(HF_ENOTSUP, "blocks come in address order, not by name");
+    struct hf__heap heap = hf__heap_over(view->store, view->seg);
+    while ((code = hf__heap_next(&heap, &cursor->opaque[0], out)) == 1)
+        if (out->kind == kind && !out->pending)
+            break;
+    return code;
+}
+
 int hf_next_object(hf_view *view, hf_cursor *cursor, hf_object_info *out)
 {
     struct hf__block_info block;
@@ -54,19 +67,30 @@ int hf_next_object(hf_view *view, hf_cursor *cursor, hf_object_info *out)
         return code;
     if (cursor == NULL || out == NULL)
         return hf__fail(HF_EINVAL, "a cursor is needed");
-    if (cursor->prefix != NULL)
-        return hf__fail(HF_ENOTSUP, "objects of all kinds come in address order, not by name");
-    struct hf__heap heap = hf__heap_over(view->store, view->seg);
-    while ((code = hf__heap_next(&heap, &cursor->opaque[0], &block)) == 1) {
-        if (block.kind != HF__BLOCK_OBJECT || block.pending)
-            continue;
-        code = hf__object_of_block(view->store, view->seg, &block, &object);
-        if (code != 0)
-            return code;
-        hf__object_info_fill(view->seg, &object, out);
-        return 1;
-    }
-    return code;
+    code = next_block(view, cursor, HF__BLOCK_OBJECT, &block);
+    if (code != 1)
+        return code;
+    code = hf__object_of_block(view->store, view->seg, &block, &object);
+    if (code != 0)
+        return code;
+    hf__object_info_fill(view->seg, &object, out);
+    return 1;
+}
+
+int hf_next_raw(hf_view *view, hf_cursor *cursor, const void **out, size_t *size_bytes)
+{
+    struct hf__block_info block;
+    int code = hf__view_usable(view);
+    if (code != 0)
+        return code;
+    if (cursor == NULL || out == NULL || size_bytes == NULL)
+        return hf__fail(HF_EINVAL, "a cursor is needed");
+    code = next_block(view, cursor, HF__BLOCK_RAW, &block);
+    if (code != 1)
+        return code;
+    *out = hf__at(view->seg, block.payload);
+    *size_bytes = (size_t)block.usable_bytes;
+    return 1;
 }
 
 static uint64_t count_of(hf_view *view, uint64_t root)

@@ -111,6 +111,12 @@ static bool same_name(const struct hf__type_record *record, const hf_type *type)
            strcmp(hf__type_record_name(record), type->name) == 0;
 }
 
+/* An array of one entry is a plain field. */
+static bool same_kind(uint32_t a, uint32_t b)
+{
+    return (a & 0xffu) == (b & 0xffu) && HF_FIELD_TIMES(a) == HF_FIELD_TIMES(b);
+}
+
 static bool same_shape(const struct hf__segment *seg, const struct hf__type_record *record,
                        const hf_type *type)
 {
@@ -125,7 +131,7 @@ static bool same_shape(const struct hf__segment *seg, const struct hf__type_reco
         const struct hf__type_field *have = &hf__type_record_fields(record)[i];
         const hf_field *want = &type->refs[i];
         const struct hf__type_record *target = hf__type_record(seg, have->target_id, false);
-        if (have->offset != want->offset || have->kind != want->kind)
+        if (have->offset != want->offset || !same_kind(have->kind, want->kind))
             return false;
         if (want->target == NULL ? have->target_id != 0
                                  : target == NULL || !same_name(target, want->target))

@@ -205,6 +205,8 @@ typedef struct hf_cursor {
  * hf_next_named, hf_next_unique - the next object: 1 and *out, 0 at the end, or HF_ECORRUPT.
  * In name order for the set and flat indexes. With a prefix an ordered index starts right there.
  * hf_next_object - the next object of any kind, in address order; HF_ENOTSUP with a prefix.
+ * hf_next_raw - the same for the blocks of hf_alloc and its kin: the address and what the block
+ * really holds. The chunks of pools (pool.h) are among them.
  *
  *   hf_cursor cursor = HF_CURSOR_INIT; hf_object_info info; int more;
  *   for (cursor.prefix = "a/"; (more = hf_next_named(view, &cursor, &info)) == 1;) puts(info.name);
@@ -212,6 +214,7 @@ typedef struct hf_cursor {
 HF_API int hf_next_named(hf_view *view, hf_cursor *cursor, hf_object_info *out);
 HF_API int hf_next_unique(hf_view *view, hf_cursor *cursor, hf_object_info *out);
 HF_API int hf_next_object(hf_view *view, hf_cursor *cursor, hf_object_info *out);
+HF_API int hf_next_raw(hf_view *view, hf_cursor *cursor, const void **out, size_t *size_bytes);
 
 /* Number of named and unique objects. */
 HF_API uint64_t hf_count_named(hf_view *view);

@@ -209,6 +209,40 @@ static void test_refs_other_field_names_are_another_shape(void **state)
     assert_int_equal(hf_last_error()->code, HF_ETYPE);
 }
 
+/* A dump can't tell them apart, and what it loads must find the program's own type. */
+static void test_refs_array_of_one_is_a_plain_field(void **state)
+{
+    (void)state;
+    static const hf_field plain[] = {{0, HF_FIELD_REF, NULL}};
+    static const hf_field one[] = {{0, HF_FIELD_ARRAY(HF_FIELD_REF, 1), NULL}};
+    static const hf_field two[] = {{0, HF_FIELD_ARRAY(HF_FIELD_REF, 2), NULL}};
+    hf_type type = {"holder", 1, 16, 8, 0, plain, 1};
+    assert_non_null(hf_construct(txn, "x", &type, 1));
+    type.refs = one;
+    assert_non_null(hf_find(hf_txn_view(txn), "x", &type, NULL));
+    type.refs = two;
+    assert_null(hf_find(hf_txn_view(txn), "x", &type, NULL));
+    assert_int_equal(hf_last_error()->code, HF_ETYPE);
+}
+
+static void test_refs_raw_blocks_are_gone_through(void **state)
+{
+    (void)state;
+    hf_cursor cursor = HF_CURSOR_INIT;
+    const void *found, *small = hf_alloc(txn, 24), *large = hf_alloc(txn, 100000);
+    size_t size, seen = 0;
+    assert_non_null(hf_construct(txn, "x", NULL, 24));
+    while (hf_next_raw(hf_txn_view(txn), &cursor, &found, &size) == 1) {
+        assert_true(found == small || found == large);
+        assert_int_equal(size, hf_usable_bytes(hf_txn_view(txn), found));
+        seen++;
+    }
+    assert_int_equal(seen, 2);
+    cursor = (hf_cursor)HF_CURSOR_INIT;
+    cursor.prefix = "x";
+    assert_int_equal(hf_next_raw(hf_txn_view(txn), &cursor, &found, &size), HF_ENOTSUP);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -219,6 +253,8 @@ int main(void)
         CASE(test_refs_are_read_and_encoded_alike),
         CASE(test_refs_of_nonsense_are_refused),
         CASE(test_refs_other_field_names_are_another_shape),
+        CASE(test_refs_array_of_one_is_a_plain_field),
+        CASE(test_refs_raw_blocks_are_gone_through),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);

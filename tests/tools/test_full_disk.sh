@@ -68,5 +68,26 @@ test_export_and_get_on_a_full_disk() {
     umount small
 }
 
-run_tests test_import_on_a_full_disk_changes_nothing test_create_on_a_full_disk_leaves_nothing \
+test_dump_and_load_on_a_full_disk() {
+    head -c 6000000 /dev/urandom >value
+    holdfast create --quiet a.hf
+    holdfast put --quiet a.hf x value
+    holdfast dump --quiet a.hf >a.dump
+    small 4m
+    expect 6 holdfast load small/b.hf a.dump
+    says "of the dump" err
+    [ -z "$(ls -A small)" ] || die "left behind: $(ls -A small)"
+    holdfast create --quiet small/b.hf
+    holdfast put --quiet small/b.hf y --value kept
+    expect 6 holdfast load --into small/b.hf a.dump
+    [ "$(holdfast ls small/b.hf)" = y ]
+    expect 0 holdfast fsck --quiet small/b.hf
+    got=0
+    holdfast dump --quiet a.hf >small/a.dump 2>err || got=$?
+    [ "$got" = 6 ] || die "dump to a full disk: exit code $got"
+    umount small
+}
+
+run_tests test_dump_and_load_on_a_full_disk \
+    test_import_on_a_full_disk_changes_nothing test_create_on_a_full_disk_leaves_nothing \
     test_grow_on_a_full_disk test_export_and_get_on_a_full_disk

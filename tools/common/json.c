@@ -69,9 +69,21 @@ static void print_ascii(FILE *out, unsigned char c)
     }
 }
 
-/* Prints the string with its quotes; false if some byte had to be replaced. */
-static bool print_string(FILE *out, const unsigned char *p, size_t size_bytes)
+bool json_is_utf8(const void *bytes, size_t size_bytes)
 {
+    const unsigned char *p = bytes;
+
+    for (size_t i = 0, length; i < size_bytes; i += length) {
+        length = utf8_length(p + i, size_bytes - i);
+        if (length == 0)
+            return false;
+    }
+    return true;
+}
+
+bool json_print_string(FILE *out, const void *bytes, size_t size_bytes)
+{
+    const unsigned char *p = bytes;
     bool exact = true;
 
     putc('"', out);
@@ -159,7 +171,7 @@ void json_bytes(struct json *json, const char *key, const void *bytes, size_t si
     char key_hex[64];
 
     begin_value(json, key);
-    if (print_string(json->out, p, size_bytes) || key == NULL)
+    if (json_print_string(json->out, p, size_bytes) || key == NULL)
         return;
     snprintf(key_hex, sizeof key_hex, "%s_hex", key);
     begin_value(json, key_hex);

@@ -38,6 +38,10 @@ struct json {
         .out = (out_), .depth = 0                                                                  \
     }
 
+/* jansson, with which load reads, has functions of these names: ours must not get in their way. */
+#define json_object tool_json_object
+#define json_array tool_json_array
+
 /* key is NULL inside an array and for the outermost value. */
 void json_object(struct json *json, const char *key);
 void json_array(struct json *json, const char *key);
@@ -48,5 +52,11 @@ void json_uint(struct json *json, const char *key, uint64_t value);
 void json_int(struct json *json, const char *key, int64_t value);
 void json_bool(struct json *json, const char *key, bool value);
 void json_seconds(struct json *json, const char *key, double seconds);
+
+/* Are the bytes well-formed UTF-8? */
+bool json_is_utf8(const void *bytes, size_t size_bytes);
+
+/* Prints a string with its quotes, whatever is around it; false if some byte had to be replaced. */
+bool json_print_string(FILE *out, const void *bytes, size_t size_bytes);
 
 #endif

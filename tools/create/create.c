@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* create.c - holdfast create: makes a new, empty store */
 #include "tools/commands.h"
+#include "tools/common/choice.h"
 #include "tools/common/json.h"
 #include "tools/common/size.h"
 #include "tools/common/store.h"
@@ -21,41 +22,6 @@ static const struct tool_option options[] = {
     {'m', "mode", "OCTAL", "permissions of the file; 0644 less the umask\nunless given"},
     {0, NULL, NULL, NULL},
 };
-
-struct choice {
-    const char *name;
-    uint32_t value;
-};
-static const struct choice engines[] = {
-    {"log", HF_ENGINE_LOG},
-    {"direct", HF_ENGINE_DIRECT},
-    {NULL, 0},
-};
-static const struct choice allocators[] = {
-    {"default", HF_ALLOC_DEFAULT},
-    {"best_fit", HF_ALLOC_BEST_FIT},
-    {"seq_fit", HF_ALLOC_SEQ_FIT},
-    {"slab", HF_ALLOC_SLAB},
-    {NULL, 0},
-};
-static const struct choice indexes[] = {
-    {"set", HF_INDEX_SET},
-    {"hash", HF_INDEX_HASH},
-    {"flat", HF_INDEX_FLAT},
-    {"null", HF_INDEX_NULL},
-    {NULL, 0},
-};
-
-static bool choose(const struct choice *choices, const char *name, uint32_t *out)
-{
-    for (; choices->name != NULL; choices++) {
-        if (strcmp(choices->name, name) == 0) {
-            *out = choices->value;
-            return true;
-        }
-    }
-    return false;
-}
 
 static bool parse_mode(const char *text, uint32_t *out)
 {
@@ -85,11 +51,11 @@ static bool set_option(hf_options *open, int id, const char *value)
     case OPTION_MAX_SIZE:
         return size_parse(value, &open->size_max_bytes) && open->size_max_bytes > 0;
     case OPTION_ENGINE:
-        return choose(engines, value, &open->engine);
+        return choice_find(choice_engines, value, &open->engine);
     case 'a':
-        return choose(allocators, value, &open->allocator);
+        return choice_find(choice_allocators, value, &open->allocator);
     case 'i':
-        return choose(indexes, value, &open->index);
+        return choice_find(choice_indexes, value, &open->index);
     case 'l':
         open->layout = value;
         return value[0] != '\0' && strlen(value) <= 63;

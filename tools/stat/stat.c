@@ -5,6 +5,7 @@
  * All numbers are of one moment: hf_info joins the view under which the objects are walked.
  */
 #include "tools/commands.h"
+#include "tools/common/choice.h"
 #include "tools/common/json.h"
 #include "tools/common/size.h"
 #include "tools/common/store.h"
@@ -141,23 +142,6 @@ static int collect(struct stat_run *run)
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-static const char *allocator_name(uint32_t value)
-{
-    static const char *const names[] = {"?", "best_fit", "seq_fit", "slab"};
-    return names[value < sizeof names / sizeof *names ? value : 0];
-}
-
-static const char *engine_name(uint32_t value)
-{
-    return value == HF_ENGINE_LOG ? "log" : value == HF_ENGINE_DIRECT ? "direct" : "?";
-}
-
-static const char *index_name(uint32_t value)
-{
-    static const char *const names[] = {"set", "hash", "flat", "null"};
-    return value < 4 ? names[value] : "?";
-}
-
 static void format_uuid(const uint8_t uuid[16], char out[37])
 {
     char *p = out;
@@ -248,8 +232,8 @@ static void print_human(const struct stat_run *run)
            info->format_version);
     if (info->layout[0] != '\0')
         printf("  %-18s %.63s version %" PRIu32 "\n", "layout", info->layout, info->layout_version);
-    printf("  %-18s %s, allocator %s, index %s\n", "engine", engine_name(info->engine),
-           allocator_name(info->allocator), index_name(info->index));
+    printf("  %-18s %s, allocator %s, index %s\n", "engine", choice_name(choice_engines, info->engine),
+           choice_name(choice_allocators, info->allocator), choice_name(choice_indexes, info->index));
     if (run->recovery.replayed_commits > 0)
         printf("  %-18s %" PRIu64 " commits, %s in %" PRIu64 " ranges: not closed\n", "from its log",
                run->recovery.replayed_commits, size_format(run->recovery.replayed_bytes).text,
@@ -308,9 +292,9 @@ static void print_json(const struct stat_run *run)
     json_uint(&json, "page_size_bytes", info->page_size_bytes);
     json_bytes(&json, "layout", info->layout, strnlen(info->layout, sizeof info->layout));
     json_uint(&json, "layout_version", info->layout_version);
-    json_text(&json, "engine", engine_name(info->engine));
-    json_text(&json, "allocator", allocator_name(info->allocator));
-    json_text(&json, "index", index_name(info->index));
+    json_text(&json, "engine", choice_name(choice_engines, info->engine));
+    json_text(&json, "allocator", choice_name(choice_allocators, info->allocator));
+    json_text(&json, "index", choice_name(choice_indexes, info->index));
     for (int i = 0; i < SIZE_ROW_COUNT; i++)
         json_uint(&json, size_rows[i].key, field(info, &size_rows[i]));
     for (int i = 0; i < COUNT_ROW_COUNT; i++)
