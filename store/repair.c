@@ -106,16 +106,7 @@ struct totals {
 
 static bool is_type_record(const struct hf__segment *seg, const struct hf__block_info *block)
 {
-    const struct hf__type_record *record = hf__at(seg, block->payload);
-    uint64_t room = block->usable_bytes;
-    return room >= sizeof *record && record->magic == HF__TYPE_MAGIC &&
-           record->field_count <= HF__TYPE_FIELDS_MAX && record->name_bytes != 0 &&
-           record->name_bytes <= HF_NAME_BYTES_MAX && record->id != 0 &&
-           record->id <= HF__TYPES_MAX && record->text_bytes > record->name_bytes &&
-           record->text_bytes <= HF__TYPE_TEXT_MAX &&
-           sizeof *record + record->field_count * sizeof(struct hf__type_field) +
-                   record->text_bytes <= room &&
-           record->check == hf__type_record_check(seg, record);
+    return hf__type_record_fits(seg, hf__at(seg, block->payload), block->usable_bytes);
 }
 
 /* Objects that can't be read are set aside; raw and anonymous ones are counted; the highest type id

@@ -342,6 +342,8 @@ static inline const struct hf__object_header *hf__object_header(const struct hf_
 bool hf__object_name_ok(const struct hf__segment *seg, const struct hf__object *object);
 uint32_t hf__object_check(const struct hf__segment *seg, hf_ref header,
                           const struct hf__object_header *value);
+/* Is an object header there, its check right? Safe on any offset. */
+bool hf__object_header_ok(const struct hf__segment *seg, hf_ref at);
 void hf__object_info_fill(const struct hf__segment *seg, const struct hf__object *object,
                           hf_object_info *out);
 
@@ -360,6 +362,9 @@ static inline const char *hf__type_record_name(const struct hf__type_record *rec
     return (const char *)(record + 1) + record->field_count * sizeof(struct hf__type_field);
 }
 uint64_t hf__type_record_check(const struct hf__segment *seg, const struct hf__type_record *record);
+/* Is a sound record there, in a block with room bytes? Its id, its fields and its text may be nonsense. */
+bool hf__type_record_fits(const struct hf__segment *seg, const struct hf__type_record *record,
+                          uint64_t room);
 /* Does the object of this id have this type (NULL = any)? */
 bool hf__type_matches(const struct hf__segment *seg, uint32_t id, const hf_type *type);
 

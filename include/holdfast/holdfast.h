@@ -13,6 +13,7 @@
  *   memory.h    raw memory: aligned, many at once, resized in place
  *   pointer.h   what may be stored inside the file instead of raw pointers
  *   check.h     check_sanity, and checking and repairing closed files
+ *   salvage.h   saving what is intact from a wreck
  *   log.h       who reads, where the log stands and what is in it, tuning, debugging checks
  *
  * Example
@@ -60,6 +61,7 @@
 #include "pool.h"
 #include "pointer.h"
 #include "check.h"
+#include "salvage.h"
 #include "log.h"
 
 #endif
