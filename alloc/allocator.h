@@ -168,15 +168,18 @@ struct hf__wreck_block {
     uint64_t proof, proof_bytes; /* what says so: the header, or the chunk's record and words     */
     bool sound;                  /* slots: the chunk's bitmap is                                  */
 };
-/* All zero is the beginning. */
+/* Beyond what the caller sets all zero is the beginning. */
 struct hf__wreck_scan {
+    bool (*trusted)(const void *user, uint64_t from, uint64_t bytes); /* are they what they were?  */
+    const void *user;
     uint64_t offset;             /* not looked at yet                                             */
     uint64_t chunk;              /* whose slots are being told, 0 = none                          */
     uint32_t slot;
     uint64_t skipped_bytes;      /* belong to no block that could be told                         */
 };
 /* The next block in a segment of which nothing is certain but its salt: where the chain is broken, it
- * goes on at the next true header or record of a chunk. Of the heap's root only first and used_end
+ * goes on at the next true header or record of a chunk. A header that isn't trusted may be one of an earlier time:
+ * its block ends where another one begins. Of the heap's root only first and used_end
  * count. 1 or 0. */
 int hf__wreck_next(const struct hf__heap *heap, struct hf__wreck_scan *scan,
                    struct hf__wreck_block *out);

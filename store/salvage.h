@@ -14,12 +14,13 @@
 #include "pages.h"
 #include "store.h"
 
-/* What is known of a page's bytes in the file. */
+/* What is known of a page's bytes in the file: how many of them, from the first on, are as its entry says; or
+ * why none is known to be. */
 enum hf__proof {
     HF__PROOF_UNKNOWN,    /* no entry that can be used                                            */
-    HF__PROOF_SAME,       /* as its entry says                                                    */
     HF__PROOF_DIFFERS,
-    HF__PROOF_UNREADABLE  /* zeros stand in for it in the mapping                                 */
+    HF__PROOF_UNREADABLE, /* zeros stand in for it in the mapping                                 */
+    HF__PROOF_BYTES       /* from here on: a number of bytes                                      */
 };
 
 struct hf__wreck {
@@ -28,7 +29,7 @@ struct hf__wreck {
     hf_salvage_report *report;
     bool constants_known;     /* else of store->constants only the salt counts                    */
     uint64_t limit;           /* no block ends above                                              */
-    uint8_t *pages;           /* enum hf__proof of each                                           */
+    uint16_t *pages;          /* enum hf__proof of each                                           */
     uint64_t page_count;
     struct hf__lines logged;  /* lines that records of the log hold                               */
     bool laid_over;           /* the log is                                                       */

@@ -221,6 +221,12 @@ static void judge_typed(const struct hf__wreck *wreck, struct hf__found *found)
 
 /* ---- the search ------------------------------------------------------------------------------ */
 
+static bool trusted(const void *user, uint64_t from, uint64_t bytes)
+{
+    uint64_t sector = UINT64_MAX;
+    return hf__wreck_proof(user, from, bytes, &sector) == HF__WHY_NOTHING;
+}
+
 static int take(struct hf__wreck *wreck, const struct hf__wreck_block *block)
 {
     switch (block->info.kind) {
@@ -237,7 +243,7 @@ static int take(struct hf__wreck *wreck, const struct hf__wreck_block *block)
 
 int hf__wreck_search(struct hf__wreck *wreck)
 {
-    struct hf__wreck_scan scan = {0};
+    struct hf__wreck_scan scan = {.trusted = trusted, .user = wreck};
     struct hf__wreck_block block;
     uint64_t told = 0, named = 0;
     int code = 0;

@@ -8,8 +8,8 @@
  * is an error of one page, not a signal. Then the log, if it is whole, is laid over private memory.
  *
  * Invariants
- *   W1  a line is proved if its page is in the file as its entry says, or if a record of the log that was laid
- *       over holds it. With the log the first are of the base or of the last commit, and unless a record
+ *   W1  a line is proved if its page is in the file as its entry says (in the page of a used end: if it lies
+ *       below that), or if a record of the log that was laid over holds it. With the log the first are of the base or of the last commit, and unless a record
  *       holds them, of both; so all proved lines are of one commit, the last one
  *   W2  without the log pages that match are of the base, and so of one commit, if the table is: the store
  *       was closed, or this boot wrote it. If not, a checkpoint may have been cut off: then only what one
@@ -150,22 +150,21 @@ static int judge_sector(struct hf__wreck *wreck, const struct hf__sector *sector
     for (uint64_t i = 0; code == 0 && sector->sound && i < count; i++) {
         const struct hf__page_entry *entry = &sector->entries.entries[i];
         const unsigned char *at = bytes + i * HF__PAGE_BYTES;
-        uint8_t *page = &wreck->pages[first + i];
+        uint16_t *page = &wreck->pages[first + i];
         if (entry->checksum == 0)
             continue;
         ends->last = (first + i + 1) * HF__PAGE_BYTES;
         ends->commit = entry->commit > ends->commit ? entry->commit : ends->commit;
         if (*page == HF__PROOF_UNREADABLE)
             continue;
-        *page = HF__PROOF_SAME;
+        *page = HF__PAGE_BYTES;
         if (entry->checksum == hf__page_checksum(at, HF__PAGE_BYTES, salt, first + i))
             continue;
         /* The last page, or one that was the last. */
         const bool last = i + 1 == count || sector->entries.entries[i + 1].checksum == 0;
         const uint64_t used = last ? bytes_that_match(at, salt, first + i, entry->checksum) : 0;
-        if (used == 0)
-            *page = HF__PROOF_DIFFERS;
-        else if (ends->part == 0)
+        *page = used == 0 ? HF__PROOF_DIFFERS : (uint16_t)used;
+        if (used != 0 && ends->part == 0)
             ends->part = (first + i) * HF__PAGE_BYTES + used;
     }
     return code;
@@ -400,7 +399,7 @@ int hf__wreck_open(struct hf__wreck *wreck)
     mend_root(wreck);
     wreck->report->salt = store->constants.salt;
     for (uint64_t i = 0; i < wreck->page_count && i * HF__PAGE_BYTES < wreck->limit; i++) {
-        wreck->report->pages_same += wreck->pages[i] == HF__PROOF_SAME;
+        wreck->report->pages_same += wreck->pages[i] >= HF__PROOF_BYTES;
         wreck->report->pages_differ += wreck->pages[i] == HF__PROOF_DIFFERS;
         wreck->report->pages_unknown += wreck->pages[i] == HF__PROOF_UNKNOWN;
     }
@@ -417,28 +416,39 @@ void hf__wreck_close(struct hf__wreck *wreck)
     free(wreck->types_whole);
 }
 
+/* Is each byte of the page from `from` to `end` what its entry or a record of the log says? */
+static bool page_proved(const struct hf__wreck *wreck, uint64_t page, uint64_t from, uint64_t end)
+{
+    const uint16_t is = page < wreck->page_count ? wreck->pages[page] : (uint16_t)HF__PROOF_UNKNOWN;
+    const uint64_t same = is >= HF__PROOF_BYTES ? is : 0;
+    if (end <= same)
+        return true;
+    /* Lines that lie below only in part count as not lying there. */
+    const uint64_t first = (from > same ? from : same) / HF__LINE_BYTES;
+    const uint64_t wanted = hf__lines_between(first, (end - 1) / HF__LINE_BYTES);
+    return (hf__lines_of(&wreck->logged, page) & wanted) == wanted;
+}
+
 enum hf__why hf__wreck_proof(const struct hf__wreck *wreck, uint64_t from, uint64_t bytes,
                              uint64_t *sector)
 {
-    static const enum hf__why whys[] = {HF__WHY_UNKNOWN, HF__WHY_NOTHING, HF__WHY_DIFFERS,
-                                        HF__WHY_UNREADABLE};
+    static const enum hf__why whys[] = {HF__WHY_UNKNOWN, HF__WHY_DIFFERS, HF__WHY_UNREADABLE};
     const uint64_t end = from + (bytes == 0 ? 1 : bytes);
-    enum hf__why worst = HF__WHY_NOTHING;
+    enum hf__why worst = HF__WHY_NOTHING, here;
     for (uint64_t page = from / HF__PAGE_BYTES; page * HF__PAGE_BYTES < end; page++) {
         const uint64_t start = page * HF__PAGE_BYTES;
-        const uint64_t first = from > start ? (from - start) / HF__LINE_BYTES : 0;
-        const uint64_t last = end < start + HF__PAGE_BYTES ? (end - 1 - start) / HF__LINE_BYTES
-                                                           : HF__LINES_A_PAGE - 1;
-        const uint64_t wanted = hf__lines_between(first, last);
-        const uint8_t is = page < wreck->page_count ? wreck->pages[page]
-                                                    : (uint8_t)HF__PROOF_UNKNOWN;
+        const uint64_t first = from > start ? from - start : 0;
+        const uint64_t last = end - start < HF__PAGE_BYTES ? end - start : HF__PAGE_BYTES;
+        const uint16_t is = page < wreck->page_count ? wreck->pages[page] : 0;
         uint64_t number;
         unsigned slot;
         (void)hf__table_sector(page, &slot, &number);
-        if (is != HF__PROOF_SAME && (hf__lines_of(&wreck->logged, page) & wanted) != wanted)
-            worst = whys[is] > worst ? whys[is] : worst;
+        here = HF__WHY_NOTHING;
+        if (!page_proved(wreck, page, first, last))
+            here = is < HF__PROOF_BYTES ? whys[is] : HF__WHY_UNKNOWN;
         else if (wreck->suspect && *sector != UINT64_MAX && *sector != number)
-            worst = HF__WHY_COMMITS > worst ? HF__WHY_COMMITS : worst;
+            here = HF__WHY_COMMITS;
+        worst = here > worst ? here : worst;
         if (*sector == UINT64_MAX)
             *sector = number;
     }
