@@ -169,6 +169,7 @@ const struct hf__os hf__os_system = {
     .fchmod = fchmod,
     .fchown = fchown,
     .rename_new = system_rename_new,
+    .rename = rename,
     .unlink = unlink,
     .each_name = system_each_name,
     .mmap = mmap,

@@ -49,6 +49,7 @@ struct hf__os {
     int (*fchmod)(int fd, mode_t mode);
     int (*fchown)(int fd, uid_t user, gid_t group);
     int (*rename_new)(const char *from, const char *to);
+    int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*each_name)(const char *directory, void (*visit)(void *context, const char *name),
                      void *context);

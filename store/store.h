@@ -248,6 +248,8 @@ int hf__constants_new(struct hf__constants *out, const hf_options *options, uint
 int hf__create_file(const char *path, const hf_options *options);
 /* Removes the spare files of those who died while they made a store of that name. */
 void hf__create_clean_up(const char *path);
+/* Removes a spare file, with the sidecars it may have. */
+void hf__spare_unlink(const char *path);
 /* Writes header, heap root and empty indexes into plain memory of size_bytes. HF_EFULL,
  * HF_EINVAL. */
 int hf__format_segment(unsigned char *base, uint64_t size_bytes,
@@ -378,6 +380,12 @@ void hf__check_segment(const hf_store *store, struct hf__segment *seg, struct hf
 /* Makes header slots and the segment header's constants whole from one another; *header is then the
  * newest valid slot. The file is held alone. */
 int hf__repair_headers(hf_store *store, struct hf__file_header *header);
+
+/* ---- repair_copy.c --------------------------------------------------------------------------- */
+
+/* Copies the store at path, which must be to be had alone, with its sidecars; lets `repair` work on the copy; if
+ * that returns 0 the copy takes the store's place. Else the store is as it was. */
+int hf__repair_copy(const char *path, int (*repair)(const char *path, void *user), void *user);
 
 /* ---- open.c ---------------------------------------------------------------------------------- */
 

@@ -47,6 +47,7 @@ enum kind {
     FCHMOD,
     FCHOWN,
     RENAME_NEW,
+    RENAME,
     UNLINK,
     EACH_NAME,
     MMAP,
@@ -112,6 +113,8 @@ static const struct fault {
     {"rename_new: EACCES", RENAME_NEW, ERROR, EACCES},
     {"rename_new: ENOSPC", RENAME_NEW, ERROR, ENOSPC},
     {"rename_new: EDQUOT", RENAME_NEW, ERROR, EDQUOT},
+    {"rename: EACCES", RENAME, ERROR, EACCES},
+    {"rename: ENOSPC", RENAME, ERROR, ENOSPC},
     {"unlink: EACCES", UNLINK, ERROR, EACCES},
     {"unlink: EIO", UNLINK, ERROR, EIO},
     {"each_name: EMFILE", EACH_NAME, ERROR, EMFILE},
@@ -233,6 +236,10 @@ static int faulty_fchown(int fd, uid_t user, gid_t group)
 {
     return fails(FCHOWN) ? -1 : SYSTEM.fchown(fd, user, group);
 }
+static int faulty_rename(const char *from, const char *to)
+{
+    return fails(RENAME) ? -1 : SYSTEM.rename(from, to);
+}
 static int faulty_rename_new(const char *from, const char *to)
 {
     return fails(RENAME_NEW) ? -1 : SYSTEM.rename_new(from, to);
@@ -322,6 +329,7 @@ static void begin_faults(const struct fault *fault, unsigned at, bool on)
     faulty.fchmod = faulty_fchmod;
     faulty.fchown = faulty_fchown;
     faulty.rename_new = faulty_rename_new;
+    faulty.rename = faulty_rename;
     faulty.unlink = faulty_unlink;
     faulty.each_name = faulty_each_name;
     faulty.mmap = faulty_mmap;

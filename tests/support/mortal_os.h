@@ -160,6 +160,10 @@ static inline int mortal_fallocate(int fd, int mode, off_t offset, off_t size)
 {
     MORTAL_CALL(int, MORTAL_SIZE, fd, offset, hf__os_system.fallocate(fd, mode, offset, size));
 }
+static inline int mortal_rename(const char *from, const char *to)
+{
+    MORTAL_CALL(int, MORTAL_NAME, -1, 0, hf__os_system.rename(from, to));
+}
 static inline int mortal_rename_new(const char *from, const char *to)
 {
     MORTAL_CALL(int, MORTAL_NAME, -1, 0, hf__os_system.rename_new(from, to));
@@ -209,6 +213,7 @@ static inline void mortal_begin(struct mortal_plan plan)
     mortal_table.ftruncate = mortal_ftruncate;
     mortal_table.fallocate = mortal_fallocate;
     mortal_table.rename_new = mortal_rename_new;
+    mortal_table.rename = mortal_rename;
     mortal_table.unlink = mortal_unlink;
     mortal_table.mmap = mortal_mmap;
     mortal_table.munmap = mortal_munmap;

@@ -110,6 +110,7 @@ static void print_json(struct fsck *fsck, int code, const struct outcome *outcom
         {"types", offsetof(hf_check_report, types)},
         {"repaired", offsetof(hf_check_report, repaired)},
         {"lost_bytes", offsetof(hf_check_report, lost_bytes)},
+        {"accepted", offsetof(hf_check_report, accepted)},
         {"undone_bytes", offsetof(hf_check_report, undone_bytes)},
         {"replayed_commits", offsetof(hf_check_report, replayed_commits)},
     };
@@ -143,6 +144,10 @@ static void print_human(const struct fsck *fsck, const struct outcome *outcome,
     if (outcome->exit_code == FSCK_CORRECTED)
         printf("%s: repaired: %" PRIu64 " structures rebuilt, %s set aside\n", fsck->path,
                report->repaired, size_format(report->lost_bytes).text);
+    if (outcome->exit_code == FSCK_CORRECTED && report->accepted > 0)
+        printf("%s: %" PRIu64 " findings above can't be mended: now what they are told of counts as "
+               "it is\n",
+               fsck->path, report->accepted);
     if (outcome->exit_code == FSCK_UNCORRECTED)
         printf("%s: DAMAGED, %" PRIu64 " findings%s\n", fsck->path, report->findings,
                fsck->repair ? " remain" : "; holdfast fsck --repair may help");
