@@ -98,7 +98,7 @@ typedef struct hf_salvage_report {
  * kill leaves at most a file TO_PATH.salvage-PID-NUMBER.
  *
  * Returns 0 whatever the wreck had to give: the report says what is missing. Errors: HF_EEXIST (to_path is
- * there), HF_EBUSY (somebody has the wreck open for writing), HF_ECORRUPT (no copy of the salt is left, so
+ * there), HF_EBUSY (somebody has the wreck open for writing), HF_EALREADYOPEN, HF_ECORRUPT (no copy of the salt is left, so
  * that nothing can be proved), HF_ETRUNCATED (nothing of its segment is left), HF_ENEWER and HF_EENDIAN (by its
  * header it is a store this library can't read), HF_ECANCELLED, HF_ENOSPC, HF_ENOENT, HF_EACCES, HF_EIO, HF_ENOMEM.
  */

@@ -444,6 +444,13 @@ static void work_copy(void)
     note(hf_close(store));
 }
 
+/* A page that can't be read is no failure: what lies in it is told. */
+static void work_salvage(void)
+{
+    hf_salvage_report report;
+    note(hf_salvage(path, copy_path, NULL, &report));
+}
+
 static void work_remove(void)
 {
     int code = hf_remove(path);
@@ -482,6 +489,8 @@ static const struct workload {
     {"maintenance", work_maintain, 0},
     {"maintenance after a kill", work_maintain, START_PENDING},
     {"saving a copy", work_copy, 0},
+    {"salvaging", work_salvage, 0},
+    {"salvaging after a kill", work_salvage, START_PENDING},
     {"removing", work_remove, 0},
     {"removing after a kill", work_remove, START_PENDING},
     {"a heap store", work_heap, 0},
