@@ -136,7 +136,7 @@ static void test_a_medium_that_refuses_loses_what_lies_there(void **state)
     assert_int_equal(stat(path, &st), 0);
     refused_inode = st.st_ino;
     os.pread = refusing_pread;
-    refused = hf__file_offset(9 << 20);
+    refused = hf__file_offset(10 << 20);
     refused_end = refused + 2 * HF__PAGE_BYTES;
     hf__os = &os;
     const int code = hf_salvage(path, saved, NULL, &report);
