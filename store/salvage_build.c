@@ -6,7 +6,8 @@
  *   2  copy    each one that is reached, in transactions of some MiB; its new place is noted
  *   3  point   pointers are rewritten to the new places, or become null
  *
- * The new store is made under a spare name, closed, which syncs it, and then given its own.
+ * The new store is made under a spare name, closed, which syncs it, and then given its own. As long as that takes
+ * a lock keeps those away who remove what dead makers left (create.c).
  *
  * Invariants
  *   B1  what is intact leads only to what is intact; what isn't proved is reached from what isn't proved
@@ -18,8 +19,10 @@
 #include "refs.h"
 
 #include "base/os.h"
+#include "sync/range_lock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +197,7 @@ struct build {
     struct hf__wreck *wreck;
     hf_store *store;
     hf_txn *txn;
+    int lock_fd;
     uint64_t bytes;  /* written in this transaction                                              */
     struct types types;
     struct hf__found *from; /* whose pointers are rewritten                                       */
@@ -371,7 +375,11 @@ static int make_store(struct build *build, const char *path)
         code = hf_open(path, &options, &build->store);
     if (code != 0)
         return code;
-    code = fill(build);
+    build->lock_fd = hf__os->open(path, O_RDWR | O_CLOEXEC, 0);
+    if (build->lock_fd < 0 || hf__range_exclusive(build->lock_fd, HF__RANGE_MAKING) != 0)
+        code = hf__fail_os(errno, path, "keeping its spare name");
+    else
+        code = fill(build);
     const hf_error failure = *hf_last_error();
     const int closed = hf_close(build->store);
     return code != 0 ? hf__fail_again(&failure) : closed;
@@ -379,11 +387,11 @@ static int make_store(struct build *build, const char *path)
 
 int hf__wreck_build(struct hf__wreck *wreck, const char *to_path)
 {
-    struct build build = {.wreck = wreck};
+    struct build build = {.wreck = wreck, .lock_fd = -1};
     char *spare;
     uint32_t number;
     hf__random_bytes(&number, sizeof number);
-    if (asprintf(&spare, "%s.salvage-%ld-%08x", to_path, (long)getpid(), number) < 0)
+    if (asprintf(&spare, "%s.new-%ld-%08x", to_path, (long)getpid(), number) < 0)
         return hf__fail(HF_ENOMEM, "a file name");
     int code = make_store(&build, spare);
     if (code == 0 && hf__os->rename_new(spare, to_path) != 0)
@@ -392,9 +400,11 @@ int hf__wreck_build(struct hf__wreck *wreck, const char *to_path)
         code = hf__fail_os(errno, to_path, "syncing the directory");
     if (code != 0) {
         const hf_error failure = *hf_last_error();
-        (void)hf_remove(spare);
+        hf__spare_unlink(spare);
         hf__fail_again(&failure);
     }
+    if (build.lock_fd >= 0)
+        hf__os->close(build.lock_fd);
     free(build.types.types);
     free(build.types.fields);
     free(spare);

@@ -95,7 +95,7 @@ typedef struct hf_salvage_report {
  * hf_salvage - makes the new store to_path of what is intact in the wreck at path; with to_path NULL only
  * looks. options and report may be NULL. The new store has the wreck's engine, allocator, index, layout and
  * largest size, as far as they can still be told. It appears under its name when it is whole and synced; a
- * kill leaves at most a file TO_PATH.salvage-PID-NUMBER.
+ * kill leaves at most a file TO_PATH.new-PID-NUMBER, which whoever makes a store of that name next removes.
  *
  * Returns 0 whatever the wreck had to give: the report says what is missing. Errors: HF_EEXIST (to_path is
  * there), HF_EBUSY (somebody has the wreck open for writing), HF_EALREADYOPEN, HF_ECORRUPT (no copy of the salt is left, so

@@ -27,7 +27,7 @@ test_a_sound_store_is_saved_whole() {
     expect 9 holdfast salvage a.hf b.hf
     expect 0 holdfast salvage --dry-run --all a.hf
     says "intact   '7'" out
-    [ ! -e b.hf.salvage* ] || die "a spare file is left"
+    [ ! -e b.hf.new* ] || die "a spare file is left"
 }
 
 test_without_any_header_all_is_found() {
