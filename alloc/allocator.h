@@ -160,6 +160,30 @@ int hf__heap_next(const struct hf__heap *heap, uint64_t *position, struct hf__bl
  * number of bytes set aside goes to *lost. Announces what it writes. 0, HF_ENOSPC, HF_ECORRUPT (not
  * even a first block: the whole range becomes one lost block, which is success too if it fits). */
 int hf__heap_mend_walk(struct hf__heap *heap, uint64_t *lost);
+/* ---- wrecks: wreck.c --------------------------------------------------------------------------- */
+
+/* A block that is live, as far as its own header says, or a live slot of a chunk. */
+struct hf__wreck_block {
+    struct hf__block_info info;
+    uint64_t proof, proof_bytes; /* what says so: the header, or the chunk's record and words     */
+    bool sound;                  /* slots: the chunk's bitmap is                                  */
+};
+/* Beyond what the caller sets all zero is the beginning. */
+struct hf__wreck_scan {
+    bool (*trusted)(const void *user, uint64_t from, uint64_t bytes); /* are they what they were?  */
+    const void *user;
+    uint64_t offset;             /* not looked at yet                                             */
+    uint64_t chunk;              /* whose slots are being told, 0 = none                          */
+    uint32_t slot;
+    uint64_t skipped_bytes;      /* belong to no block that could be told                         */
+};
+/* The next block in a segment of which nothing is certain but its salt: where the chain is broken, it
+ * goes on at the next true header or record of a chunk. A header that isn't trusted may be one of an earlier time:
+ * its block ends where another one begins. Of the heap's root only first and used_end
+ * count. 1 or 0. */
+int hf__wreck_next(const struct hf__heap *heap, struct hf__wreck_scan *scan,
+                   struct hf__wreck_block *out);
+
 /* Lowest size the segment can be cut to: used_end. */
 uint64_t hf__heap_used_end(const struct hf__heap *heap);
 

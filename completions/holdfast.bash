@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify dump load"
+    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify dump load salvage"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -40,6 +40,7 @@ _holdfast() {
     verify) options="--wait --json --quiet --help" ;;
     dump) options="--prefix --pretty --no-bytes --wait --json --quiet --help" ;;
     load) options="--engine --allocator --index --max-size --into --existing --batch --wait --json --quiet --help" ;;
+    salvage) options="--dry-run --unproved --all --salt --json --quiet --help" ;;
     help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;
     esac
     case $current in

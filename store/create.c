@@ -140,6 +140,19 @@ static bool is_spare(const char *base, const char *name)
            strspn(at + digits + 1, "0123456789abcdef") == 8;
 }
 
+/* The file itself comes last: as long as it is there, somebody comes back for the others. */
+void hf__spare_unlink(const char *path)
+{
+    static const char *const suffixes[] = {"-lock", "-undo", "-log0", "-log1", ""};
+    char *name;
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        if (asprintf(&name, "%s%s", path, suffixes[i]) < 0)
+            return;
+        hf__os->unlink(name);
+        free(name);
+    }
+}
+
 /* Its maker holds a lock on it as long as he lives: had by us, he is dead (or hasn't taken it yet; then
  * he notices that his file is gone and makes another). */
 static void remove_dead_spare(void *context, const char *name)
@@ -152,7 +165,7 @@ static void remove_dead_spare(void *context, const char *name)
     int fd = hf__os->open(full, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd >= 0) {
         if (hf__range_exclusive(fd, HF__RANGE_MAKING) == 0 && leads_to(full, fd))
-            hf__os->unlink(full);
+            hf__spare_unlink(full);
         hf__os->close(fd);
     }
     free(full);

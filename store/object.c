@@ -69,6 +69,11 @@ static bool header_ok(const struct hf__segment *seg, hf_ref at)
            header->check == object_check(seg, at, header);
 }
 
+bool hf__object_header_ok(const struct hf__segment *seg, hf_ref at)
+{
+    return header_ok(seg, at);
+}
+
 /* An object as a find gives it out: its header is right, belongs to this node, and its elements lie
  * in the segment. That takes no look at the block: what only the block tells isn't said. */
 struct found {

@@ -10,8 +10,9 @@
  *      both indexes from the objects, counters counted
  *   3. the check again
  *
- * Nothing that is live is overwritten: old index memory is freed only when the transaction commits
- * (txn.c, X3), so a kill leaves the store as it was, undo list included.
+ * All of it happens to a copy (repair_copy.c), which takes the store's place if the check at the end finds
+ * nothing. What nothing can be derived from - rotten pages, a log that is lost - is told before, and then counts as it
+ * is.
  */
 #include "engine.h"
 #include "pages.h"
@@ -62,6 +63,21 @@ static void mend_segment_header(struct hf__segment_header *segment, uint64_t roo
         heap->used_end = segment->size_bytes;
 }
 
+/* With both slots lost the log files say whether the store was closed: they are there as long as it isn't. A log
+ * that is behind the data is found out when it is replayed. */
+static int restore_logged(hf_store *store, const struct hf__constants *constants,
+                          struct hf__file_header *header)
+{
+    struct hf__log_header log;
+    store->constants = *constants;
+    if (constants->engine != HF_ENGINE_LOG || hf__log_open(store, false, false) != 0 ||
+        hf__log_choose(store, 0, &log) != 0)
+        return 0;
+    header->state = HF__STATE_LOGGED;
+    header->generation = log.generation;
+    return hf__header_write(store->fd, store->path, header);
+}
+
 int hf__repair_headers(hf_store *store, struct hf__file_header *header)
 {
     struct hf__constants constants;
@@ -95,6 +111,8 @@ int hf__repair_headers(hf_store *store, struct hf__file_header *header)
     }
     if (code == 0)
         code = hf__header_read(store->fd, store->path, false, header);
+    if (code == 0 && !slot_good)
+        code = restore_logged(store, &constants, header);
     return code;
 }
 
@@ -106,16 +124,7 @@ struct totals {
 
 static bool is_type_record(const struct hf__segment *seg, const struct hf__block_info *block)
 {
-    const struct hf__type_record *record = hf__at(seg, block->payload);
-    uint64_t room = block->usable_bytes;
-    return room >= sizeof *record && record->magic == HF__TYPE_MAGIC &&
-           record->field_count <= HF__TYPE_FIELDS_MAX && record->name_bytes != 0 &&
-           record->name_bytes <= HF_NAME_BYTES_MAX && record->id != 0 &&
-           record->id <= HF__TYPES_MAX && record->text_bytes > record->name_bytes &&
-           record->text_bytes <= HF__TYPE_TEXT_MAX &&
-           sizeof *record + record->field_count * sizeof(struct hf__type_field) +
-                   record->text_bytes <= room &&
-           record->check == hf__type_record_check(seg, record);
+    return hf__type_record_fits(seg, hf__at(seg, block->payload), block->usable_bytes);
 }
 
 /* Objects that can't be read are set aside; raw and anonymous ones are counted; the highest type id
@@ -339,23 +348,72 @@ static int repair(const char *path, hf_check_report *report)
     return code != 0 ? hf__fail_again(&failure) : closed;
 }
 
-/* Counts without telling: the caller hears of findings once, from the check that ends the
- * repair. */
-static int check_quietly(const char *path, const hf_check_options *options, hf_check_report *report)
+/* What a repair can't mend: it says so, and lets things be as they are. */
+static bool is_accepted(const char *rule)
+{
+    static const char *const rules[] = {"page.checksum", "page.table",  "page.read",
+                                        "log",           "header.torn", "undo.list",
+                                        "undo.unsynced", "segment.truncated"};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (strcmp(rule, rules[i]) == 0)
+            return true;
+    return false;
+}
+
+struct job {
+    const hf_check_options *options;
+    hf_check_report after;
+    uint64_t accepted;
+};
+
+/* The caller hears of the rest once, from the check that ends the repair. */
+static void before_repair(void *user, const hf_finding *finding)
+{
+    struct job *job = user;
+    if (!is_accepted(finding->rule))
+        return;
+    job->accepted++;
+    if (job->options != NULL && job->options->on_finding != NULL)
+        job->options->on_finding(job->options->user, finding);
+}
+
+static int progress_before(void *user, uint64_t done, uint64_t total)
+{
+    const struct job *job = user;
+    return job->options == NULL || job->options->on_progress == NULL
+               ? 0
+               : job->options->on_progress(job->options->user, done, total);
+}
+
+static int check_before(const char *path, struct job *job, hf_check_report *report)
 {
     hf_check_options quiet = HF_CHECK_OPTIONS_INIT;
-    if (options != NULL) {
-        quiet.on_progress = options->on_progress;
-        quiet.user = options->user;
-        quiet.findings_max = options->findings_max;
-    }
+    quiet.on_finding = before_repair;
+    quiet.on_progress = progress_before;
+    quiet.user = job;
+    if (job->options != NULL)
+        quiet.findings_max = job->options->findings_max;
     return hf_check_file(path, &quiet, report);
+}
+
+static int repair_and_check(const char *path, void *user)
+{
+    struct job *job = user;
+    hf_check_report done = {0};
+    int code = repair(path, &done);
+    if (code != 0)
+        return code;
+    code = hf_check_file(path, job->options, &job->after);
+    job->after.repaired = done.repaired;
+    job->after.lost_bytes = done.lost_bytes;
+    return code;
 }
 
 int hf_repair_file(const char *path, const hf_check_options *options, hf_check_report *report)
 {
-    hf_check_report before = {0}, after = {0};
-    int code = check_quietly(path, options, &before);
+    hf_check_report before = {0};
+    struct job job = {.options = options};
+    int code = check_before(path, &job, &before);
     if (code != HF_ECORRUPT && code != HF_ETRUNCATED && code != HF_ENOTSTORE) {
         if (code == 0 && options != NULL && (options->flags & HF_CHECK_LEAKS) != 0)
             return hf_check_file(path, options, report); /* nobody has heard of them yet */
@@ -363,15 +421,10 @@ int hf_repair_file(const char *path, const hf_check_options *options, hf_check_r
             *report = before;
         return code;
     }
-    hf_check_report done = {0};
-    code = repair(path, &done);
-    if (code != 0)
-        return code;
-    code = hf_check_file(path, options, &after);
-    after.repaired = done.repaired;
-    after.lost_bytes = done.lost_bytes;
-    after.undone_bytes = before.undone_bytes;
+    code = hf__repair_copy(path, repair_and_check, &job);
+    job.after.undone_bytes = before.undone_bytes;
+    job.after.accepted = job.accepted;
     if (report != NULL && (code == 0 || code == HF_ECORRUPT))
-        *report = after;
+        *report = job.after;
     return code;
 }

@@ -256,6 +256,8 @@ int hf__constants_new(struct hf__constants *out, const hf_options *options, uint
 int hf__create_file(const char *path, const hf_options *options);
 /* Removes the spare files of those who died while they made a store of that name. */
 void hf__create_clean_up(const char *path);
+/* Removes a spare file, with the sidecars it may have. */
+void hf__spare_unlink(const char *path);
 /* Writes header, heap root and empty indexes into plain memory of size_bytes. HF_EFULL,
  * HF_EINVAL. */
 int hf__format_segment(unsigned char *base, uint64_t size_bytes,
@@ -364,6 +366,8 @@ static inline const struct hf__object_header *hf__object_header(const struct hf_
 bool hf__object_name_ok(const struct hf__segment *seg, const struct hf__object *object);
 uint32_t hf__object_check(const struct hf__segment *seg, hf_ref header,
                           const struct hf__object_header *value);
+/* Is an object header there, its check right? Safe on any offset. */
+bool hf__object_header_ok(const struct hf__segment *seg, hf_ref at);
 void hf__object_info_fill(const struct hf__segment *seg, const struct hf__object *object,
                           hf_object_info *out);
 
@@ -382,6 +386,9 @@ static inline const char *hf__type_record_name(const struct hf__type_record *rec
     return (const char *)(record + 1) + record->field_count * sizeof(struct hf__type_field);
 }
 uint64_t hf__type_record_check(const struct hf__segment *seg, const struct hf__type_record *record);
+/* Is a sound record there, in a block with room bytes? Its id, its fields and its text may be nonsense. */
+bool hf__type_record_fits(const struct hf__segment *seg, const struct hf__type_record *record,
+                          uint64_t room);
 /* Does the object of this id have this type (NULL = any)? */
 bool hf__type_matches(const struct hf__segment *seg, uint32_t id, const hf_type *type);
 
@@ -395,6 +402,12 @@ void hf__check_segment(const hf_store *store, struct hf__segment *seg, struct hf
 /* Makes header slots and the segment header's constants whole from one another; *header is then the
  * newest valid slot. The file is held alone. */
 int hf__repair_headers(hf_store *store, struct hf__file_header *header);
+
+/* ---- repair_copy.c --------------------------------------------------------------------------- */
+
+/* Copies the store at path, which must be to be had alone, with its sidecars; lets `repair` work on the copy; if
+ * that returns 0 the copy takes the store's place. Else the store is as it was. */
+int hf__repair_copy(const char *path, int (*repair)(const char *path, void *user), void *user);
 
 /* ---- open.c ---------------------------------------------------------------------------------- */
 

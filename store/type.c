@@ -81,6 +81,18 @@ uint64_t hf__type_record_check(const struct hf__segment *seg, const struct hf__t
     return hf__hash(record + 1, rest, hf__hash(&head, sizeof head, seg->salt));
 }
 
+bool hf__type_record_fits(const struct hf__segment *seg, const struct hf__type_record *record,
+                          uint64_t room)
+{
+    return room >= sizeof *record && record->magic == HF__TYPE_MAGIC &&
+           record->field_count <= HF__TYPE_FIELDS_MAX && record->name_bytes != 0 &&
+           record->name_bytes <= HF_NAME_BYTES_MAX && record->id != 0 &&
+           record->id <= HF__TYPES_MAX && record->text_bytes > record->name_bytes &&
+           record->text_bytes <= HF__TYPE_TEXT_MAX &&
+           record_bytes(record->field_count, record->text_bytes) <= room &&
+           record->check == hf__type_record_check(seg, record);
+}
+
 const struct hf__type_record *hf__type_record(const struct hf__segment *seg, uint32_t id,
                                               bool verify)
 {

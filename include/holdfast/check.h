@@ -73,6 +73,7 @@ typedef struct hf_check_report {
     uint64_t pages_rotten, table_rotten;
     uint64_t leaked_objects, leaked_blocks;   /* HF_CHECK_LEAKS: anonymous objects, raw blocks    */
     uint64_t leaked_bytes;                    /* of both                                          */
+    uint64_t accepted;                        /* hf_repair_file: findings told that nothing can mend */
 } hf_check_report;
 
 /*
@@ -94,10 +95,14 @@ HF_API int hf_check_file(const char *path, const hf_check_options *options,
 /*
  * hf_repair_file - rebuilds what can be derived: a lost header slot, free structures, both name
  * indexes, counters; sets aside ("lost" blocks) what no longer makes sense, so that nothing
- * overwrites it; then checks again. Rotten pages can't be derived from anything: they are told of, and then
- * count as they are (what is still intact can be copied elsewhere before). Needs the store for itself. It is one transaction: a kill in
- * the middle leaves the store as it was. Returns 0 if the store is clean afterwards
- * (report.repaired tells if anything was done), HF_ECORRUPT if findings remain, HF_EBUSY,
+ * overwrites it; then checks again. What nothing can be derived from is told (on_finding, report.accepted) and then
+ * counts as it is: rotten pages, with the objects in them; a log that is lost, and the commits with it; a state torn by
+ * a crash. hf_salvage can copy what is intact elsewhere before.
+ *
+ * It works on a copy in the same directory, which takes the store's place (owner and mode kept, other hard
+ * links not) when the check has found nothing: a kill or a power cut leaves the old store or the repaired one, and
+ * whatever fails leaves the old one. So it needs as much room as the store takes, and the store for itself. Returns 0 if the store is clean afterwards
+ * (report.repaired tells if anything was done), HF_ECORRUPT if findings remain (they are told), HF_EBUSY, HF_ENOSPC,
  * HF_EACCES, HF_EIO, ...
  */
 HF_API int hf_repair_file(const char *path, const hf_check_options *options,

@@ -15,6 +15,7 @@
  *   pointer.h   what may be stored inside the file instead of raw pointers
  *   check.h     check_sanity, and checking and repairing closed files
  *   archive.h   a live store as a compressed stream, whole or what has changed, and back
+ *   salvage.h   saving what is intact from a wreck
  *   log.h       who reads, where the log stands and what is in it, tuning, debugging checks
  *
  * Example
@@ -65,6 +66,7 @@
 #include "check.h"
 #include "compact.h"
 #include "snapshot.h"
+#include "salvage.h"
 #include "log.h"
 #include "archive.h"
 

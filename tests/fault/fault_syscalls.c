@@ -558,6 +558,13 @@ static void work_snapshot(void)
     note(hf_close(store));
 }
 
+/* A page that can't be read is no failure: what lies in it is told. */
+static void work_salvage(void)
+{
+    hf_salvage_report report;
+    note(hf_salvage(path, copy_path, NULL, &report));
+}
+
 static void work_remove(void)
 {
     int code = hf_remove(path);
@@ -600,6 +607,8 @@ static const struct workload {
     {"archiving after a kill", work_archive, START_PENDING},
     {"taking a snapshot", work_snapshot, 0},
     {"taking a snapshot after a kill", work_snapshot, START_PENDING},
+    {"salvaging", work_salvage, 0},
+    {"salvaging after a kill", work_salvage, START_PENDING},
     {"removing", work_remove, 0},
     {"removing after a kill", work_remove, START_PENDING},
     {"a heap store", work_heap, 0},

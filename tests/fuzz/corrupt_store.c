@@ -508,7 +508,13 @@ static void run_repair(struct worker *w, const struct damage *d, uint64_t number
     hf_view *view;
     memset(&report, 0, sizeof report);
     int code = hf_repair_file(w->path, NULL, &report);
-    w->in_file = NULL; /* it has been written */
+    w->in_file = NULL; /* it has been written, or another file has its name */
+    close(w->fd);
+    w->fd = open(w->path, O_RDWR | O_CLOEXEC);
+    if (w->fd < 0) {
+        perror(w->path);
+        _exit(2);
+    }
     if (code != 0) {
         shared->repair_left += code == HF_ECORRUPT;
         shared->repair_refused += code != HF_ECORRUPT;

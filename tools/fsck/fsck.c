@@ -184,6 +184,7 @@ static void print_json(struct fsck *fsck, int code, const struct outcome *outcom
         {"types", offsetof(hf_check_report, types)},
         {"repaired", offsetof(hf_check_report, repaired)},
         {"lost_bytes", offsetof(hf_check_report, lost_bytes)},
+        {"accepted", offsetof(hf_check_report, accepted)},
         {"undone_bytes", offsetof(hf_check_report, undone_bytes)},
         {"replayed_commits", offsetof(hf_check_report, replayed_commits)},
     };
@@ -223,6 +224,10 @@ static void print_human(const struct fsck *fsck, const struct outcome *outcome,
         printf("%s: %" PRIu64 " objects and %" PRIu64 " blocks, %s, can't be reached\n", fsck->path,
                report->leaked_objects, report->leaked_blocks,
                size_format(report->leaked_bytes).text);
+    if (outcome->exit_code == FSCK_CORRECTED && report->accepted > 0)
+        printf("%s: %" PRIu64 " findings above can't be mended: now what they are told of counts as "
+               "it is\n",
+               fsck->path, report->accepted);
     if (outcome->exit_code == FSCK_UNCORRECTED && report->findings > 0)
         printf("%s: DAMAGED, %" PRIu64 " findings%s\n", fsck->path, report->findings,
                fsck->repair ? " remain" : "; holdfast fsck --repair may help");

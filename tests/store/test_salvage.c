@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/* test_salvage.c - hf_salvage beyond random damage: spans, media that refuse, locks; and what repairs leave */
+#include "base/os.h"
+#include "store/layout.h"
+#include "store/store_format.h"
+#include "tests/support/campaign.h"
+
+#include "holdfast.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LARGE   (3u << 20)
+#define LARGES  5u
+static const char path[] = "wreck.hf", saved[] = "saved.hf";
+
+static void clean_up(void)
+{
+    (void)!system("rm -f wreck.hf* saved.hf*");
+}
+
+static void make_large(hf_store **out)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    hf_txn *txn;
+    char name[20];
+    clean_up();
+    options.mode = HF_CREATE_NEW;
+    assert_int_equal(hf_open(path, &options, &store), 0);
+    assert_int_equal(hf_begin(store, &txn), 0);
+    for (unsigned i = 0; i < LARGES; i++) {
+        sprintf(name, "large/%u", i);
+        void *at = hf_construct(txn, name, NULL, LARGE);
+        assert_non_null(at);
+        content_fill(at, LARGE, i);
+    }
+    assert_int_equal(hf_commit(txn), 0);
+    if (out != NULL)
+        *out = store;
+    else
+        assert_int_equal(hf_close(store), 0);
+}
+
+static unsigned count_right(const char *in)
+{
+    hf_store *store;
+    hf_view *view;
+    hf_options options = HF_OPTIONS_INIT;
+    unsigned char *right = malloc(LARGE);
+    unsigned count = 0;
+    char name[20];
+    options.mode = HF_READ_ONLY;
+    assert_int_equal(hf_open(in, &options, &store), 0);
+    assert_int_equal(hf_view_begin(store, &view), 0);
+    for (unsigned i = 0; i < LARGES; i++) {
+        size_t size;
+        sprintf(name, "large/%u", i);
+        const void *at = hf_find(view, name, NULL, &size);
+        content_fill(right, LARGE, i);
+        if (at != NULL) {
+            assert_int_equal(size, LARGE);
+            assert_memory_equal(at, right, LARGE);
+            count++;
+        }
+    }
+    hf_view_end(view);
+    assert_int_equal(hf_close(store), 0);
+    free(right);
+    return count;
+}
+
+static void overwrite(const char *file, uint64_t offset, size_t size)
+{
+    unsigned char *noise = malloc(size);
+    content_fill(noise, size, offset + 1);
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && pwrite(fd, noise, size, (off_t)offset) == (ssize_t)size);
+    close(fd);
+    free(noise);
+}
+
+static void test_spans_and_no_header_at_all(void **state)
+{
+    hf_salvage_options options = HF_SALVAGE_OPTIONS_INIT;
+    hf_salvage_report report;
+    (void)state;
+    make_large(NULL);
+    assert_int_equal(hf_salvage(path, NULL, NULL, &report), 0);
+    assert_int_equal(report.intact, LARGES);
+    options.salt = report.salt;
+    overwrite(path, 0, 512);
+    overwrite(path, HF__SLOT_B_OFFSET, 512);
+    overwrite(path, HF__SEGMENT_OFFSET, 1024);
+    assert_int_equal(hf_salvage(path, saved, NULL, &report), HF_ECORRUPT);
+    assert_int_equal(hf_salvage(path, saved, &options, &report), 0);
+    assert_int_equal(report.intact + report.unproved, LARGES);
+    assert_true(count_right(saved) >= LARGES - 1); /* one may share the first page */
+    assert_int_equal(hf_check_file(saved, NULL, NULL), 0);
+    clean_up();
+}
+
+static ino_t inode_of(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Pages that the medium refuses: [refused, refused_end) of the file with that inode. */
+static uint64_t refused, refused_end;
+static ino_t refused_inode;
+static ssize_t refusing_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    if (inode_of(fd) == refused_inode && (uint64_t)offset < refused_end && (uint64_t)offset + size > refused) {
+        errno = EIO;
+        return -1;
+    }
+    return hf__os_system.pread(fd, buffer, size, offset);
+}
+
+static void test_a_medium_that_refuses_loses_what_lies_there(void **state)
+{
+    struct hf__os os = hf__os_system;
+    hf_salvage_report report;
+    (void)state;
+    make_large(NULL);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    refused_inode = st.st_ino;
+    os.pread = refusing_pread;
+    refused = hf__file_offset(10 << 20);
+    refused_end = refused + 2 * HF__PAGE_BYTES;
+    hf__os = &os;
+    const int code = hf_salvage(path, saved, NULL, &report);
+    hf__os = &hf__os_system;
+    assert_int_equal(code, 0);
+    assert_int_equal(report.pages_unreadable, 2);
+    assert_int_equal(report.intact, LARGES - 1);
+    assert_int_equal(report.unproved, 1);
+    assert_int_equal(count_right(saved), LARGES - 1);
+    clean_up();
+}
+
+static void test_a_store_in_use_is_refused_and_a_read_only_one_is_not(void **state)
+{
+    hf_store *store;
+    (void)state;
+    make_large(&store);
+    assert_int_equal(hf_salvage(path, saved, NULL, NULL), HF_EALREADYOPEN);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(hf_salvage(path, saved, NULL, NULL) == HF_EBUSY ? 0 : 1);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(hf_close(store), 0);
+    assert_int_equal(chmod(path, 0400), 0);
+    assert_int_equal(hf_salvage(path, saved, NULL, NULL), 0);
+    assert_int_equal(hf_salvage(path, saved, NULL, NULL), HF_EEXIST);
+    assert_int_equal(count_right(saved), LARGES);
+    clean_up();
+}
+
+static void on_cancel(void *user, const hf_salvage_object *object)
+{
+    (void)object;
+    ++*(unsigned *)user;
+}
+static int cancel(void *user, uint64_t done, uint64_t total)
+{
+    (void)user;
+    (void)total;
+    return done > (8 << 20);
+}
+
+static void test_cancelled_it_leaves_nothing(void **state)
+{
+    hf_salvage_options options = HF_SALVAGE_OPTIONS_INIT;
+    unsigned told = 0;
+    (void)state;
+    make_large(NULL);
+    options.on_progress = cancel;
+    options.on_object = on_cancel;
+    options.user = &told;
+    assert_int_equal(hf_salvage(path, saved, &options, NULL), HF_ECANCELLED);
+    assert_int_equal(told, 0);
+    assert_int_not_equal(system("ls saved.hf* >/dev/null 2>&1"), 0);
+    clean_up();
+}
+
+/* ---- repairs --------------------------------------------------------------------------------- */
+
+/* A child that makes the store and ends without closing it. */
+static void leave_with_log(void)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        hf_store *store;
+        make_large(&store);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void test_both_slots_lost_the_log_still_counts(void **state)
+{
+    (void)state;
+    leave_with_log();
+    overwrite(path, 0, 512);
+    overwrite(path, HF__SLOT_B_OFFSET, 512);
+    assert_int_equal(hf_repair_file(path, NULL, NULL), 0);
+    assert_int_equal(count_right(path), LARGES);
+    clean_up();
+}
+
+struct told {
+    unsigned log, pages, all;
+};
+static void on_finding(void *user, const hf_finding *finding)
+{
+    struct told *told = user;
+    told->log += strcmp(finding->rule, "log") == 0;
+    told->pages += strcmp(finding->rule, "page.checksum") == 0 &&
+                   strstr(finding->expected, "large/") != NULL;
+    told->all++;
+}
+
+static void test_a_repair_tells_what_it_accepts(void **state)
+{
+    hf_check_options options = HF_CHECK_OPTIONS_INIT;
+    hf_check_report report;
+    struct told told = {0};
+    (void)state;
+    options.on_finding = on_finding;
+    options.user = &told;
+    make_large(NULL);
+    overwrite(path, hf__file_offset(9 << 20), 100);
+    assert_int_equal(hf_repair_file(path, &options, &report), 0);
+    assert_int_equal(told.pages, 1);
+    assert_int_equal(report.accepted, 1);
+    assert_int_equal(hf_check_file(path, NULL, NULL), 0);
+    leave_with_log();
+    assert_int_equal(unlink("wreck.hf-log0") | unlink("wreck.hf-log1"), 0);
+    told = (struct told){0};
+    assert_int_equal(hf_repair_file(path, &options, &report), 0);
+    assert_int_equal(told.log, 1);
+    assert_true(report.accepted >= 1);
+    clean_up();
+}
+
+/* What a repair does to the store itself, in the order of the calls. */
+static struct {
+    ino_t inode, copy;
+    unsigned writes, unsynced, early;
+    bool renamed;
+} watched;
+static ssize_t watching_pwrite(int fd, const void *buffer, size_t size, off_t offset)
+{
+    watched.writes += inode_of(fd) == watched.inode;
+    watched.unsynced = 1;
+    return hf__os_system.pwrite(fd, buffer, size, offset);
+}
+static int watching_fsync(int fd)
+{
+    int result = hf__os_system.fsync(fd);
+    if (result == 0) {
+        watched.unsynced = 0;
+        watched.copy = inode_of(fd);
+    }
+    return result;
+}
+static int watching_unlink(const char *name)
+{
+    watched.early += !watched.renamed && strncmp(name, "wreck.hf-", 9) == 0;
+    const char *slash = strrchr(name, '/');
+    watched.early += !watched.renamed && slash != NULL && strncmp(slash, "/wreck.hf-", 10) == 0;
+    return hf__os_system.unlink(name);
+}
+static int watching_rename(const char *from, const char *to)
+{
+    struct stat st;
+    assert_int_equal(stat(from, &st), 0);
+    assert_int_equal(watched.unsynced, 0);
+    assert_int_equal(st.st_ino, watched.copy);
+    watched.renamed = true;
+    return hf__os_system.rename(from, to);
+}
+
+/* P1 and P2 of repair_copy.c: with them a power cut leaves the old store or the new one. */
+static void test_a_repair_writes_to_its_copy_alone(void **state)
+{
+    struct hf__os os = hf__os_system;
+    struct stat before, after;
+    (void)state;
+    leave_with_log();
+    overwrite(path, hf__file_offset(9 << 20), 100);
+    overwrite(path, 0, 512);
+    overwrite(path, HF__SLOT_B_OFFSET, 512);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(stat(path, &before), 0);
+    memset(&watched, 0, sizeof watched);
+    watched.inode = before.st_ino;
+    os.pwrite = watching_pwrite;
+    os.fsync = watching_fsync;
+    os.unlink = watching_unlink;
+    os.rename = watching_rename;
+    hf__os = &os;
+    const int code = hf_repair_file(path, NULL, NULL);
+    hf__os = &hf__os_system;
+    assert_int_equal(code, 0);
+    assert_int_equal(watched.writes, 0);
+    assert_int_equal(watched.early, 0);
+    assert_true(watched.renamed);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_mode, before.st_mode);
+    assert_int_not_equal(system("ls wreck.hf-* wreck.hf.* >/dev/null 2>&1"), 0);
+    clean_up();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spans_and_no_header_at_all),
+        cmocka_unit_test(test_a_medium_that_refuses_loses_what_lies_there),
+        cmocka_unit_test(test_a_store_in_use_is_refused_and_a_read_only_one_is_not),
+        cmocka_unit_test(test_cancelled_it_leaves_nothing),
+        cmocka_unit_test(test_both_slots_lost_the_log_still_counts),
+        cmocka_unit_test(test_a_repair_tells_what_it_accepts),
+        cmocka_unit_test(test_a_repair_writes_to_its_copy_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
