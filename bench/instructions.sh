@@ -40,7 +40,7 @@ cd "$work"
 rm -f counts counts.[0-9]*
 if ! gcc -std=c11 -D_GNU_SOURCE -DNDEBUG -O2 -g -fno-ipa-icf -pthread \
     -I "$root" -I "$root/include" "$here/instructions.c" "$root"/base/*.c "$root"/alloc/*.c \
-    "$root"/index/*.c "$root"/sync/*.c "$root"/store/*.c -o instructions >build.log 2>&1; then
+    "$root"/index/*.c "$root"/sync/*.c "$root"/store/*.c -lzstd -o instructions >build.log 2>&1; then
     cat build.log
     exit 1
 fi

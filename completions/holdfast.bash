@@ -28,7 +28,7 @@ _holdfast() {
     import) options="--prefix --batch --replace --force --create --keep-going --wait --json --quiet --help" ;;
     export) options="--prefix --force --all --wait --json --quiet --help" ;;
     stat) options="--brief --wait --json --quiet --help" ;;
-    fsck) options="--repair --no-repair --progress --no-progress --findings-max --leaks --leaks-fail --json --quiet --help" ;;
+    fsck) options="--repair --no-repair --progress --no-progress --findings-max --leaks --leaks-fail --no-pointers --json --quiet --help" ;;
     grow) options="--json --quiet --help" ;;
     shrink) options="--json --quiet --help" ;;
     compact) options="--dry-run --drop-unreachable --json --quiet --help" ;;

@@ -295,7 +295,7 @@ static void check_counter(struct walk *walk, const char *rule, uint64_t recorded
 }
 
 /* Only of a whole walk: what lies behind a broken chain may be what a pointer leads to. */
-static void check_refs(struct walk *walk, bool leaks)
+static void check_refs(struct walk *walk, bool refs, bool leaks)
 {
     if (!walk->map_wanted)
         return;
@@ -304,7 +304,8 @@ static void check_refs(struct walk *walk, bool leaks)
         hf__fail(HF_ENOMEM, "checking pointers");
         return;
     }
-    hf__refs_check(walk->seg, &walk->live, walk->check);
+    if (refs)
+        hf__refs_check(walk->seg, &walk->live, walk->check);
     if (leaks)
         hf__leaks_check(walk->seg, &walk->live, walk->check);
 }
@@ -313,6 +314,8 @@ static void check_everything(struct walk *walk)
 {
     const hf_check_options *options = walk->check->options;
     const bool leaks = options != NULL && (options->flags & HF_CHECK_LEAKS) != 0;
+    const bool refs = (options == NULL || (options->flags & HF_CHECK_NO_POINTERS) == 0) &&
+                      hf__refs_any(walk->seg);
     const struct hf__segment_header *header = hf__segment_header(walk->seg);
     struct hf__heap heap = hf__heap_over(walk->store, walk->seg);
     struct hf__block_info block;
@@ -321,7 +324,7 @@ static void check_everything(struct walk *walk)
     check_header(walk);
     heap.algorithm->check(&heap, walk->check);
     check_types(walk);
-    walk->map_wanted = leaks || hf__refs_any(walk->seg);
+    walk->map_wanted = leaks || refs;
     if (!collect_owned(walk)) {
         walk->check->cancelled = true;
         hf__fail(HF_ENOMEM, "checking");
@@ -338,7 +341,7 @@ static void check_everything(struct walk *walk)
         report_missing(walk);
         check_counter(walk, "count.raw", header->raw_count, walk->raw);
         check_counter(walk, "count.anonymous", header->anonymous_count, walk->anonymous);
-        check_refs(walk, leaks);
+        check_refs(walk, refs, leaks);
     }
     check_index(walk, HF__NAMED_ROOT, HF_KIND_NAMED, walk->named);
     check_index(walk, HF__UNIQUE_ROOT, HF_KIND_UNIQUE, walk->unique);

@@ -141,6 +141,7 @@ static int check(struct hf__compact *c, struct hf__segment *seg,
     const hf_check_options options = {.on_finding = on_finding,
                                       .on_progress = on_check,
                                       .user = &checking,
+                                      .flags = HF_CHECK_NO_POINTERS, /* they are made null        */
                                       .findings_max = 1};
     hf_verify_report report = {0};
     struct hf__table_truth truth;

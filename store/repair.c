@@ -363,7 +363,8 @@ static bool is_accepted(const char *rule)
 struct job {
     const hf_check_options *options;
     hf_check_report after;
-    uint64_t accepted;
+    uint64_t accepted, unmended; /* findings before; and after, but for those about pointers      */
+    int outcome;                 /* of the check afterwards                                       */
 };
 
 /* The caller hears of the rest once, from the check that ends the repair. */
@@ -385,6 +386,22 @@ static int progress_before(void *user, uint64_t done, uint64_t total)
                : job->options->on_progress(job->options->user, done, total);
 }
 
+/* No repair changes what users' pointers lead to: that is no reason to leave the rest broken. */
+static void after_repair(void *user, const hf_finding *finding)
+{
+    struct job *job = user;
+    job->unmended += strncmp(finding->rule, "ref.", 4) != 0;
+    if (job->options != NULL && job->options->on_finding != NULL)
+        job->options->on_finding(job->options->user, finding);
+}
+
+static void leak_after(void *user, const hf_leak *leak)
+{
+    const struct job *job = user;
+    if (job->options != NULL && job->options->on_leak != NULL)
+        job->options->on_leak(job->options->user, leak);
+}
+
 static int check_before(const char *path, struct job *job, hf_check_report *report)
 {
     hf_check_options quiet = HF_CHECK_OPTIONS_INIT;
@@ -403,10 +420,19 @@ static int repair_and_check(const char *path, void *user)
     int code = repair(path, &done);
     if (code != 0)
         return code;
-    code = hf_check_file(path, job->options, &job->after);
+    hf_check_options all = HF_CHECK_OPTIONS_INIT;
+    all.on_finding = after_repair;
+    all.on_progress = progress_before;
+    all.on_leak = leak_after;
+    all.user = job;
+    if (job->options != NULL) {
+        all.findings_max = job->options->findings_max;
+        all.flags = job->options->flags;
+    }
+    job->outcome = hf_check_file(path, &all, &job->after);
     job->after.repaired = done.repaired;
     job->after.lost_bytes = done.lost_bytes;
-    return code;
+    return job->outcome == HF_ECORRUPT && job->unmended == 0 ? 0 : job->outcome;
 }
 
 int hf_repair_file(const char *path, const hf_check_options *options, hf_check_report *report)
@@ -422,6 +448,8 @@ int hf_repair_file(const char *path, const hf_check_options *options, hf_check_r
         return code;
     }
     code = hf__repair_copy(path, repair_and_check, &job);
+    if (code == 0 && job.outcome != 0)
+        code = hf__fail_path(job.outcome, 0, path, "pointers that lead nowhere stay as they are");
     job.after.undone_bytes = before.undone_bytes;
     job.after.accepted = job.accepted;
     if (report != NULL && (code == 0 || code == HF_ECORRUPT))

@@ -359,6 +359,7 @@ static int make_store(struct build *build, const char *path)
     hf_options options = HF_OPTIONS_INIT;
     options.mode = HF_CREATE_NEW;
     options.durability = HF_NOSYNC; /* closing it syncs it                                      */
+    options.lock_timeout_ms = 1000; /* nobody knows of it                                       */
     options.permissions = wreck->options->permissions;
     if (wreck->constants_known) {
         options.engine = constants->engine;
@@ -398,11 +399,10 @@ int hf__wreck_build(struct hf__wreck *wreck, const char *to_path)
         code = hf__fail_os(errno, to_path, "naming the new store");
     if (code == 0 && hf__sync_directory_of(to_path) != 0)
         code = hf__fail_os(errno, to_path, "syncing the directory");
-    if (code != 0) {
-        const hf_error failure = *hf_last_error();
-        hf__spare_unlink(spare);
-        hf__fail_again(&failure);
-    }
+    /* After a success, too: a close that couldn't look at the file has left its sidecars. */
+    const hf_error failure = *hf_last_error();
+    hf__spare_unlink(spare);
+    hf__fail_again(&failure);
     if (build.lock_fd >= 0)
         hf__os->close(build.lock_fd);
     free(build.types.types);

@@ -43,7 +43,10 @@ enum { /* hf_check_options.flags */
      * reference to it and all its nodes with it. Leaks aren't findings: they are counted in the
      * report and told to on_leak (up to findings_max of them). A program that keeps references only
      * in its own memory, or derives them, has leaks by this count. */
-    HF_CHECK_LEAKS = 1
+    HF_CHECK_LEAKS = 1,
+    /* Don't look where the pointers of typed objects lead: for stores whose programs leave stale ones
+     * in fields that they won't follow. */
+    HF_CHECK_NO_POINTERS = 2
 };
 
 typedef struct hf_check_options {

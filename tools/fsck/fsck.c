@@ -19,7 +19,7 @@
 #include <string.h>
 
 enum { OPTION_REPAIR = TOOL_OPTION_LONG, OPTION_PROGRESS, OPTION_NO_PROGRESS, OPTION_FINDINGS,
-       OPTION_LEAKS, OPTION_LEAKS_FAIL };
+       OPTION_LEAKS, OPTION_LEAKS_FAIL, OPTION_NO_POINTERS };
 
 static const struct tool_option options[] = {
     {'a', "repair", NULL, "rebuild free structures, indexes and counters (also -p\nand -y)"},
@@ -32,6 +32,7 @@ static const struct tool_option options[] = {
     {OPTION_FINDINGS, "findings-max", "N", "stop a file after this many; 1000 unless given"},
     {OPTION_LEAKS, "leaks", NULL, "also look for memory that no named object leads to"},
     {OPTION_LEAKS_FAIL, "leaks-fail", NULL, "the same, and exit with 4 if there is any"},
+    {OPTION_NO_POINTERS, "no-pointers", NULL, "don't look where the pointers of objects lead"},
     {0, NULL, NULL, NULL},
 };
 
@@ -43,7 +44,7 @@ struct leak {
 struct fsck {
     struct tool *tool;
     const char *path;
-    bool repair, progress_on, progress_off, leaks, leaks_fail;
+    bool repair, progress_on, progress_off, leaks, leaks_fail, no_pointers;
     uint64_t findings_max;
     struct progress progress;
     struct json json;
@@ -251,8 +252,9 @@ static int check_one(struct fsck *fsck)
     check.on_progress = on_progress;
     check.user = fsck;
     check.findings_max = fsck->findings_max;
+    check.flags = fsck->no_pointers ? HF_CHECK_NO_POINTERS : 0;
     if (fsck->leaks) {
-        check.flags = HF_CHECK_LEAKS;
+        check.flags |= HF_CHECK_LEAKS;
         check.on_leak = on_leak;
     }
     progress_begin(&fsck->progress, fsck->repair ? "repairing" : "checking", 0, true,
@@ -295,6 +297,9 @@ static bool set_option(struct fsck *fsck, int id, const char *value)
         return true;
     case OPTION_LEAKS:
         fsck->leaks = true;
+        return true;
+    case OPTION_NO_POINTERS:
+        fsck->no_pointers = true;
         return true;
     case OPTION_PROGRESS:
         fsck->progress_on = true;
