@@ -300,6 +300,39 @@ static void test_pages_repair_accepts_what_is_there(void **state)
     assert_ok(hf_check_file(path, NULL, NULL));
 }
 
+/* No repair mends pointers; they don't keep it from mending the rest. */
+static void test_pages_repair_beside_a_dangling_pointer(void **state)
+{
+    (void)state;
+    static const hf_field to_anything[] = {{0, HF_FIELD_REF, NULL}};
+    static const hf_type type = {"dangles", 1, 8, 8, 0, to_anything, 1};
+    hf_check_options structures = HF_CHECK_OPTIONS_INIT;
+    hf_check_report report;
+    hf_txn *txn;
+    make_rotten_store(HF_ENGINE_LOG);
+    hf_store *store = open_store(HF_OPEN_EXISTING, 0);
+    assert_ok(hf_begin(store, &txn));
+    hf_ref *ref = hf_construct(txn, "dangles", &type, 1);
+    assert_got(ref);
+    void *nothing = hf_alloc(txn, 64);
+    assert_got(nothing);
+    *ref = hf_ref_of(hf_txn_view(txn), nothing);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_begin(store, &txn));
+    hf_free(txn, hf_at(hf_txn_view(txn), *(const hf_ref *)hf_find(hf_txn_view(txn), "dangles", &type,
+                                                                   NULL)));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+    structures.flags = HF_CHECK_NO_POINTERS;
+    assert_int_equal(hf_check_file(path, NULL, NULL), HF_ECORRUPT);
+    assert_ok(hf_check_file(path, &structures, NULL));
+    flip(hf__file_offset(place_of("object/000007") + 50000));
+    assert_int_equal(hf_check_file(path, &structures, NULL), HF_ECORRUPT);
+    assert_int_equal(hf_repair_file(path, NULL, &report), HF_ECORRUPT);
+    assert_int_equal(report.findings, 1);
+    assert_ok(hf_check_file(path, &structures, NULL));
+}
+
 /* Commits and dies. */
 static void commit_and_die(struct child *self, void *argument)
 {
@@ -381,6 +414,7 @@ int main(void)
         CASE(test_pages_rot_in_the_table),
         CASE(test_pages_swapped),
         CASE(test_pages_repair_accepts_what_is_there),
+        CASE(test_pages_repair_beside_a_dangling_pointer),
         CASE(test_pages_of_a_store_that_was_not_closed),
         CASE(test_pages_places_dont_overlap),
     };

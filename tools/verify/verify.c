@@ -6,6 +6,7 @@
  * nobody writes. What a file is its first bytes tell; each kind has a function in `kinds`.
  */
 #include "tools/commands.h"
+#include "tools/common/archive.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/json.h"
 #include "tools/common/progress.h"
@@ -148,6 +149,8 @@ static int verify_run(struct tool *tool)
         return tool->exit_code;
     interrupt_catch();
     run.path = tool->operands[0];
+    if (archive_is(run.path))
+        return archive_verify_command(tool, run.path);
     return kind_of(run.path)(&run);
 }
 
@@ -157,7 +160,8 @@ const struct tool_command command_verify = {
     .summary = "Compare all bytes with their checksums",
     .details = "Reads every page of a store, users' bytes too, and names those that are not\n"
                "what they were, with the objects that lie in them. Others may write\n"
-               "meanwhile; pages changed since the last checkpoint are left out.",
+               "meanwhile; pages changed since the last checkpoint are left out. An archive is\n"
+               "read through and proved without being restored.",
     .example = "  holdfast verify photos.hf",
     .options = options,
     .operands_min = 1,
