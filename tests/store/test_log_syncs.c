@@ -85,6 +85,7 @@ static void close_and_remove(void)
 {
     opened->log.housekeeping = false;
     assert_ok(hf_close(opened));
+    opened = NULL;
     assert_ok(hf_remove(path));
     hf__os = &hf__os_system;
 }
