@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink readers log"
+    local commands="create put get ls rm import export stat fsck grow shrink readers log trim"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -29,6 +29,7 @@ _holdfast() {
     fsck) options="--repair --no-repair --progress --no-progress --findings-max --json --quiet --help" ;;
     grow) options="--json --quiet --help" ;;
     shrink) options="--json --quiet --help" ;;
+    trim) options="--dry-run --wait --json --quiet --help" ;;
     readers) options="--wait --json --quiet --help" ;;
     log) options="--verbose --json --quiet --help" ;;
     help) COMPREPLY=($(compgen -W "$commands" -- "$current")); return ;;

@@ -7,6 +7,6 @@
 
 extern const struct tool_command command_create, command_put, command_get, command_ls, command_rm,
     command_import, command_export, command_stat, command_fsck, command_grow, command_shrink, command_readers,
-    command_log;
+    command_log, command_trim;
 
 #endif

@@ -21,7 +21,7 @@
 static const struct tool_command *const commands[] = {
     &command_create, &command_put,  &command_get,  &command_ls,   &command_rm,     &command_import,
     &command_export, &command_stat, &command_fsck, &command_grow, &command_shrink,
-    &command_readers, &command_log,
+    &command_readers, &command_log, &command_trim,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
