@@ -13,7 +13,10 @@
  *   upgrade.h   objects of an older version of a type become objects of a newer one
  *   memory.h    raw memory: aligned, many at once, resized in place
  *   pointer.h   what may be stored inside the file instead of raw pointers
- *   check.h     check_sanity, and checking and repairing closed files
+ *   check.h     check_sanity, page checksums, and checking and repairing closed files
+ *   snapshot.h  a live store's commit as a new store
+ *   compact.h   a closed store rebuilt without its holes
+ *   pool.h      nodes of one size
  *   archive.h   a live store as a compressed stream, whole or what has changed, and back
  *   salvage.h   saving what is intact from a wreck
  *   log.h       who reads, where the log stands and what is in it, tuning, debugging checks
@@ -42,9 +45,10 @@
  *   - Memory is written only inside a transaction, and announced first with hf_edit. What was not
  *     announced is not undone by an abort or after a crash.
  *   - A pointer from a view is valid until the view ends; one from a transaction until that ends.
- *   - This release has the direct engine: a transaction survives the death of any process at any
- *     instruction, but not a crash of the operating system or a power cut. A store that was being
- *     written when the machine went down is refused afterwards (HF_ETORN), not repaired silently.
+ *   - Files have the log engine: what is acknowledged survives the death of any process and, with
+ *     HF_SYNC, the loss of power. Stores in memory, and files made with HF_ENGINE_DIRECT, have the
+ *     direct engine, which answers for the death of processes only: such a file that was being
+ *     written when the machine went down is refused (HF_ETORN).
  *   - A child of fork() may not use its parent's handles (HF_EFORKED), except to hf_close them.
  *   - Network file systems are refused (HF_ENETFS): their locks and mappings don't keep our
  *   promises.
