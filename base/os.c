@@ -230,12 +230,13 @@ const struct hf__os hf__os_system = {
 
 const struct hf__os *hf__os = &hf__os_system;
 
-ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
+static ssize_t read_all(ssize_t (*read_some)(int, void *, size_t, off_t), int fd, void *buffer,
+                        size_t size_bytes, uint64_t offset)
 {
     size_t done = 0;
     while (done < size_bytes) {
-        ssize_t n = hf__os->pread(fd, (char *)buffer + done, size_bytes - done,
-                                  (off_t)(offset + done));
+        ssize_t n = read_some(fd, (char *)buffer + done, size_bytes - done,
+                              (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -245,36 +246,23 @@ ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
         done += (size_t)n;
     }
     return (ssize_t)done;
+}
+
+ssize_t hf__read_at(int fd, void *buffer, size_t size_bytes, uint64_t offset)
+{
+    return read_all(hf__os->pread, fd, buffer, size_bytes, offset);
+}
+
+/* Where the descriptor stands, whatever the offset. */
+static ssize_t read_here(int fd, void *buffer, size_t size_bytes, off_t offset)
+{
+    (void)offset;
+    return hf__os->read(fd, buffer, size_bytes);
 }
 
 ssize_t hf__read_next(int fd, void *buffer, size_t size_bytes)
 {
-    size_t done = 0;
-    while (done < size_bytes) {
-        ssize_t n = hf__os->read(fd, (char *)buffer + done, size_bytes - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
-
-int hf__write_next(int fd, const void *buffer, size_t size_bytes)
-{
-    size_t done = 0;
-    while (done < size_bytes) {
-        ssize_t n = hf__os->write(fd, (const char *)buffer + done, size_bytes - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        done += (size_t)n;
-    }
-    return 0;
+    return read_all(read_here, fd, buffer, size_bytes, 0);
 }
 
 static int write_all(ssize_t (*write_some)(int, const void *, size_t, off_t), int fd,
@@ -293,6 +281,17 @@ static int write_all(ssize_t (*write_some)(int, const void *, size_t, off_t), in
         done += (size_t)n;
     }
     return 0;
+}
+
+static ssize_t write_here(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    (void)offset;
+    return hf__os->write(fd, buffer, size_bytes);
+}
+
+int hf__write_next(int fd, const void *buffer, size_t size_bytes)
+{
+    return write_all(write_here, fd, buffer, size_bytes, 0);
 }
 
 int hf__write_at(int fd, const void *buffer, size_t size_bytes, uint64_t offset)

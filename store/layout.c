@@ -80,14 +80,6 @@ uint64_t hf__table_sector(uint64_t page, unsigned *slot, uint64_t *number)
     return table_at(span) + in_span / HF__SECTOR_ENTRIES * HF__SECTOR_BYTES;
 }
 
-uint64_t hf__table_first_page(uint64_t page)
-{
-    unsigned slot;
-    uint64_t number;
-    (void)hf__table_sector(page, &slot, &number);
-    return page - slot;
-}
-
 /* ---- reading and writing --------------------------------------------------------------------- */
 
 int hf__segment_write(int fd, const void *bytes, uint64_t size_bytes, uint64_t offset)

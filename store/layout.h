@@ -55,8 +55,6 @@ struct hf__piece hf__piece_at(uint64_t from, uint64_t to);
 /* In the file: the table's sector with the entry of that page; *slot is its place there, *number the
  * sector's number in the table. */
 uint64_t hf__table_sector(uint64_t page, unsigned *slot, uint64_t *number);
-/* The page of the first entry of a sector. */
-uint64_t hf__table_first_page(uint64_t page);
 
 /* ---- reading and writing the segment in its file --------------------------------------------- */
 

@@ -49,7 +49,7 @@ static int write_entries(hf_store *store, const struct hf__log_tail *tail)
     struct hf__touched touched;
     if (tail->appended == tail->base)
         return 0;
-    int code = hf__touched_since_base(store, tail, &touched);
+    int code = hf__touched_by_log(store, tail->appended, &touched);
     if (code != 0)
         return code;
     code = hf__pages_write(store->fd, store->path, store->constants.salt,

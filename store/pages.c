@@ -86,25 +86,26 @@ static int sector_write(int fd, const char *path, uint64_t salt, struct hf__sect
 
 /* ---- what a log touches ------------------------------------------------------------------------ */
 
-/* From the base of the log with that tail up to `commit`, read from its file. The records stand there
+/* Read from the log's file, from its base up to `commit`. The records stand there
  * whole, but are proved all the same: a torn one with a true header may stand before one of them. */
-static int read_touched(hf_store *store, const struct hf__log_tail *tail, uint64_t commit,
-                        struct hf__touched *out)
+int hf__touched_by_log(hf_store *store, uint64_t commit, struct hf__touched *out)
 {
     struct hf__log_cursor cursor = {.bytes = NULL};
     struct hf__log_header headers[2];
-    const int file = (int)(tail->epoch % 2);
+    struct hf__log_tail tail;
     unsigned valid = 0;
     int found = 1;
+    hf__tail_read(store, &tail);
+    const int file = (int)(tail.epoch % 2);
     hf__touched_init(out, UINT64_MAX);
     int code = hf__log_headers(store, hf__words(store)->generation, headers, &valid);
-    if (code == 0 && ((valid >> file & 1) == 0 || headers[file].epoch != tail->epoch))
+    if (code == 0 && ((valid >> file & 1) == 0 || headers[file].epoch != tail.epoch))
         code = hf__corrupt("log.chain", 0);
     if (code != 0)
         return code;
     uint64_t used_end = headers[file].used_end;
     hf__touched_init(out, used_end);
-    hf__cursor_set(&cursor, store, file, tail->salt, tail->base, tail->salt, HF__LOG_FIRST);
+    hf__cursor_set(&cursor, store, file, tail.salt, tail.base, tail.salt, HF__LOG_FIRST);
     cursor.ahead = AHEAD_BYTES; /* up to `commit` it isn't written any more */
     while (cursor.commit < commit && (found = hf__cursor_next(&cursor)) == 1) {
         hf__touched_record(out, hf__cursor_record(&cursor));
@@ -117,19 +118,6 @@ static int read_touched(hf_store *store, const struct hf__log_tail *tail, uint64
     if (code != 0)
         hf__touched_free(out);
     return code;
-}
-
-int hf__touched_by_log(hf_store *store, uint64_t commit, struct hf__touched *out)
-{
-    struct hf__log_tail tail;
-    hf__tail_read(store, &tail);
-    return read_touched(store, &tail, commit, out);
-}
-
-int hf__touched_since_base(hf_store *store, const struct hf__log_tail *tail,
-                           struct hf__touched *out)
-{
-    return read_touched(store, tail, tail->appended, out);
 }
 
 /* ---- writing the table ----------------------------------------------------------------------- */

@@ -57,9 +57,6 @@ int hf__sector_read_steady(int fd, const char *path, uint64_t salt, uint64_t pag
  * looks at a store that nobody recovers. HF_ELOGMISSING, ... */
 int hf__touched_by_left_log(hf_store *store, uint64_t generation, struct hf__touched *out,
                             uint64_t *used_end);
-/* The same for the active log, all of whose records have been applied. The applier's place is held. */
-int hf__touched_since_base(hf_store *store, const struct hf__log_tail *tail,
-                           struct hf__touched *out);
 /* What the active log's records touch, from its base up to that commit: it is known to be whole. */
 int hf__touched_by_log(hf_store *store, uint64_t commit, struct hf__touched *out);
 
