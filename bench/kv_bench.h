@@ -22,7 +22,7 @@
  *   uint64_t kv_scan(struct kv_reader *reader, const char *prefix, uint64_t *sum);   their number;
  *                                      adds the first 8 bytes of each name to *sum
  *
- * Usage: DRIVER DIR VARIANT names N | commit UPDATES SECONDS | load N sorted|random |
+ * Usage: DRIVER DIR VARIANT names N | commit UPDATES SECONDS [raw] | load N sorted|random |
  *                           read N THREADS PROCESSES | scan N sorted|random |
  *                           view | open N
  *
@@ -30,7 +30,8 @@
  *           in the figure, and told apart too), find, find missing ones, destroy in another order
  *   commit  100,000 records of 100 bytes; transactions of UPDATES random updates: p50, p99 and the
  *           bytes the device wrote meanwhile, for everybody on it; what a sync after them all writes
- *           counts, as data
+ *           counts, as data. With `raw` by turns, in slices of 50 ms, with appending 128 bytes for
+ *           each update to a file and fdatasync: the median of the ratios of two slices' medians
  *   load    keys of 16 bytes, values of 100: from creating the store until all is on the disk;
  *           beside it the raw write and sync of as many bytes as the store then has in use, and the
  *           most private memory that the load took (what is mapped from the file doesn't count)
@@ -267,50 +268,127 @@ static void load(const char *dir, const char *variant, uint64_t n, int sorted)
     result(metric, n, (seconds - raw) * 1e6 / (double)n, "s/1M");
 }
 
-static void commit(const char *dir, const char *variant, uint64_t updates, double limit_seconds)
+enum { COMMITS_MAX = 1000000, SLICES_MAX = 4096, RAW_UPDATE_BYTES = 128, RAW_BYTES = 1 << 26 };
+
+struct latencies {
+    double *us;
+    size_t count;
+};
+
+static const double slice_ns = 50e6;
+
+/* Commits for as long as a slice; returns the median. */
+static double commit_slice(struct kv *kv, const struct records *records, uint64_t updates,
+                           uint64_t *seed, struct latencies *all)
 {
-    enum { RECORDS = 100000, COMMITS_MAX = 1000000 };
     char value[VALUE_BYTES_MAX];
-    double *latency = (double *)must_alloc(COMMITS_MAX * sizeof *latency);
-    uint64_t seed = 5;
-    size_t count = 0;
-    struct kv *kv = kv_open(dir, variant, 1, RECORDS, VALUE_BYTES_MAX);
-    struct records records = make_records(RECORDS, 1);
-    load_records(kv, &records);
-    kv_flush(kv);
-    sync();
-    uint64_t written = device_bytes(dir), data = KV_DATA_DEVICE_BYTES;
+    const size_t first = all->count;
     uint64_t begin = now_ns(), last = begin;
-    while (count < COMMITS_MAX && (double)(last - begin) < limit_seconds * 1e9) {
+    while (all->count < COMMITS_MAX && (double)(last - begin) < slice_ns) {
         kv_write_begin(kv);
         for (uint64_t i = 0; i < updates; i++) {
-            uint32_t id = (uint32_t)random_below(&seed, RECORDS);
+            uint32_t id = (uint32_t)random_below(seed, records->count);
             set_value(value, sizeof value, id);
-            value[50] = (char)count;
-            must(kv_update(kv, records.keys + id * KEY_STRIDE, KEY_BYTES, value, sizeof value) == 0,
+            value[50] = (char)all->count;
+            must(kv_update(kv, records->keys + id * KEY_STRIDE, KEY_BYTES, value, sizeof value) ==
+                     0,
                  "update");
         }
         kv_write_commit(kv);
         uint64_t now = now_ns();
-        latency[count++] = (double)(now - last) / 1e3;
+        all->us[all->count++] = (double)(now - last) / 1e3;
         last = now;
+    }
+    return all->count == first ? 0 : percentile(all->us + first, all->count - first, 50);
+}
+
+/* The same of the least that is durable: so many bytes for each update appended and synced. */
+static double raw_slice(int fd, uint64_t updates, off_t *at)
+{
+    static double us[COMMITS_MAX];
+    static char piece[1 << 20];
+    const size_t size = (size_t)updates * RAW_UPDATE_BYTES;
+    size_t count = 0;
+    must(size <= sizeof piece, "at most 8192 updates");
+    uint64_t begin = now_ns(), last = begin;
+    while (count < COMMITS_MAX && (double)(last - begin) < slice_ns) {
+        memset(piece, (int)count, size);
+        if (*at + (off_t)size > RAW_BYTES)
+            *at = 0;
+        must(pwrite(fd, piece, size, *at) == (ssize_t)size, "pwrite");
+        must(fdatasync(fd) == 0, "fdatasync");
+        *at += (off_t)size;
+        uint64_t now = now_ns();
+        us[count++] = (double)(now - last) / 1e3;
+        last = now;
+    }
+    return percentile(us, count, 50);
+}
+
+/* A file that was written with zeros by the block and synced, and whose name is gone. */
+static int raw_file(const char *dir)
+{
+    static const char zeros[4096] = "";
+    char path[4096];
+    snprintf(path, sizeof path, "%s/raw", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    must(fd >= 0, path);
+    for (size_t done = 0; done < RAW_BYTES; done += sizeof zeros)
+        must(write(fd, zeros, sizeof zeros) == (ssize_t)sizeof zeros, "write");
+    must(fsync(fd) == 0 && unlink(path) == 0, path);
+    return fd;
+}
+
+static void commit(const char *dir, const char *variant, uint64_t updates, double limit_seconds,
+                   int beside_raw)
+{
+    enum { RECORDS = 100000 };
+    static double ratios[SLICES_MAX];
+    struct latencies all = {(double *)must_alloc(COMMITS_MAX * sizeof *all.us), 0};
+    uint64_t seed = 5;
+    size_t slices = 0;
+    off_t at = 0;
+    struct kv *kv = kv_open(dir, variant, 1, RECORDS, VALUE_BYTES_MAX);
+    struct records records = make_records(RECORDS, 1);
+    load_records(kv, &records);
+    kv_flush(kv);
+    const int raw = beside_raw ? raw_file(dir) : -1;
+    sync();
+    const uint64_t data_before = KV_DATA_DEVICE_BYTES;
+    uint64_t written = 0, begin = now_ns();
+    while (slices < SLICES_MAX && (double)(now_ns() - begin) < limit_seconds * 1e9) {
+        uint64_t before = device_bytes(dir);
+        double p50 = commit_slice(kv, &records, updates, &seed, &all);
+        written += device_bytes(dir) - before;
+        if (beside_raw)
+            ratios[slices] = p50 / raw_slice(raw, updates, &at);
+        slices++;
     }
     uint64_t before_sync = device_bytes(dir);
     sync(); /* nothing is left unwritten that these commits dirtied */
-    uint64_t after_sync = device_bytes(dir);
-    written = after_sync - written;
-    data = KV_DATA_DEVICE_BYTES - data + after_sync - before_sync;
-    result("commit.p50", updates, percentile(latency, count, 50), "us");
-    result("commit.p99", updates, percentile(latency, count, 99), "us");
+    uint64_t after_sync = device_bytes(dir) - before_sync;
+    written += after_sync;
+    uint64_t data = KV_DATA_DEVICE_BYTES - data_before + after_sync;
+    const double count = (double)all.count;
+    double sum = 0;
+    for (size_t i = 0; i < all.count; i++)
+        sum += all.us[i];
+    result("commit.mean", updates, sum / count, "us");
+    result("commit.p50", updates, percentile(all.us, all.count, 50), "us");
+    result("commit.p99", updates, percentile(all.us, all.count, 99), "us");
+    if (beside_raw)
+        result("commit.over_raw", updates, percentile(ratios, slices, 50), "x");
     if (written != 0)
-        result("commit.device", updates, (double)written / (double)count / 1e3, "kB");
+        result("commit.device", updates, (double)written / count / 1e3, "kB");
     if (written != 0 && KV_HAS_LOG) {
-        result("commit.log", updates, (double)(written - data) / (double)count / 1e3, "kB");
-        result("commit.data", updates, (double)data / (double)count / 1e3, "kB");
+        result("commit.log", updates, (double)(written - data) / count / 1e3, "kB");
+        result("commit.data", updates, (double)data / count / 1e3, "kB");
     }
+    if (beside_raw)
+        close(raw);
     kv_close(kv);
     drop_records(&records);
-    free(latency);
+    free(all.us);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -506,8 +584,9 @@ int main(int argc, char **argv)
     const char *what = argc > 3 ? argv[3] : "";
     if (argc == 5 && strcmp(what, "names") == 0)
         measure_names(argv[1], argv[2], number(argv[4]));
-    else if (argc == 6 && strcmp(what, "commit") == 0)
-        commit(argv[1], argv[2], number(argv[4]), strtod(argv[5], NULL));
+    else if ((argc == 6 || (argc == 7 && strcmp(argv[6], "raw") == 0)) &&
+             strcmp(what, "commit") == 0)
+        commit(argv[1], argv[2], number(argv[4]), strtod(argv[5], NULL), argc == 7);
     else if (argc == 6 && strcmp(what, "load") == 0)
         load(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "sorted") == 0);
     else if (argc == 7 && strcmp(what, "read") == 0)
@@ -522,7 +601,7 @@ int main(int argc, char **argv)
         open_often(argv[1], argv[2], number(argv[4]));
     else {
         fprintf(stderr,
-                "usage: %s DIR VARIANT names N | commit UPDATES SECONDS | "
+                "usage: %s DIR VARIANT names N | commit UPDATES SECONDS [raw] | "
                 "load N sorted|random | read N THREADS PROCESSES | scan N sorted|random | "
                 "view | open N\n",
                 argv[0]);

@@ -289,6 +289,8 @@ BEGIN {
     titles["insert"] = "Insert"
     titles["destroy"] = "Destroy"
     titles["commit.p50"] = "A commit, median"
+    titles["commit.mean"] = "A commit, mean, checkpoints and all"
+    titles["commit.over_raw"] = "A commit over a raw append and sync, by turns"
     titles["commit.p99"] = "A commit, 99th percentile"
     titles["commit.device"] = "Bytes the device writes a commit"
     titles["commit.log"] = "Bytes the device writes a commit: log"

@@ -16,8 +16,12 @@
 #include "store_format.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define RUNS_MAX 262144u /* are merged before there are more                                      */
+#define DIGIT_BITS  10u
+#define DIGIT_MASK  ((UINT64_C(1) << DIGIT_BITS) - 1)
+#define DIGITS_FROM 1024u   /* fewer runs are sorted by comparing                                 */
+#define RUNS_MAX    262144u /* are merged before there are more                                   */
 
 void hf__touched_init(struct hf__touched *touched, uint64_t used_end)
 {
@@ -36,6 +40,37 @@ static int by_first(const void *a, const void *b)
     return (x->first > y->first) - (x->first < y->first);
 }
 
+/* By the digits of the first page, lowest digit first: a checkpoint of many small commits sorts hundreds
+ * of thousands of runs while the writer waits, which by comparing took ten times as long. */
+static bool sort_by_digits(struct hf__page_run *runs, size_t count)
+{
+    struct hf__page_run *spare = malloc(count * sizeof *spare), *from = runs, *to = spare;
+    uint64_t highest = 0;
+    if (spare == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        highest = runs[i].first > highest ? runs[i].first : highest;
+    for (unsigned shift = 0; shift < 64 && highest >> shift != 0; shift += DIGIT_BITS) {
+        size_t places[1 << DIGIT_BITS] = {0}, sum = 0;
+        for (size_t i = 0; i < count; i++)
+            places[from[i].first >> shift & DIGIT_MASK]++;
+        for (size_t digit = 0; digit <= DIGIT_MASK; digit++) {
+            const size_t here = places[digit];
+            places[digit] = sum;
+            sum += here;
+        }
+        for (size_t i = 0; i < count; i++)
+            to[places[from[i].first >> shift & DIGIT_MASK]++] = from[i];
+        struct hf__page_run *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != runs)
+        memcpy(runs, from, count * sizeof *runs);
+    free(spare);
+    return true;
+}
+
 /* Sorts the runs and takes them apart. Of several commits the last counts. */
 static void merge(struct hf__touched *touched)
 {
@@ -43,7 +78,8 @@ static void merge(struct hf__touched *touched)
     size_t count = 0;
     if (touched->count == 0)
         return;
-    qsort(runs, touched->count, sizeof *runs, by_first);
+    if (touched->count < DIGITS_FROM || !sort_by_digits(runs, touched->count))
+        qsort(runs, touched->count, sizeof *runs, by_first);
     for (size_t i = 1; i < touched->count; i++) {
         struct hf__page_run *last = &runs[count];
         const bool same = runs[i].first == last->end && runs[i].commit == last->commit;
