@@ -26,6 +26,7 @@
 #define KEY_PAGE UINT64_C(0x9e3779b97f4a7c15)
 #define KEY_SECTOR UINT64_C(0xc2b2ae3d27d4eb4f)
 #define CHUNK_PAGES 64u
+#define GAP_PAGES 4u
 #define SECTOR_TRIES 20 /* a checkpoint may be rewriting it                                        */
 #define AHEAD_BYTES ((size_t)256 << 10)
 
@@ -156,9 +157,22 @@ static int reader_start(struct page_reader *reader, int fd, const char *path)
     return reader->bytes == NULL ? hf__fail(HF_ENOMEM, "reading pages") : 0;
 }
 
-/* Sets the entries of pages [first, end) of one sector. keep: one that is right keeps its commit. */
+/* Up to which page it is worth reading on from runs[0]: to read a few pages in between takes less time
+ * than another call. Commits of a few objects touch single pages all over the file. */
+static uint64_t reach(const struct hf__page_run *runs, size_t count)
+{
+    uint64_t end = runs[0].end;
+    for (size_t i = 1;
+         i < count && runs[i].first <= end + GAP_PAGES && end - runs[0].first < CHUNK_PAGES; i++)
+        end = runs[i].end;
+    return end;
+}
+
+/* Sets the entries of pages [first, end) of one sector; reads on up to `limit`. keep: one that is right
+ * keeps its commit. */
 static int set_entries(struct page_reader *reader, struct hf__sector *sector, uint64_t salt,
-                       uint64_t used_end, const struct hf__page_run *run, uint64_t end, bool keep)
+                       uint64_t used_end, const struct hf__page_run *run, uint64_t end,
+                       uint64_t limit, bool keep)
 {
     for (uint64_t page = run->first; page < end; page++) {
         struct hf__page_entry *entry = &sector->entries.entries[page - sector->first_page];
@@ -168,7 +182,7 @@ static int set_entries(struct page_reader *reader, struct hf__sector *sector, ui
             *entry = (struct hf__page_entry){0, 0};
             continue;
         }
-        int code = read_page(reader, page, run->end, &bytes);
+        int code = read_page(reader, page, limit, &bytes);
         if (code != 0)
             return code;
         const uint64_t checksum = hf__page_checksum(bytes, used, salt, page);
@@ -202,7 +216,7 @@ static int write_runs(int fd, const char *path, uint64_t salt, uint64_t used_end
             const uint64_t sector_end = sector.first_page + sector.pages;
             const uint64_t end = run.end < sector_end ? run.end : sector_end;
             code = set_entries(&reader, &sector, salt, used_end, &run, end,
-                               keep && sector.sound);
+                               reach(&runs[i], count - i), keep && sector.sound);
             run.first = end;
         }
     }
