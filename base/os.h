@@ -102,6 +102,8 @@ int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes);
 /* The next data of [at, end) in a file: [*from, *to), empty at its end. Where the file system doesn't tell,
  * all of it is data. 0 or -1 and errno. */
 int hf__next_data(int fd, uint64_t at, uint64_t end, uint64_t *from, uint64_t *to);
+/* Asks for a mapped part of a file that will be read soon. A hint: nothing is told, and nobody waits. */
+void hf__will_need(void *mapping, uint64_t size_bytes);
 /* Syncs the directory that path lies in. 0 or -1 and errno. */
 int hf__sync_directory_of(const char *path);
 /* 16 random bytes. Cannot fail: falls back to clocks and addresses where the kernel has none. */

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* What a log that was left behind amounts to. */
 struct left {
@@ -27,7 +28,15 @@ struct left {
     struct hf__touched touched;   /* all pages that the records touch                            */
 };
 
-#define AHEAD_BYTES ((size_t)1 << 20)
+#define AHEAD_BYTES      ((size_t)1 << 20)
+#define HINT_AHEAD_BYTES (UINT64_C(8) << 20)
+
+/* The log, mapped for no more than to tell the kernel what of it will be read next: so the disk reads on
+ * while records are proved, and half the time of a large log is gone. */
+struct ahead {
+    unsigned char *log; /* NULL: it is read without                                              */
+    uint64_t bytes, hinted;
+};
 
 static void begin_at(hf_store *store, struct hf__log_cursor *cursor,
                      const struct hf__log_header *header)
@@ -35,6 +44,34 @@ static void begin_at(hf_store *store, struct hf__log_cursor *cursor,
     hf__cursor_set(cursor, store, (int)(header->epoch % 2), header->salt, header->base,
                    header->salt, HF__LOG_FIRST);
     cursor->ahead = AHEAD_BYTES; /* nobody writes to a log that was left */
+}
+
+static void ahead_begin(struct ahead *ahead, int fd)
+{
+    struct stat st;
+    *ahead = (struct ahead){.log = NULL};
+    if (hf__os->fstat(fd, &st) != 0 || st.st_size <= (off_t)AHEAD_BYTES)
+        return;
+    void *log = hf__os->mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (log != MAP_FAILED)
+        *ahead = (struct ahead){.log = log, .bytes = (uint64_t)st.st_size};
+}
+
+static void ahead_of(struct ahead *ahead, uint64_t at)
+{
+    while (ahead->log != NULL && ahead->hinted < at + HINT_AHEAD_BYTES &&
+           ahead->hinted < ahead->bytes) {
+        const uint64_t left = ahead->bytes - ahead->hinted;
+        const uint64_t part = left < AHEAD_BYTES ? left : AHEAD_BYTES;
+        hf__will_need(ahead->log + ahead->hinted, part);
+        ahead->hinted += part;
+    }
+}
+
+static void ahead_end(struct ahead *ahead)
+{
+    if (ahead->log != NULL)
+        hf__os->munmap(ahead->log, (size_t)ahead->bytes);
 }
 
 static void left_dispose(struct left *left)
@@ -61,6 +98,7 @@ static int compare_data(hf_store *store, const struct left *left)
 static int survey(hf_store *store, uint64_t generation, bool read_only, struct left *left)
 {
     struct hf__log_cursor cursor = {.bytes = NULL};
+    struct ahead ahead;
     struct stat st;
     int found = 0;
     memset(left, 0, sizeof *left);
@@ -72,9 +110,12 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
     begin_at(store, &cursor, &left->header);
     hf__touched_init(&left->touched, left->header.used_end);
     left->used_end = left->header.used_end;
+    ahead_begin(&ahead, cursor.fd);
+    ahead_of(&ahead, 0);
     while ((found = hf__cursor_next(&cursor)) == 1) {
         const struct hf__record *record = hf__cursor_record(&cursor);
         const struct hf__record_range *ranges = hf__record_ranges(record);
+        ahead_of(&ahead, cursor.end);
         for (uint64_t i = 0; i < record->range_count; i++) {
             left->bytes += ranges[i].size_bytes;
             if (ranges[i].offset + ranges[i].size_bytes > left->end)
@@ -92,6 +133,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
         found = hf__touched_end(&left->touched, left->used_end, left->commit);
     if (found == 0)
         found = hf__log_acknowledged_beyond(&cursor);
+    ahead_end(&ahead);
     free(cursor.bytes);
     if (found < 0)
         return found;

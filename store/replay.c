@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 
 #define REGION_BYTES (UINT64_C(1) << 20)
-#define HINT_BYTES   (UINT64_C(128) << 10) /* Linux reads no more at a hint than at once elsewhere */
 #define HITS_MANY    32u /* reading so many pages singly takes longer than reading the region        */
 
 static bool whole_pages(const struct hf__record_range *range)
@@ -74,11 +73,8 @@ static int read_through(hf_store *store, uint64_t from, uint64_t bytes)
         return 0;
     if (hf__segment_allocate(store->fd, from, from + bytes) != 0)
         return hf__fail_os(errno, store->path, "making sure of its blocks");
-    /* A hint: without it the pages come one by one. */
-    for (uint64_t at = 0; at < bytes; at += HINT_BYTES)
-        (void)hf__os->madvise(mapping + offset + at,
-                              (size_t)(bytes - at < HINT_BYTES ? bytes - at : HINT_BYTES),
-                              MADV_WILLNEED);
+    /* Without it the pages come one by one. */
+    hf__will_need(mapping + offset, bytes);
     return 0;
 }
 
