@@ -228,4 +228,31 @@ BENCH_UNUSED static double raw_write_seconds(const char *dir, uint64_t size_byte
     return seconds;
 }
 
+/* Nanoseconds for copying a file by reading and writing it, and syncing the copy. */
+BENCH_UNUSED static double plain_copy_ns(const char *from, const char *to, uint64_t bytes)
+{
+    const size_t piece = 1u << 20;
+    char *buffer = (char *)must_alloc(piece);
+    const uint64_t start = now_ns();
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    must(in >= 0 && out >= 0, "opening a copy");
+    for (ssize_t n; bytes != 0 && (n = read(in, buffer, piece)) > 0; bytes -= (uint64_t)n)
+        must(write(out, buffer, (size_t)n) == n, "writing a copy");
+    must(fsync(out) == 0, "syncing a copy");
+    close(in);
+    close(out);
+    free(buffer);
+    return (double)(now_ns() - start);
+}
+
+/* What every driver tells of compacting a store of n objects, of which half were left, to so many bytes. */
+BENCH_UNUSED static void compact_results(uint64_t n, double ns, double bytes, double copy_ns)
+{
+    result("compact.object", n, ns * 2 / (double)n, "ns");
+    result("compact.speed", n, bytes / ns, "GB/s");
+    result("compact.copy", n, bytes / copy_ns, "GB/s");
+    result("compact.over_copy", n, ns / copy_ns, "x");
+}
+
 #endif

@@ -24,7 +24,7 @@
  *
  * Usage: DRIVER DIR VARIANT names N | commit UPDATES SECONDS [raw] | load N sorted|random |
  *                           read N THREADS PROCESSES | scan N sorted|random |
- *                           view | open N
+ *                           view | open N | copy N SECONDS | compact N
  *
  *   names   names "obj/%08u", shuffled, 64-byte values: insert all in a transaction (its commit is
  *           in the figure, and told apart too), find, find missing ones, destroy in another order
@@ -41,6 +41,7 @@
  *           prefix: ns a name, and names in GB/s
  *   view    beginning and ending a view
  *   open    opening, reading one record and closing, by a process that has it for itself
+ *   copy, compact   see kv_copy.h; for peers that define what it asks for
  *
  * A value's first 8 bytes are its number, and every read checks it.
  */
@@ -540,6 +541,10 @@ static void scan(const char *dir, const char *variant, uint64_t n, int sorted)
 }
 #endif
 
+#ifdef KV_COPIES
+#include "kv_copy.h"
+#endif
+
 static void view(const char *dir, const char *variant)
 {
     enum { WARM = 10000, PAIRS = 1000000 };
@@ -595,6 +600,12 @@ int main(int argc, char **argv)
     else if (argc == 6 && strcmp(what, "scan") == 0)
         scan(argv[1], argv[2], number(argv[4]), strcmp(argv[5], "sorted") == 0);
 #endif
+#ifdef KV_COPIES
+    else if (argc == 6 && strcmp(what, "copy") == 0)
+        copy(argv[1], argv[2], number(argv[4]), strtod(argv[5], NULL));
+    else if (argc == 5 && strcmp(what, "compact") == 0)
+        compact(argv[1], argv[2], number(argv[4]));
+#endif
     else if (argc == 4 && strcmp(what, "view") == 0)
         view(argv[1], argv[2]);
     else if (argc == 5 && strcmp(what, "open") == 0)
@@ -603,7 +614,7 @@ int main(int argc, char **argv)
         fprintf(stderr,
                 "usage: %s DIR VARIANT names N | commit UPDATES SECONDS [raw] | "
                 "load N sorted|random | read N THREADS PROCESSES | scan N sorted|random | "
-                "view | open N\n",
+                "view | open N | copy N SECONDS | compact N\n",
                 argv[0]);
         return 2;
     }

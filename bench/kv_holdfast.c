@@ -14,8 +14,11 @@
 struct kv {
     hf_store *store;
     hf_txn *txn;
+    const hf_type *type; /* of the records */
 };
 struct kv_reader;
+
+static const hf_type blob = {"blob", 1, 1, 0, HF_TYPE_BLOB, NULL, 0};
 
 /* ---- what the device writes for the data, apart from the log ----------------------------------- */
 
@@ -91,6 +94,7 @@ static struct kv *kv_open(const char *dir, const char *variant, int create, uint
     options.index = strncmp(variant, "hash", 4) == 0   ? HF_INDEX_HASH
                     : strncmp(variant, "flat", 4) == 0 ? HF_INDEX_FLAT
                                                        : HF_INDEX_SET;
+    kv->type = strstr(variant, "-blob") != NULL ? &blob : NULL;
     snprintf(path, sizeof path, "%s/store.hf", dir);
     must(hf_open(path, &options, &kv->store) == 0, hf_last_error()->message);
     if (create && options.engine == HF_ENGINE_LOG)
@@ -117,7 +121,7 @@ static inline void kv_write_commit(struct kv *kv)
 static inline int kv_put(struct kv *kv, const char *key, size_t key_bytes, const void *value,
                          size_t value_bytes)
 {
-    void *object = hf_construct(kv->txn, key, NULL, value_bytes);
+    void *object = hf_construct(kv->txn, key, kv->type, value_bytes);
     (void)key_bytes;
     if (object == NULL)
         return hf_last_error()->code;
@@ -190,6 +194,99 @@ static uint64_t kv_bytes(struct kv *kv, const char *dir)
     (void)dir;
     must(hf_info(kv->store, &info) == 0, hf_last_error()->message);
     return info.used_end_bytes;
+}
+
+/* ---- copying and compacting -------------------------------------------------------------------- */
+
+static void kv_path(char path[4096], const char *dir)
+{
+    snprintf(path, 4096, "%s/store.hf", dir);
+}
+
+static int snapshot(struct kv *kv, const char *to, uint32_t method, uint64_t *held_ns)
+{
+    hf_snapshot_report report;
+    hf_snapshot_options options = HF_SNAPSHOT_OPTIONS_INIT;
+    options.method = method;
+    options.report = &report;
+    const int code = hf_snapshot(kv->store, to, &options);
+    if (code == HF_ENOTSUP)
+        return 1;
+    must(code == 0, hf_last_error()->message);
+    *held_ns = report.held_ns;
+    return 0;
+}
+
+static int copy_any(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    return snapshot(kv, to, HF_SNAPSHOT_ANY, held_ns);
+}
+
+static int copy_clone(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    return snapshot(kv, to, HF_SNAPSHOT_CLONE, held_ns);
+}
+
+static int copy_range(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    return snapshot(kv, to, HF_SNAPSHOT_COPY_RANGE, held_ns);
+}
+
+static int copy_plain(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    return snapshot(kv, to, HF_SNAPSHOT_COPY, held_ns);
+}
+
+static char last_full[4200], last_increment[4200]; /* the archives that are there */
+
+static int archive(struct kv *kv, const char *to, const char *since, uint64_t *held_ns)
+{
+    hf_archive_report report;
+    hf_archive_options options = HF_ARCHIVE_OPTIONS_INIT;
+    options.since_archive = since;
+    const int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    must(fd >= 0, to);
+    must(hf_archive_write(kv->store, fd, &options, &report) == 0, hf_last_error()->message);
+    close(fd);
+    *held_ns = report.view_ns;
+    return 0;
+}
+
+static int copy_archive(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    snprintf(last_full, sizeof last_full, "%s", to);
+    return archive(kv, to, NULL, held_ns);
+}
+
+static int copy_increment(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    snprintf(last_increment, sizeof last_increment, "%s", to);
+    return archive(kv, to, last_full, held_ns);
+}
+
+static int copy_restored(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    const char *const archives[] = {last_full, last_increment};
+    (void)kv;
+    (void)held_ns;
+    must(hf_restore(to, archives, 2, NULL, NULL) == 0, hf_last_error()->message);
+    return 0;
+}
+
+#define KV_COPIES                                                                                  \
+    {"file", 1, 1, 0, copy_any}, {"clone", 1, 1, 0, copy_clone}, {"range", 1, 0, 0, copy_range},   \
+        {"plain", 1, 0, 0, copy_plain}, {"archive", 0, 1, 0, copy_archive},                        \
+        {"increment", 0, 0, 1, copy_increment},                                                    \
+    {                                                                                              \
+        "restored", 1, 0, 0, copy_restored                                                         \
+    }
+
+static void kv_compact(const char *dir, const char *variant)
+{
+    char path[4096];
+    (void)variant;
+    kv_path(path, dir);
+    must(hf_compact(path, NULL) == 0, hf_last_error()->message);
 }
 
 #define KV_DATA_DEVICE_BYTES data_device_bytes

@@ -174,4 +174,52 @@ static uint64_t kv_bytes(struct kv *kv, const char *dir)
     return file_bytes(path);
 }
 
+/* ---- copying and compacting -------------------------------------------------------------------- */
+
+static void kv_path(char path[4096], const char *dir)
+{
+    snprintf(path, 4096, "%s/sqlite.db", dir);
+}
+
+/* As another process would: through a connection of its own, while the first one writes. */
+static int copy_file(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    struct kv_reader from;
+    sqlite3 *db;
+    (void)held_ns;
+    connect_to(&from, kv->dir, kv->variant, 0);
+    must(sqlite3_open(to, &db) == SQLITE_OK, to);
+    sqlite3_backup *backup = sqlite3_backup_init(db, "main", from.db, "main");
+    must(backup != NULL && sqlite3_backup_step(backup, -1) == SQLITE_DONE, "sqlite3_backup");
+    must(sqlite3_backup_finish(backup) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK, to);
+    disconnect(&from);
+    return 0;
+}
+
+static int copy_compacted(struct kv *kv, const char *to, uint64_t *held_ns)
+{
+    struct kv_reader from;
+    char text[4300];
+    (void)held_ns;
+    connect_to(&from, kv->dir, kv->variant, 0);
+    snprintf(text, sizeof text, "VACUUM INTO '%s'", to);
+    execute(&from, text);
+    disconnect(&from);
+    return 0;
+}
+
+#define KV_COPIES                                                                                  \
+    {"file", 1, 1, 0, copy_file},                                                                  \
+    {                                                                                              \
+        "compacted", 1, 1, 0, copy_compacted                                                       \
+    }
+
+static void kv_compact(const char *dir, const char *variant)
+{
+    struct kv *kv = kv_open(dir, variant, 0, 0, 0);
+    execute(&kv->own, "VACUUM");
+    kv_flush(kv);
+    kv_close(kv);
+}
+
 #include "kv_bench.h"

@@ -29,6 +29,12 @@ done
 [ "$(tail -n 1 "$out/index.html")" = "</body></html>" ] || complain "the page has no end"
 [ "$(grep -o '<svg' "$out/index.html" | wc -l)" = "$(grep -o '</svg>' "$out/index.html" | wc -l)" ] ||
     complain "a plot has no end"
+# What was measured at three sizes or more is drawn as a line against them, and nothing else is.
+lines=$(awk -F'\t' '$2 !~ /commit_share$/ && !seen[$1, $2, $3]++ && ++sizes[$1, $2] == 3 { lines++ }
+    END { print lines + 0 }' "$out/results.tsv")
+[ "$lines" -gt 0 ] || complain "nothing was measured at three sizes"
+[ "$(grep -c 'aria-label="[^"]* against ' "$out/index.html")" = "$lines" ] ||
+    complain "not all of the $lines figures that were measured at several sizes are drawn against these"
 if grep -nEi '[^a-z](nan|inf)[^a-z]' "$out/results.tsv" "$out/index.html"; then
     complain "that is no number"
 fi

@@ -249,6 +249,10 @@ function about(workload) {
         return "beginning and ending a view or read transaction, nothing read"
     if (workload == "open")
         return "open, find, close, nobody else there; n is records, or megabytes of file for open.size_mb"
+    if (workload == "copy")
+        return "copies of a store that is in use, each until it is on the disk, beside cp --reflink=never of its file: Holdfast's snapshots, archives and what is restored from them, LMDB's mdb_env_copy, SQLite's backup and VACUUM INTO; and durable commits of one update meanwhile"
+    if (workload == "compact")
+        return "making a store small of whose n objects every second was deleted: hf_compact, mdb_copy -c, VACUUM; links are typed objects that refer to each other, the rest are records of 16 + 100 bytes"
     if (workload == "check")
         return "hf_check_sanity"
     return ""
@@ -311,7 +315,29 @@ BEGIN {
     titles["device.data"] = "Bytes the device writes a commit: data, when the store is closed"
     titles["view.pair"] = "Begin and end"
     titles["open"] = "Open, find, close: a small store"
-    titles["open.size_mb"] = "Open, find, close against the size of the file"
+    titles["open.size_mb"] = "Open, find, close, by the size of the file"
+    ways = "file=A copy;clone=A clone (FICLONE);range=By copy_file_range;plain=Read and written;" \
+        "compacted=A compacted copy;archive=An archive (zstd);increment=An archive of what 1% of changes touch;" \
+        "restored=Restored from archive and increment"
+    for (ways_left = split(ways, way_texts, ";"); ways_left > 0; ways_left--) {
+        split(way_texts[ways_left], way, "=")
+        titles["copy." way[1]] = way[2] ", bytes of the store a second (more is better)"
+        titles["copy." way[1] ".over_cp"] = way[2] ": time over that of cp"
+        titles["copy." way[1] ".size"] = way[2] ": its bytes over those of the store"
+        titles["copy." way[1] ".p50"] = way[2] ": a commit meanwhile, median"
+        titles["copy." way[1] ".p99"] = way[2] ": a commit meanwhile, 99th percentile"
+        titles["copy." way[1] ".held"] = way[2] ": how long commits were kept from new views, at most"
+    }
+    titles["copy.cp"] = "cp, bytes of the store a second (more is better)"
+    titles["copy.quiet.p50"] = "No copy: a commit, median"
+    titles["copy.quiet.p99"] = "No copy: a commit, 99th percentile"
+    titles["compact.object"] = "Compaction, for each object that is left"
+    titles["compact.speed"] = "Compaction, bytes of the new file a second (more is better)"
+    titles["compact.copy"] = "A plain copy of the new file, bytes a second (more is better)"
+    titles["compact.over_copy"] = "Compaction: time over that of a plain copy of the new file"
+    titles["compact.before"] = "Bytes of the file for a byte of payload, before"
+    titles["compact.after"] = "Bytes of the file for a byte of payload, after"
+    titles["compact.live"] = "Bytes of the new file for a byte that its objects need"
     titles["check.object"] = "Check, for each object"
     titles["check.speed"] = "Check: bytes in use a second (more is better)"
 }
