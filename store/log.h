@@ -61,8 +61,11 @@ struct hf__log {
     uint64_t window_limit;        /* a change beyond it is a reason to open a window             */
     uint64_t window_start;        /* from here on P is mapped shared; UINT64_MAX: no window      */
     uint64_t window_next;         /* a change beyond it: more of the window is made ready        */
-    uint64_t window_written;      /* writing back was begun up to here                           */
-    uint64_t window_again;        /* announcements below that since the last stretch             */
+    uint64_t window_first;        /* where its first grain begins                                */
+    uint64_t window_watched;      /* behind the stretch that is watched; 0: none yet             */
+    uint64_t *window_hot;         /* a word a stretch, a bit a grain: it has changed again       */
+    size_t window_stretches, window_room;
+    uint64_t window_written, window_again; /* grains written behind; those that changed again    */
     uint64_t *private_pages;      /* a bit for each page of P that may be private                */
     uint64_t private_room_bytes;
     uint64_t private_count, private_end;

@@ -28,9 +28,10 @@
 #include <unistd.h>
 
 #define RECORD_KEPT_BYTES (UINT64_C(4) << 20)
-#define WINDOW_BYTES (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
-#define AHEAD_BYTES (UINT64_C(1) << 20)  /* of a window made ready in one go                      */
-#define BEHIND_BYTES (UINT64_C(8) << 20) /* of a window written back in one go                    */
+#define WINDOW_BYTES      (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
+#define AHEAD_BYTES       (UINT64_C(1) << 20) /* of a window made ready in one go                      */
+#define GRAIN_BYTES       (UINT64_C(64) << 10) /* of the file: written back together or not at all     */
+#define BEHIND_BYTES      (64 * GRAIN_BYTES) /* of a window, a stretch                                */
 
 static uint64_t page_of(uint64_t offset)
 {
@@ -58,6 +59,8 @@ void hf__private_close(hf_store *store)
     if (log->private_pages != NULL)
         hf__os->munmap(log->private_pages, (size_t)log->private_room_bytes);
     log->private_pages = NULL;
+    free(log->window_hot);
+    log->window_hot = NULL;
 }
 
 /* ---- which pages are private ----------------------------------------------------------------- */
@@ -162,20 +165,78 @@ static void make_ready(hf_store *store, uint64_t end)
         (void)hf__os->madvise(store->seg.base + from, (size_t)(to - from), MADV_POPULATE_WRITE);
 }
 
-/* A page that changes again is written twice and faults again: a program that comes back to a good
- * part of them (the index `hash` does, when it parts its buckets) is better off if they are left to
- * the sync. */
+/*
+ * A page that changes again is written twice and faults again: the pages of an index, to which a program
+ * comes back all the time, are better left to the sync. So a stretch is watched before it is written: from
+ * when the one behind it is full until another one is. Of grains in which something was announced
+ * meanwhile nothing is written: a grain is as large as the folios that the kernel makes for pages that
+ * are made ready together, and writing one page of a folio makes all of them fault again.
+ *
+ *   window_first  |  grains written or left  |  watched  |  full  | being filled
+ *
+ * Where what was written changes all the same (the index `hash` moves entries from chains, which are
+ * everywhere), writing stops for this window.
+ */
+static uint64_t grain_bit(const struct hf__log *log, uint64_t offset, uint64_t *stretch)
+{
+    const uint64_t grain = (offset - log->window_first) / GRAIN_BYTES;
+    *stretch = grain / 64;
+    return UINT64_C(1) << grain % 64;
+}
+
+/* A change of [offset, end), which begins in what is watched or lies before that. */
+static void change_behind(struct hf__log *log, uint64_t offset, uint64_t end)
+{
+    offset = offset > log->window_first ? offset : log->window_first;
+    end = end < log->window_watched ? end : log->window_watched;
+    for (uint64_t stretch; offset < end; offset += GRAIN_BYTES) {
+        const uint64_t bit = grain_bit(log, offset, &stretch);
+        if ((log->window_hot[stretch] & bit) == 0 && stretch + 1 < log->window_stretches)
+            log->window_again++;
+        log->window_hot[stretch] |= bit;
+    }
+}
+
+static void write_cold(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    const uint64_t hot = log->window_hot[log->window_stretches - 1];
+    const uint64_t from = HF__SEGMENT_OFFSET + log->window_watched - BEHIND_BYTES;
+    for (unsigned grain = 0, first; grain < 64; grain++) {
+        for (first = grain; grain < 64 && (hot >> grain & 1) == 0;)
+            grain++;
+        log->window_written += grain - first;
+        if (first < grain)
+            (void)hf__os->write_back(store->fd, (off_t)(from + first * GRAIN_BYTES),
+                                     (off_t)((grain - first) * GRAIN_BYTES));
+    }
+}
+
 static void write_behind(hf_store *store)
 {
     struct hf__log *log = &store->log;
-    const uint64_t from = log->window_written, again = log->window_again;
-    if (log->window_next < from + 2 * BEHIND_BYTES)
+    if (log->window_again > log->window_written / 4 ||
+        log->window_next < log->window_first + (log->window_stretches + 2) * BEHIND_BYTES)
         return;
-    log->window_again = 0;
-    log->window_written = log->window_next - BEHIND_BYTES; /* the last ones are being filled */
-    if (again <= page_of(log->window_written - from) / 4)
-        (void)hf__os->write_back(store->fd, (off_t)(HF__SEGMENT_OFFSET + from),
-                                 (off_t)(log->window_written - from));
+    if (log->window_stretches == log->window_room) {
+        const size_t room = log->window_room == 0 ? 64 : 2 * log->window_room;
+        uint64_t *more = realloc(log->window_hot, room * sizeof *more);
+        if (more == NULL)
+            return;
+        log->window_hot = more;
+        log->window_room = room;
+    }
+    if (log->window_stretches != 0)
+        write_cold(store);
+    log->window_hot[log->window_stretches++] = 0;
+    log->window_watched = log->window_first + log->window_stretches * BEHIND_BYTES;
+}
+
+/* Grains are those of the file. */
+static uint64_t whole_grains(uint64_t offset)
+{
+    return (offset + HF__SEGMENT_OFFSET + GRAIN_BYTES - 1) / GRAIN_BYTES * GRAIN_BYTES -
+           HF__SEGMENT_OFFSET;
 }
 
 static void open_window(hf_store *store, uint64_t end)
@@ -196,8 +257,10 @@ static void open_window(hf_store *store, uint64_t end)
     hf_error before = *hf_last_error();
     /* Without a window all goes through the log: slower, and no less safe. */
     if (hf__map_tail(store, start, true) == 0) {
-        log->window_start = log->window_next = log->window_written = start;
-        log->window_again = 0;
+        log->window_start = log->window_next = start;
+        log->window_first = whole_grains(start);
+        log->window_watched = log->window_written = log->window_again = 0;
+        log->window_stretches = 0;
         clear_private(log, page_of(start), log->private_end);
     } else {
         hf__fail_again(&before);
@@ -239,7 +302,8 @@ static void change_in_window(hf_store *store, uint64_t offset, uint64_t end)
         note_unmapped(log, offset, end);
         return;
     }
-    log->window_again += end <= log->window_written;
+    if (offset < log->window_watched)
+        change_behind(log, offset, end);
     if (end > log->window_next) {
         make_ready(store, end);
         write_behind(store);

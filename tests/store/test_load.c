@@ -19,7 +19,7 @@ enum { BLOCK_BYTES = 1000, BLOCKS = 64000, NAMED = 60000, VALUE_BYTES = 500 };
 static char path[PATH_BYTES];
 static struct hf__os os;
 static hf_store *opened;
-static uint64_t written_bytes, written_end;
+static uint64_t written_bytes, written_end, spared_at, spared_writes;
 static bool refuses, out_of_order;
 
 static int write_back_here(int fd, off_t offset, off_t size_bytes)
@@ -27,6 +27,7 @@ static int write_back_here(int fd, off_t offset, off_t size_bytes)
     out_of_order |= (uint64_t)offset < written_end || size_bytes <= 0;
     written_end = (uint64_t)(offset + size_bytes);
     written_bytes += (uint64_t)size_bytes;
+    spared_writes += spared_at >= (uint64_t)offset && spared_at < written_end;
     if (refuses) {
         errno = EIO;
         return -1;
@@ -50,7 +51,7 @@ static void open_store(uint32_t allocator, uint32_t index)
     os.write_back = write_back_here;
     os.madvise = madvise_here;
     hf__os = &os;
-    written_bytes = written_end = 0;
+    written_bytes = written_end = spared_at = spared_writes = 0;
     refuses = out_of_order = false;
     fixture_path(path, fixture_disk_directory(), "load.hf");
     assert_ok(hf_open(path, &options, &opened));
@@ -65,23 +66,23 @@ static void close_and_remove(void)
 
 /* ---- writing behind -------------------------------------------------------------------------- */
 
-/* Blocks, each filled once; the first one changes `again` times with each. */
-static void load_blocks(unsigned again)
+/* Blocks, each filled once; with each of them one of those 4000 blocks back changes again if
+ * everywhere, else always the same one if again. */
+static void load_blocks(bool again, bool everywhere)
 {
+    static unsigned char *blocks[BLOCKS];
     hf_txn *txn;
     assert_ok(hf_begin(opened, &txn));
-    unsigned char *first = NULL;
     for (unsigned i = 0; i < BLOCKS; i++) {
-        unsigned char *block = hf_alloc(txn, BLOCK_BYTES);
-        assert_got(block);
-        memset(block, (int)i, BLOCK_BYTES);
-        if (i == 4000)
-            first = block; /* in the window, unlike the very first */
-        for (unsigned k = 0; first != NULL && k < again; k++) {
-            unsigned char *edited = hf_edit(txn, first + 128 * (k % 8), 1);
-            assert_got(edited);
-            ++*edited;
-        }
+        blocks[i] = hf_alloc(txn, BLOCK_BYTES);
+        assert_got(blocks[i]);
+        memset(blocks[i], (int)i, BLOCK_BYTES);
+        if (i <= (everywhere ? 20000 : 5000) || !again)
+            continue;
+        unsigned char *edited = hf_edit(txn, blocks[everywhere ? i - 20000 : 4000], 1);
+        assert_got(edited);
+        ++*edited;
+        spared_at = HF__SEGMENT_OFFSET + (uint64_t)(edited - opened->seg.base);
     }
     assert_ok(hf_commit(txn));
 }
@@ -91,7 +92,7 @@ static void test_load_writes_behind_in_order(void **unused)
     hf_store_info info;
     (void)unused;
     open_store(HF_ALLOC_SLAB, HF_INDEX_SET);
-    load_blocks(0);
+    load_blocks(false, false);
     assert_ok(hf_info(opened, &info));
     assert_false(out_of_order);
     assert_true(written_end < info.used_end_bytes + HF__SEGMENT_OFFSET);
@@ -102,11 +103,26 @@ static void test_load_writes_behind_in_order(void **unused)
 
 static void test_load_spares_what_changes_again(void **unused)
 {
+    hf_store_info info;
     (void)unused;
     open_store(HF_ALLOC_SLAB, HF_INDEX_SET);
-    load_blocks(8);
-    /* The first stretch may go before it shows. */
-    assert_true(written_bytes <= (UINT64_C(16) << 20));
+    load_blocks(true, false);
+    assert_ok(hf_info(opened, &info));
+    assert_int_equal(spared_writes, 0);
+    assert_true(written_bytes > info.used_end_bytes / 2);
+    fixture_assert_sound(opened);
+    close_and_remove();
+}
+
+static void test_load_stops_writing_what_changes_everywhere(void **unused)
+{
+    hf_store_info info;
+    (void)unused;
+    open_store(HF_ALLOC_SLAB, HF_INDEX_SET);
+    load_blocks(true, true);
+    assert_ok(hf_info(opened, &info));
+    assert_true(written_bytes != 0);
+    assert_true(written_bytes < info.used_end_bytes / 2);
     fixture_assert_sound(opened);
     close_and_remove();
 }
@@ -116,7 +132,7 @@ static void test_load_needs_no_hints(void **unused)
     (void)unused;
     open_store(HF_ALLOC_SLAB, HF_INDEX_SET);
     refuses = true;
-    load_blocks(0);
+    load_blocks(false, false);
     assert_true(written_bytes != 0);
     refuses = false;
     fixture_assert_sound(opened);
@@ -212,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load_writes_behind_in_order),
         cmocka_unit_test(test_load_spares_what_changes_again),
+        cmocka_unit_test(test_load_stops_writing_what_changes_everywhere),
         cmocka_unit_test(test_load_needs_no_hints),
         cmocka_unit_test(test_load_keeps_little_memory),
         cmocka_unit_test(test_load_rolls_back_to_a_savepoint),
