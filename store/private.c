@@ -175,7 +175,8 @@ static void make_ready(hf_store *store, uint64_t end)
  *   window_first  |  grains written or left  |  watched  |  full  | being filled
  *
  * Where what was written changes all the same (the index `hash` moves entries from chains, which are
- * everywhere), writing stops for this window.
+ * everywhere), writing pauses: it goes by how many of the grains that were written changed since, the older
+ * ones counting less with each stretch.
  */
 static uint64_t grain_bit(const struct hf__log *log, uint64_t offset, uint64_t *stretch)
 {
@@ -212,24 +213,36 @@ static void write_cold(hf_store *store)
     }
 }
 
-static void write_behind(hf_store *store)
+/* Begins to watch another stretch; false: there was no memory to. */
+static bool watch_next(struct hf__log *log)
 {
-    struct hf__log *log = &store->log;
-    if (log->window_again > log->window_written / 4 ||
-        log->window_next < log->window_first + (log->window_stretches + 2) * BEHIND_BYTES)
-        return;
     if (log->window_stretches == log->window_room) {
         const size_t room = log->window_room == 0 ? 64 : 2 * log->window_room;
         uint64_t *more = realloc(log->window_hot, room * sizeof *more);
         if (more == NULL)
-            return;
+            return false;
         log->window_hot = more;
         log->window_room = room;
     }
-    if (log->window_stretches != 0)
-        write_cold(store);
     log->window_hot[log->window_stretches++] = 0;
     log->window_watched = log->window_first + log->window_stretches * BEHIND_BYTES;
+    return true;
+}
+
+static void write_behind(hf_store *store)
+{
+    struct hf__log *log = &store->log;
+    if (log->window_next < log->window_first + (log->window_stretches + 2) * BEHIND_BYTES)
+        return;
+    if (log->window_stretches != 0) {
+        if (log->window_again > log->window_written / 4 + 8)
+            log->window_hot[log->window_stretches - 1] = UINT64_MAX;
+        write_cold(store);
+        log->window_written -= log->window_written / 4;
+        log->window_again -= log->window_again / 4;
+    }
+    if (!watch_next(log))
+        log->window_first = UINT64_MAX / 2; /* no more of this window */
 }
 
 /* Grains are those of the file. */
