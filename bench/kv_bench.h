@@ -18,6 +18,8 @@
  *   uint64_t kv_bytes(struct kv *kv, const char *dir);   of the file, in use; 0 = it is in RAM
  *   KV_DATA_DEVICE_BYTES               a macro, where the log and the data are files apart: what the
  *                                      device wrote so far while the data were synced
+ *   KV_EXPECT, and void kv_expect(struct kv *, const char *key), kv_read_expect(struct kv_reader *,
+ *   const char *key);                where it can be told, KV_EXPECT names before, which ones come
  * and, if it can walk over names that begin alike, KV_SCAN and
  *   uint64_t kv_scan(struct kv_reader *reader, const char *prefix, uint64_t *sum);   their number;
  *                                      adds the first 8 bytes of each name to *sum
@@ -59,6 +61,12 @@ enum { KV_HAS_LOG = 1 };
 #else
 enum { KV_HAS_LOG = 0 };
 #define KV_DATA_DEVICE_BYTES UINT64_C(0)
+#endif
+
+#ifndef KV_EXPECT
+enum { KV_EXPECT = 0 };
+#define kv_expect(kv, key)          ((void)0)
+#define kv_read_expect(reader, key) ((void)0)
 #endif
 
 enum { KEY_STRIDE = 24, VALUE_BYTES_MAX = 100, NAME_BYTES = 12, KEY_BYTES = 16 };
@@ -127,6 +135,8 @@ static void insert_all(struct kv *kv, const struct names *names, uint64_t *total
     uint64_t start = now_ns();
     kv_write_begin(kv);
     for (uint64_t i = 0; i < names->count; i++) {
+        if (i + KV_EXPECT < names->count)
+            kv_expect(kv, names->insert_keys + (i + KV_EXPECT) * KEY_STRIDE);
         set_value(value, sizeof value, names->inserted[i]);
         must(kv_put(kv, names->insert_keys + i * KEY_STRIDE, NAME_BYTES, value, sizeof value) == 0,
              "insert");
@@ -141,8 +151,11 @@ static void destroy_all(struct kv *kv, const struct names *names, uint64_t *tota
 {
     uint64_t start = now_ns();
     kv_write_begin(kv);
-    for (uint64_t i = 0; i < names->count; i++)
+    for (uint64_t i = 0; i < names->count; i++) {
+        if (i + KV_EXPECT < names->count)
+            kv_expect(kv, names->destroy_keys + (i + KV_EXPECT) * KEY_STRIDE);
         must(kv_delete(kv, names->destroy_keys + i * KEY_STRIDE, NAME_BYTES) == 0, "destroy");
+    }
     uint64_t middle = now_ns();
     kv_write_commit(kv);
     *total += now_ns() - start;
@@ -156,14 +169,20 @@ static void find_all(struct kv *kv, const struct names *names)
     for (uint64_t i = 0; i < names->finds / 4; i++)
         must(kv_get(reader, names->find_keys + i * KEY_STRIDE, NAME_BYTES) != NULL, "find");
     uint64_t start = now_ns();
-    for (uint64_t i = 0; i < names->finds; i++)
+    for (uint64_t i = 0; i < names->finds; i++) {
+        if (i + KV_EXPECT < names->finds)
+            kv_read_expect(reader, names->find_keys + (i + KV_EXPECT) * KEY_STRIDE);
         must(id_of(kv_get(reader, names->find_keys + i * KEY_STRIDE, NAME_BYTES)) ==
                  names->wanted[i],
              "a wrong record was found");
+    }
     uint64_t middle = now_ns();
-    for (uint64_t i = 0; i < names->finds; i++)
+    for (uint64_t i = 0; i < names->finds; i++) {
+        if (i + KV_EXPECT < names->finds)
+            kv_read_expect(reader, names->missing_keys + (i + KV_EXPECT) * KEY_STRIDE);
         must(kv_get(reader, names->missing_keys + i * KEY_STRIDE, NAME_BYTES) == NULL,
              "a missing record was found");
+    }
     result("find", names->count, (double)(middle - start) / count, "ns");
     result("missing", names->count, (double)(now_ns() - middle) / count, "ns");
     kv_read_end(reader);
@@ -222,6 +241,8 @@ static void load_records(struct kv *kv, const struct records *records)
     char value[VALUE_BYTES_MAX];
     kv_write_begin(kv);
     for (uint64_t i = 0; i < records->count; i++) {
+        if (i + KV_EXPECT < records->count)
+            kv_expect(kv, records->keys + (i + KV_EXPECT) * KEY_STRIDE);
         set_value(value, sizeof value, records->order[i]);
         must(kv_put(kv, records->keys + i * KEY_STRIDE, KEY_BYTES, value, sizeof value) == 0,
              "load");

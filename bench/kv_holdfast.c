@@ -4,7 +4,9 @@
  *
  * VARIANT is the index: set, hash or flat, and behind it how a commit is acknowledged: nothing (the
  * log engine, SYNC: it is durable), -lazy, -nosync, or -direct (the direct engine: it survives the
- * death of any process, but not that of the machine).
+ * death of any process, but not that of the machine). With -blob the bytes have a type that says that
+ * they refer to nothing, so that compaction may move them. With -expect the store is told the number of
+ * names before they come (hf_reserve_named), and each name a little before it is used (hf_expect).
  */
 #include <holdfast.h>
 
@@ -15,6 +17,8 @@ struct kv {
     hf_store *store;
     hf_txn *txn;
     const hf_type *type; /* of the records */
+    uint64_t reserve;    /* so many names are about to come */
+    int expects;
 };
 struct kv_reader;
 
@@ -84,7 +88,6 @@ static struct kv *kv_open(const char *dir, const char *variant, int create, uint
     hf_options options = HF_OPTIONS_INIT;
     char path[4096];
     struct kv *kv = (struct kv *)must_alloc(sizeof *kv);
-    (void)count;
     (void)value_bytes;
     options.mode = create ? HF_CREATE_NEW : HF_OPEN_EXISTING;
     options.engine = strstr(variant, "-direct") != NULL ? HF_ENGINE_DIRECT : HF_ENGINE_LOG;
@@ -95,6 +98,8 @@ static struct kv *kv_open(const char *dir, const char *variant, int create, uint
                     : strncmp(variant, "flat", 4) == 0 ? HF_INDEX_FLAT
                                                        : HF_INDEX_SET;
     kv->type = strstr(variant, "-blob") != NULL ? &blob : NULL;
+    kv->expects = strstr(variant, "-expect") != NULL;
+    kv->reserve = create && kv->expects ? count : 0;
     snprintf(path, sizeof path, "%s/store.hf", dir);
     must(hf_open(path, &options, &kv->store) == 0, hf_last_error()->message);
     if (create && options.engine == HF_ENGINE_LOG)
@@ -111,6 +116,24 @@ static void kv_close(struct kv *kv)
 static inline void kv_write_begin(struct kv *kv)
 {
     must(hf_begin(kv->store, &kv->txn) == 0, hf_last_error()->message);
+    if (kv->reserve != 0)
+        must(hf_reserve_named(kv->txn, kv->reserve) == 0, hf_last_error()->message);
+    kv->reserve = 0;
+}
+
+#define KV_EXPECT HF_NAMES_AHEAD
+static int reader_expects; /* of kv_read_expect, which has no struct kv */
+
+static inline void kv_expect(struct kv *kv, const char *key)
+{
+    if (kv->expects)
+        hf_expect(hf_txn_view(kv->txn), key);
+}
+
+static inline void kv_read_expect(struct kv_reader *reader, const char *key)
+{
+    if (reader_expects)
+        hf_expect((hf_view *)reader, key);
 }
 
 static inline void kv_write_commit(struct kv *kv)
@@ -151,6 +174,7 @@ static inline struct kv_reader *kv_read_begin(struct kv *kv)
 {
     hf_view *view;
     must(hf_view_begin(kv->store, &view) == 0, "hf_view_begin");
+    reader_expects = kv->expects;
     return (struct kv_reader *)view;
 }
 

@@ -160,6 +160,33 @@ static int hash_find(const struct hf__index *index, const void *name, size_t siz
     return 0;
 }
 
+static hf_ref hash_expect(const struct hf__index *index, struct hf__index_ahead *ahead,
+                          const void *name, size_t size_bytes)
+{
+    const struct hf__segment *seg = index->seg;
+    const uint64_t buckets = hf__index_root_of(index)->buckets, i = ahead->count++;
+    const uint64_t place = ahead->names[i % HF__INDEX_AHEAD].place;
+    const uint16_t tag = (uint16_t)ahead->names[i % HF__INDEX_AHEAD].tag;
+    if (buckets >= HF__HASH_BUCKETS_MIN && buckets <= HF__HASH_BUCKETS_MAX) {
+        const uint64_t hash = hash_of(index, name, size_bytes);
+        const uint64_t next = place_of(index, bucket_of(buckets, hash));
+        hf__prefetch(seg, next);
+        ahead->names[i % HF__INDEX_AHEAD].place = next;
+        ahead->names[i % HF__INDEX_AHEAD].tag = top_of_tag(hash, level_for(buckets, hash));
+    }
+    if (place % sizeof(uint64_t) != 0 || place == 0 ||
+        !hf__in_segment(seg, place, sizeof(struct hf__hash_bucket)))
+        return 0;
+    const unsigned some = words_tagged(bucket_at(seg, place), tag);
+    const unsigned word = some == 0 ? 0 : (unsigned)__builtin_ctz(some) / MATCH_STEP;
+    const hf_ref node = some == 0 ? 0 : ref_in(bucket_at(seg, place)->word[word]);
+    if (node != 0) {
+        hf__index_expect(seg, node);
+        hf__prefetch(seg, node + 2 * HF__LINE_BYTES);
+    }
+    return node;
+}
+
 /* For erase: where the bucket is and which word. */
 enum { PLACE_BUCKET, PLACE_WORD };
 
@@ -442,6 +469,7 @@ const struct hf__index_ops hf__index_hash = {
     .init = hash_init,
     .find = hash_find,
     .seek = hash_seek,
+    .expect = hash_expect,
     .insert = hash_insert,
     .erase = hash_erase,
     .reserve = hf__hash_reserve,

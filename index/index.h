@@ -50,6 +50,15 @@ struct hf__index_place {
     uint64_t opaque[40];
 };
 
+/* What was announced by expect and not looked at yet, in a ring. Any bytes will do. */
+#define HF__INDEX_AHEAD 8u
+struct hf__index_ahead {
+    uint64_t count;
+    struct {
+        uint64_t place, tag;
+    } names[HF__INDEX_AHEAD];
+};
+
 struct hf__index_ops {
     uint32_t kind;                   /* HF_INDEX_..., recorded in the file                       */
     const char *name;                /* "set"                                                    */
@@ -63,6 +72,12 @@ struct hf__index_ops {
     /* The same, and *place is set if the answer is 0 or HF_ENOTFOUND. */
     int (*seek)(const struct hf__index *index, const void *name, size_t size_bytes,
                 struct hf__index_place *place, hf_ref *out);
+    /* The name will be looked for soon: asks for the memory that leads to it, and for the entry of
+     * the name that was announced HF__INDEX_AHEAD calls before, since what leads to that has come by
+     * now. The entry it asked for (on a damaged file: any number), or 0. NULL: there is nothing to
+     * ask for. */
+    hf_ref (*expect)(const struct hf__index *index, struct hf__index_ahead *ahead, const void *name,
+                     size_t size_bytes);
     /* The node's name_bytes and name are set; the rest is the index's to set. It need not announce
      * a node whose links are 0 and whose name_hash is right already. place is that of the name,
      * which is not there; NULL: insert looks for it first. 0, HF_EEXIST, HF_ENOSPC,

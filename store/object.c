@@ -466,6 +466,18 @@ const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
     return find_typed(view, HF_KIND_UNIQUE, type->name, type, count);
 }
 
+void hf_expect(hf_view *view, const char *name)
+{
+    /* Of the thread: what another view has left here does no harm. */
+    static _Thread_local struct hf__index_ahead ahead;
+    const size_t bytes = name == NULL ? 0 : strnlen(name, HF_NAME_BYTES_MAX + 1);
+    if (view == NULL || view->store->forked || bytes == 0 || bytes > HF_NAME_BYTES_MAX)
+        return;
+    const struct hf__index index = index_of_kind(view->store, view->seg, HF_KIND_NAMED);
+    if (index.ops->expect != NULL)
+        (void)index.ops->expect(&index, &ahead, name, bytes);
+}
+
 static void *find_or_construct(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
                                size_t count, int *created)
 {

@@ -152,7 +152,24 @@ HF_API void *hf_construct_with(hf_txn *txn, const char *name, const hf_type *typ
  */
 HF_API const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count);
 
-/* The same for the one object of a type; the type's name is the key. type is not NULL. */
+/*
+ * hf_expect - says that this name will be found, constructed or destroyed soon, in this view or the
+ * transaction it is the view of. Who has many names knows the next ones:
+ *
+ *   for (i = 0; i < n; i++) {
+ *       if (i + HF_NAMES_AHEAD < n)
+ *           hf_expect(view, names[i + HF_NAMES_AHEAD]);
+ *       found = hf_find(view, names[i], NULL, NULL);
+ *   }
+ *
+ * A hint: it changes nothing and reports nothing, and a wrong one costs time only. The hash index fetches
+ * what it would wait for otherwise, which is most of the time in a large store (docs/performance.md);
+ * the others take no notice.
+ */
+#define HF_NAMES_AHEAD 16
+HF_API void hf_expect(hf_view *view, const char *name);
+
+/* The calls above for the one object of a type; the type's name is the key. type is not NULL. */
 HF_API void *hf_construct_unique(hf_txn *txn, const hf_type *type, size_t count);
 HF_API void *hf_find_or_construct_unique(hf_txn *txn, const hf_type *type, size_t count,
                                          int *created);

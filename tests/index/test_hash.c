@@ -71,6 +71,59 @@ static void test_hash_no_single_insert_announces_more_than_a_bucket_or_two(void 
     fake_close(&fake);
 }
 
+static void test_hash_expect_asks_for_the_entry_eight_names_later(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 3000 };
+    struct hf__index_ahead ahead = {0};
+    struct fake fake;
+    char name[32];
+    hf_ref out;
+    unsigned right = 0;
+    open_sized(&fake, ENTRIES, SEGMENT_BYTES);
+    fake.edited_bytes = 0;
+    for (unsigned i = 0; i < ENTRIES + HF__INDEX_AHEAD; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        const hf_ref node = hf__index_hash.expect(&fake.index, &ahead, name, strlen(name));
+        if (i < HF__INDEX_AHEAD) {
+            assert_int_equal(node, 0);
+            continue;
+        }
+        snprintf(name, sizeof name, "%u", i - HF__INDEX_AHEAD);
+        assert_int_equal(fake_find(&fake, name, &out), 0);
+        right += node == out;
+    }
+    assert_true(right > ENTRIES * 9 / 10); /* not those in chains, nor all with a tag twice */
+    assert_int_equal(fake.edited_bytes, 0);
+    fake_close(&fake);
+}
+
+static void test_hash_expect_survives_any_bytes(void **state)
+{
+    (void)state;
+    struct hf__index_ahead ahead;
+    struct fake fake;
+    uint64_t seed = 77;
+    open_sized(&fake, 100, SEGMENT_BYTES);
+    unsigned char *const root = (unsigned char *)(uintptr_t)root_at(&fake);
+    for (unsigned i = 0; i < 20000; i++) {
+        unsigned char bytes[sizeof ahead];
+        struct hf__index_root kept = *root_at(&fake);
+        for (size_t k = 0; k < sizeof bytes; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            bytes[k] = (unsigned char)(seed >> 56);
+        }
+        memcpy(&ahead, bytes, sizeof ahead);
+        /* One field of the root at a time, and at times just the ring. */
+        if (i % 4 != 0)
+            memcpy(root + i % 4 * 8, bytes, i % 8 < 4 ? 8 : 3);
+        (void)hf__index_hash.expect(&fake.index, &ahead, "42", 2);
+        (void)hf__index_hash.expect(&fake.index, &ahead, "43", 2);
+        memcpy(root, &kept, sizeof kept);
+    }
+    fake_close(&fake);
+}
+
 static void test_hash_writes_no_bucket_before_its_turn(void **state)
 {
     (void)state;
@@ -525,6 +578,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash_no_single_insert_announces_more_than_a_bucket_or_two),
+        cmocka_unit_test(test_hash_expect_asks_for_the_entry_eight_names_later),
+        cmocka_unit_test(test_hash_expect_survives_any_bytes),
         cmocka_unit_test(test_hash_writes_no_bucket_before_its_turn),
         cmocka_unit_test(test_hash_shrink_contracts_to_the_entries_and_gives_arrays_back),
         cmocka_unit_test(test_hash_shrink_refused_midway_leaves_a_sound_table),

@@ -63,6 +63,47 @@ static void test_find_of_absent_name_leaves_count_alone(struct fixture *f)
     hf_view_end(view);
 }
 
+/* In a transaction that grows the index, then in a view: names that come, that never come, bad ones. */
+static void test_expected_names_are_what_they_would_have_been(struct fixture *f)
+{
+    enum { NAMES = 600 };
+    char name[32];
+    hf_txn *txn = fixture_begin(f);
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "object %u", i + HF_NAMES_AHEAD);
+        hf_expect(hf_txn_view(txn), name);
+        snprintf(name, sizeof name, "object %u", i);
+        unsigned *value = hf_construct(txn, name, NULL, sizeof *value);
+        assert_got(value);
+        *value = i;
+        if (i % 3 == 0)
+            assert_ok(hf_destroy(txn, name));
+    }
+    assert_ok(hf_commit(txn));
+    hf_view *view = fixture_view(f);
+    static char long_name[HF_NAME_BYTES_MAX + 2];
+    memset(long_name, 'x', sizeof long_name - 1);
+    assert_fails(hf_find(view, "no such name", NULL, NULL), HF_ENOTFOUND);
+    hf_expect(view, NULL);
+    hf_expect(view, "");
+    hf_expect(view, long_name);
+    hf_expect(NULL, "object 1");
+    assert_int_equal(hf_last_error()->code, HF_ENOTFOUND); /* as it was */
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "object %u", (i + HF_NAMES_AHEAD) * 7 % (2 * NAMES));
+        hf_expect(view, name);
+        snprintf(name, sizeof name, "object %u", i);
+        const unsigned *value = hf_find(view, name, NULL, NULL);
+        if (i % 3 == 0) {
+            assert_null(value);
+        } else {
+            assert_got(value);
+            assert_int_equal(*value, i);
+        }
+    }
+    hf_view_end(view);
+}
+
 static void test_find_or_construct_makes_only_once(struct fixture *f)
 {
     int created = -1;
@@ -827,6 +868,7 @@ int main(void)
     static const struct fixture_case cases[] = {
         CASE(test_constructed_is_found_in_txn_view_and_after_reopen),
         CASE(test_find_of_absent_name_leaves_count_alone),
+        CASE(test_expected_names_are_what_they_would_have_been),
         CASE(test_find_or_construct_makes_only_once),
         CASE(test_find_or_construct_of_another_type_is_refused),
         CASE(test_destroyed_by_name_is_gone_and_name_is_free),
