@@ -299,6 +299,9 @@ static int write_snapshot(int fd, const char *path, const void *what)
                                   .check = &job->check,
                                   .report = &job->report};
     int code = copy_held(job);
+    /* A hint: the disk works while the pages are compared, and the sync finds little left. */
+    if (code == 0 && job->report.moved_bytes != 0)
+        (void)hf__os->write_back(fd, 0, (off_t)job->copy.end);
     if (code == 0 && !job->from_memory && wants_verifying(job))
         code = verify(job, fd, path, NULL);
     if (code == 0)
