@@ -160,6 +160,7 @@ static int hash_find(const struct hf__index *index, const void *name, size_t siz
     return 0;
 }
 
+/* The bucket of this name is asked for now, the entry of an earlier one: its bucket has come by now. */
 static hf_ref hash_expect(const struct hf__index *index, struct hf__index_ahead *ahead,
                           const void *name, size_t size_bytes)
 {
@@ -210,7 +211,7 @@ static int hash_seek(const struct hf__index *index, const void *name, size_t siz
 
 /* Sets hash and links; an entry that has them already, as new ones do, is not announced. (Field by
  * field, as they were written a moment ago: a load that spans several stores waits until all that was
- * stored before has reached the cache, a quarter of what an insertion takes.) */
+ * stored before has reached the cache.) */
 static void prepare_node(struct hf__segment *seg, hf_ref node, uint64_t hash, hf_ref next)
 {
     const struct hf__index_node *now = hf__index_node_at(seg, node);

@@ -28,10 +28,10 @@
 #include <unistd.h>
 
 #define RECORD_KEPT_BYTES (UINT64_C(4) << 20)
-#define WINDOW_BYTES      (UINT64_C(1) << 20) /* logged above fresh_end before a window opens          */
-#define AHEAD_BYTES       (UINT64_C(1) << 20) /* of a window made ready in one go                      */
-#define GRAIN_BYTES       (UINT64_C(64) << 10) /* of the file: written back together or not at all     */
-#define BEHIND_BYTES      (64 * GRAIN_BYTES) /* of a window, a stretch                                */
+#define WINDOW_BYTES (UINT64_C(1) << 20)  /* logged above fresh_end before a window opens         */
+#define AHEAD_BYTES  (UINT64_C(1) << 20)  /* of a window made ready in one go                     */
+#define GRAIN_BYTES  (UINT64_C(64) << 10) /* of the file: written back together or not at all     */
+#define BEHIND_BYTES (64 * GRAIN_BYTES)   /* of a window, a stretch: a bit a grain                */
 
 static uint64_t page_of(uint64_t offset)
 {
@@ -188,7 +188,9 @@ static uint64_t grain_bit(const struct hf__log *log, uint64_t offset, uint64_t *
 /* A change of [offset, end), which begins in what is watched or lies before that. */
 static void change_behind(struct hf__log *log, uint64_t offset, uint64_t end)
 {
-    offset = offset > log->window_first ? offset : log->window_first;
+    if (offset < log->window_first)
+        offset = log->window_first;
+    offset -= (offset - log->window_first) % GRAIN_BYTES;
     end = end < log->window_watched ? end : log->window_watched;
     for (uint64_t stretch; offset < end; offset += GRAIN_BYTES) {
         const uint64_t bit = grain_bit(log, offset, &stretch);
@@ -229,20 +231,23 @@ static bool watch_next(struct hf__log *log)
     return true;
 }
 
-static void write_behind(hf_store *store)
+/* What lies before `filled` is taken to be full. */
+static void write_behind(hf_store *store, uint64_t filled)
 {
     struct hf__log *log = &store->log;
-    if (log->window_next < log->window_first + (log->window_stretches + 2) * BEHIND_BYTES)
-        return;
-    if (log->window_stretches != 0) {
-        if (log->window_again > log->window_written / 4 + 8)
-            log->window_hot[log->window_stretches - 1] = UINT64_MAX;
-        write_cold(store);
-        log->window_written -= log->window_written / 4;
-        log->window_again -= log->window_again / 4;
+    while (filled >= log->window_first + (log->window_stretches + 2) * BEHIND_BYTES) {
+        if (log->window_stretches != 0) {
+            if (log->window_again > log->window_written / 4 + 8)
+                log->window_hot[log->window_stretches - 1] = UINT64_MAX;
+            write_cold(store);
+            log->window_written -= log->window_written / 4;
+            log->window_again -= log->window_again / 4;
+        }
+        if (!watch_next(log)) {
+            log->window_first = UINT64_MAX / 2; /* no more of this window */
+            return;
+        }
     }
-    if (!watch_next(log))
-        log->window_first = UINT64_MAX / 2; /* no more of this window */
 }
 
 /* Grains are those of the file. */
@@ -318,8 +323,10 @@ static void change_in_window(hf_store *store, uint64_t offset, uint64_t end)
     if (offset < log->window_watched)
         change_behind(log, offset, end);
     if (end > log->window_next) {
+        /* What a program has been given since may not be filled yet. */
+        const uint64_t filled = log->window_next;
         make_ready(store, end);
-        write_behind(store);
+        write_behind(store, filled);
     }
 }
 

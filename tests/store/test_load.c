@@ -127,6 +127,27 @@ static void test_load_stops_writing_what_changes_everywhere(void **unused)
     close_and_remove();
 }
 
+/* Each is announced whole before it is filled. */
+static void test_load_writes_large_blocks_behind(void **unused)
+{
+    enum { LARGE = 6, LARGE_BYTES = 30 << 20 };
+    hf_txn *txn;
+    (void)unused;
+    open_store(HF_ALLOC_SLAB, HF_INDEX_SET);
+    assert_ok(hf_begin(opened, &txn));
+    for (int i = 0; i < LARGE; i++) {
+        void *block = hf_alloc(txn, LARGE_BYTES);
+        assert_got(block);
+        memset(block, i, LARGE_BYTES);
+    }
+    assert_true(written_bytes > (uint64_t)LARGE_BYTES * LARGE / 2);
+    /* Nothing of the last one, which was not full yet. */
+    assert_true(written_end <= HF__SEGMENT_OFFSET + hf__used_end(&opened->seg) - LARGE_BYTES);
+    assert_ok(hf_commit(txn));
+    assert_false(out_of_order);
+    close_and_remove();
+}
+
 static void test_load_needs_no_hints(void **unused)
 {
     (void)unused;
@@ -229,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_load_writes_behind_in_order),
         cmocka_unit_test(test_load_spares_what_changes_again),
         cmocka_unit_test(test_load_stops_writing_what_changes_everywhere),
+        cmocka_unit_test(test_load_writes_large_blocks_behind),
         cmocka_unit_test(test_load_needs_no_hints),
         cmocka_unit_test(test_load_keeps_little_memory),
         cmocka_unit_test(test_load_rolls_back_to_a_savepoint),
