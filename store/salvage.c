@@ -4,7 +4,8 @@
  *
  *   wreck --- prove (salvage_proof.c) --- find (salvage_find.c) --- build (salvage_build.c) --- told here
  *
- * The memory this takes is a byte for each page, 40 bytes for each object, and the pages that the log changes;
+ * The memory this takes is 2 bytes for each page, 40 for each object (44 while pointers are followed; the array
+ * doubles, so up to twice that is reserved), and the pages that the log changes;
  * everything else is looked at through a private mapping that the kernel can drop again.
  *
  * Invariants

@@ -57,6 +57,10 @@ struct hf__found {
     uint8_t reached;          /* it is to be in the new store                                     */
 };
 
+/* What salvage.c and docs/salvage.md say of memory. */
+_Static_assert(sizeof(struct hf__found) == 40, "bytes for each object");
+_Static_assert(sizeof *((struct hf__wreck *)0)->pages == 2, "bytes for each page");
+
 enum hf__why {
     HF__WHY_NOTHING,
     HF__WHY_DIFFERS,
