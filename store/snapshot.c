@@ -21,6 +21,7 @@
 #include "pages.h"
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 
 #include <errno.h>
@@ -72,8 +73,10 @@ static int decide(struct job *job)
     if (code != 0)
         return code;
     if (hf__log_is_live(store)) {
-        const uint64_t durable = hf__durable(store);
+        uint64_t durable = hf__durable(store);
         hf__tail_read(store, &tail); /* after it: of a state that is no older */
+        if (HF__BUG(SNAPSHOT_OF_APPENDED))
+            durable = tail.appended;
         if (tail.epoch != 0 && durable > job->shown)
             job->report.commit = durable;
         if (tail.epoch != 0 && tail.fresh_end > end)
@@ -208,6 +211,10 @@ static int copy_held(struct job *job)
         return code;
     code = decide(job);
     const uint64_t compared = job->truth.stale ? 0 : job->truth.used_end;
+    if (HF__BUG(SNAPSHOT_NOT_HELD) && job->begun) {
+        hf_view_end(job->view);
+        job->begun = false;
+    }
     const bool compares = (job->options->flags & HF_SNAPSHOT_UNVERIFIED) == 0;
     job->check.total = hf__file_bytes(job->copy.end) + (compares ? compared : 0);
     if (code == 0)
@@ -278,6 +285,8 @@ static int seal(struct job *job, const struct hf__segment_header *segment)
     if (job->truth.stale) {
         code = hf__pages_write_all(fd, job->copy.path, salt, used, segment->commit);
     } else {
+        if (HF__BUG(SNAPSHOT_TABLE_AS_FOUND))
+            touched->count = 0;
         hf__touched_add(touched, 0, sizeof *segment, segment->commit);
         code = hf__touched_sort(touched);
         if (code == 0)
