@@ -413,7 +413,7 @@ const struct cut_program cut_programs[] = {
     {"zeros", cut_make_store, run_zeros, 1, 4},
     {"failures", cut_make_store, run_failures, 1, 2},
     {"unwritten", cut_make_store, run_unwritten, 1, 2},
-    {"resize", cut_make_store, cut_run_resize, 1, 4},
+    {"resize", cut_make_store, cut_run_resize, 1, 8},
     {"snapshot", cut_make_store, cut_run_snapshot, 1, 4},
     {"save", cut_make_store, cut_run_save, 1, 4},
     {"archive", cut_make_store, cut_run_archive, 1, 8},

@@ -43,6 +43,35 @@ static void open_file(struct cut_disk *disk, int number, bool is_log)
         exit(2);
 }
 
+static void follow_name(int names[CUT_NAMES], const struct cut_event *event)
+{
+    names[event->name] = event->kind == CUT_UNLINK ? -1 : event->file;
+    if (event->kind == CUT_RENAME)
+        names[event->from] = -1;
+}
+
+/* Which files may have a name, whatever is chosen. */
+static void find_named(struct cut_disk *disk)
+{
+    for (int i = 0; i < CUT_FILES; i++)
+        disk->files[i].named = false;
+    disk->rename_pending = false;
+    for (int place = 0; place < CUT_PLACES; place++)
+        if (disk->stable_names[place] >= 0)
+            disk->files[disk->stable_names[place]].named = true;
+    for (uint32_t i = 0; i < disk->choice_count; i++) {
+        if (disk->choices[i].file >= 0)
+            continue;
+        const struct cut_event *event =
+            &disk->trace->events[disk->versions[disk->choices[i].first].event];
+        if (event->name >= CUT_PLACES)
+            continue;
+        if (event->kind != CUT_UNLINK)
+            disk->files[event->file].named = true;
+        disk->rename_pending |= event->kind == CUT_RENAME && event->name == CUT_TARGET;
+    }
+}
+
 void cut_disk_start(struct cut_disk *disk, const struct cut_trace *trace,
                     struct cut_scratch *scratch)
 {
@@ -60,6 +89,7 @@ void cut_disk_start(struct cut_disk *disk, const struct cut_trace *trace,
         memcpy(file->current, start->bytes, start->size_bytes);
         file->stable_bytes = file->current_bytes = start->size_bytes;
     }
+    find_named(disk);
     scratch->disk = disk;
     for (int place = 0; place < CUT_PLACES; place++)
         scratch->file[place] = -1;
@@ -188,35 +218,6 @@ static void sync_failed_event(struct cut_disk *disk, int number)
     for (uint32_t i = 0; i < disk->choice_count; i++)
         if (disk->choices[i].file == number)
             disk->choices[i].lost = true;
-}
-
-static void follow_name(int names[CUT_NAMES], const struct cut_event *event)
-{
-    names[event->name] = event->kind == CUT_UNLINK ? -1 : event->file;
-    if (event->kind == CUT_RENAME)
-        names[event->from] = -1;
-}
-
-/* Which files may have a name, whatever is chosen. */
-static void find_named(struct cut_disk *disk)
-{
-    for (int i = 0; i < CUT_FILES; i++)
-        disk->files[i].named = false;
-    disk->rename_pending = false;
-    for (int place = 0; place < CUT_PLACES; place++)
-        if (disk->stable_names[place] >= 0)
-            disk->files[disk->stable_names[place]].named = true;
-    for (uint32_t i = 0; i < disk->choice_count; i++) {
-        if (disk->choices[i].file >= 0)
-            continue;
-        const struct cut_event *event =
-            &disk->trace->events[disk->versions[disk->choices[i].first].event];
-        if (event->name >= CUT_PLACES)
-            continue;
-        if (event->kind != CUT_UNLINK)
-            disk->files[event->file].named = true;
-        disk->rename_pending |= event->kind == CUT_RENAME && event->name == CUT_TARGET;
-    }
 }
 
 static void directory_event(struct cut_disk *disk)
