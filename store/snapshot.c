@@ -43,6 +43,8 @@ struct job {
     hf_view *view;
     bool begun;                    /* the view is to be ended                                    */
     bool from_memory;
+    bool own;                      /* the view is this thread's transaction's                    */
+    bool as_shown;                 /* k = c, whatever is durable beyond                           */
     uint64_t shown;                /* c                                                          */
 };
 
@@ -70,6 +72,7 @@ static int decide(struct job *job)
     struct hf__log_tail tail;
     job->shown = job->report.commit = segment->commit;
     int code = only_in_memory(store, job->view, &job->from_memory);
+    job->from_memory |= job->own;
     if (code != 0)
         return code;
     if (hf__log_is_live(store)) {
@@ -77,7 +80,7 @@ static int decide(struct job *job)
         hf__tail_read(store, &tail); /* after it: of a state that is no older */
         if (HF__BUG(SNAPSHOT_OF_APPENDED))
             durable = tail.appended;
-        if (tail.epoch != 0 && durable > job->shown)
+        if (tail.epoch != 0 && durable > job->shown && !job->as_shown)
             job->report.commit = durable;
         if (tail.epoch != 0 && tail.fresh_end > end)
             end = tail.fresh_end;
@@ -351,9 +354,12 @@ static int judge_options(hf_store *store, const char *to_path, const hf_snapshot
         return hf__fail(HF_EINVAL, "hf_snapshot: to compare pages, or not?");
     if (store->forked)
         return hf__fail(HF_EFORKED, "open the store anew in the child");
-    if (__atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id())
-        return hf__fail_path(HF_ENESTED, 0, store->path, "end the transaction first");
     return 0;
+}
+
+static bool in_transaction(const hf_store *store)
+{
+    return __atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id();
 }
 
 int hf_snapshot(hf_store *store, const char *to_path, const hf_snapshot_options *options)
@@ -362,9 +368,20 @@ int hf_snapshot(hf_store *store, const char *to_path, const hf_snapshot_options 
     if (options == NULL)
         options = &defaults;
     int code = judge_options(store, to_path, options);
-    if (code != 0)
-        return code;
-    struct job job = {.store = store, .options = options}, *const what = &job;
+    if (code == 0 && in_transaction(store))
+        code = hf__fail_path(HF_ENESTED, 0, store->path, "end the transaction first");
+    return code == 0 ? hf__snapshot(store, to_path, options, false) : code;
+}
+
+int hf__snapshot(hf_store *store, const char *to_path, const hf_snapshot_options *options,
+                 bool as_shown)
+{
+    struct job job = {.store = store,
+                      .options = options,
+                      .own = in_transaction(store),
+                      .as_shown = as_shown};
+    struct job *const what = &job;
+    int code;
     const uint64_t from = hf__os->now_ns();
     job.check_options = (hf_check_options){.on_finding = options->on_finding,
                                            .on_progress = options->on_progress,
