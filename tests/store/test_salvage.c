@@ -314,6 +314,125 @@ static void test_pages_of_two_commits_prove_nothing(void **state)
     clean_up();
 }
 
+/* ---- pools of nodes -------------------------------------------------------------------------- */
+
+#define NODES 1000u
+#define NODE_BYTES 200u
+
+struct way {
+    hf_ref node;
+};
+#define WAY_FIELDS(F, T) F(T, node, HF_FIELD_REF, NULL)
+HF_TYPE_DEFINE(way_type, "way", 1, struct way, WAY_FIELDS);
+
+/* Ways to nodes, a third of which are dead, and a pool without any. */
+static void make_pools(void)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    hf_txn *txn;
+    clean_up();
+    options.mode = HF_CREATE_NEW;
+    assert_int_equal(hf_open(path, &options, &store), 0);
+    assert_int_equal(hf_begin(store, &txn), 0);
+    struct way *ways = hf_construct(txn, "ways", &way_type, NODES);
+    hf_pool *pool = hf_pool_create(txn, "pool", NODE_BYTES, 1);
+    assert_non_null(ways);
+    assert_non_null(pool);
+    assert_non_null(hf_pool_create(txn, "empty", 64, HF_POOL_KEEP_ALL));
+    for (unsigned i = 0; i < NODES; i++) {
+        void *node = hf_pool_alloc(txn, pool);
+        assert_non_null(node);
+        content_fill(node, NODE_BYTES, i);
+        ways[i].node = hf_ref_of(hf_txn_view(txn), node);
+    }
+    for (unsigned i = 0; i < NODES; i++)
+        if (i % 3 == 0 || i / 100 == 4) /* some chunks have no live node at all */
+            assert_int_equal(hf_pool_free(txn, pool, hf_at(hf_txn_view(txn), ways[i].node)), 0);
+    assert_int_equal(hf_commit(txn), 0);
+    assert_int_equal(hf_close(store), 0);
+}
+
+static void test_pools_are_pools_again(void **state)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    unsigned char right[NODE_BYTES];
+    hf_salvage_report report;
+    hf_pool_info info;
+    hf_store *store;
+    hf_view *view;
+    hf_txn *txn;
+    const void *node;
+    hf_ref place = 0;
+    unsigned live = 0, walked = 0;
+    (void)state;
+    make_pools();
+    assert_int_equal(hf_salvage(path, saved, NULL, &report), 0);
+    for (unsigned i = 0; i < NODES; i++)
+        live += i % 3 != 0 && i / 100 != 4;
+    assert_int_equal(report.lost + report.unproved + report.missing, 0);
+    assert_int_equal(report.pools, 2);
+    assert_int_equal(report.pool_nodes, live);
+    assert_int_equal(report.nulled, NODES - live);
+    assert_int_equal(report.raw_saved + report.raw_left, 0);
+    options.mode = HF_OPEN_EXISTING;
+    assert_int_equal(hf_open(saved, &options, &store), 0);
+    assert_int_equal(hf_check_sanity(store, NULL, NULL), 0);
+    assert_int_equal(hf_view_begin(store, &view), 0);
+    const hf_pool *pool = hf_pool_find(view, "pool");
+    assert_non_null(pool);
+    assert_non_null(hf_pool_find(view, "empty"));
+    assert_int_equal(hf_pool_info_of(view, pool, &info), 0);
+    assert_int_equal(info.nodes, live);
+    assert_int_equal(info.node_bytes, NODE_BYTES);
+    assert_int_equal(info.empty_max, 1);
+    while (hf_pool_next(view, pool, &place, &node) == 1)
+        walked++;
+    assert_int_equal(walked, live);
+    const struct way *ways = hf_find(view, "ways", &way_type, NULL);
+    assert_non_null(ways);
+    for (unsigned i = 0; i < NODES; i++) {
+        content_fill(right, NODE_BYTES, i);
+        if (i % 3 == 0 || i / 100 == 4)
+            assert_int_equal(ways[i].node, 0);
+        else
+            assert_memory_equal(hf_at(view, ways[i].node), right, NODE_BYTES);
+    }
+    hf_view_end(view);
+    assert_int_equal(hf_begin(store, &txn), 0); /* and it works as one */
+    assert_non_null(hf_pool_alloc(txn, hf_pool_find(hf_txn_view(txn), "pool")));
+    assert_int_equal(hf_destroy(txn, "ways"), 0);
+    assert_int_equal(hf_pool_destroy(txn, hf_pool_find(hf_txn_view(txn), "pool")), 0);
+    assert_int_equal(hf_commit(txn), 0);
+    assert_int_equal(hf_check_sanity(store, NULL, NULL), 0);
+    assert_int_equal(hf_close(store), 0);
+    clean_up();
+}
+
+static void test_a_pool_with_a_rotten_chunk_is_lost(void **state)
+{
+    hf_salvage_report report;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    hf_view *view;
+    (void)state;
+    make_pools();
+    options.mode = HF_READ_ONLY;
+    assert_int_equal(hf_open(path, &options, &store), 0);
+    assert_int_equal(hf_view_begin(store, &view), 0);
+    const hf_ref at = ((const struct way *)hf_find(view, "ways", &way_type, NULL))[700].node;
+    hf_view_end(view);
+    assert_int_equal(hf_close(store), 0);
+    overwrite(path, hf__file_offset(at), 8);
+    assert_int_equal(hf_salvage(path, saved, NULL, &report), 0);
+    assert_int_equal(report.pools, 1);
+    assert_int_equal(report.pool_nodes, 0);
+    assert_int_equal(report.lost, 1);
+    assert_true(report.raw_saved > 0);
+    assert_int_equal(hf_check_file(saved, NULL, NULL), 0);
+    clean_up();
+}
+
 /* ---- repairs --------------------------------------------------------------------------------- */
 
 /* A child that makes the store and ends without closing it. */
@@ -454,6 +573,8 @@ int main(void)
         cmocka_unit_test(test_a_store_in_use_is_refused_and_a_read_only_one_is_not),
         cmocka_unit_test(test_cancelled_it_leaves_nothing),
         cmocka_unit_test(test_pages_of_two_commits_prove_nothing),
+        cmocka_unit_test(test_pools_are_pools_again),
+        cmocka_unit_test(test_a_pool_with_a_rotten_chunk_is_lost),
         cmocka_unit_test(test_both_slots_lost_the_log_still_counts),
         cmocka_unit_test(test_a_repair_tells_what_it_accepts),
         cmocka_unit_test(test_a_repair_writes_to_its_copy_alone),
