@@ -22,6 +22,9 @@
     X(LINES_FORGOTTEN_AT_ROLLBACK, "a rollback to a savepoint empties the set of changed lines")   \
     X(PRIVATE_TRIMMED_EARLY, "private pages of commits that aren't applied are dropped")           \
     X(UNDO_SKIPPED, "an abort leaves P as it is")                                                  \
+    X(OTHERS_NOT_FOLLOWED, "private pages don't get what others have committed and applied")       \
+    X(OTHERS_WINDOW_KEPT, "private pages stay where another has written fresh space")              \
+    X(OTHERS_SWITCH_KEPT, "private pages stay when another has switched logs")                     \
     X(BLOCK_SHARED_WITH_DURABLE, "a record begins in the block of a durable one")                  \
     X(CLAIMS_TOO_MUCH, "synced_through names commits that aren't durable")                         \
     X(SWITCH_NOT_SYNCED, "the new log isn't synced at a switch")                                   \

@@ -385,6 +385,102 @@ static void run_unwritten(struct cut_player *p)
     cut_close(p);
 }
 
+/* ---- two handles, as two processes have them -------------------------------------------------- */
+
+/* The other one is the player's from now on. */
+static void take_turns(struct cut_player *p, hf_store **other)
+{
+    hf_store *mine = p->store;
+    p->store = *other;
+    *other = mine;
+    p->durability = p->store->durability;
+}
+
+/* So that the player can open it again: a process that has a store open is refused a second handle, but
+ * nothing else keeps the two from being as strange to each other as two processes' are. */
+static bool set_aside(struct cut_player *p, hf_store **other)
+{
+    *other = p->store;
+    p->store = NULL;
+    hf__list_remove(*other);
+    return p->trouble == NULL;
+}
+
+static bool open_two(struct cut_player *p, hf_store **other)
+{
+    *other = NULL;
+    if (!cut_open(p, HF_OPEN_EXISTING))
+        return false;
+    return set_aside(p, other) && cut_open(p, HF_OPEN_EXISTING);
+}
+
+/* Closes that one while the other stays. */
+static void close_one(struct cut_player *p, hf_store **other)
+{
+    cut_sync(p); /* it would be his housekeeper's to do */
+    cut_close(p);
+    p->store = *other;
+    *other = NULL;
+    p->durability = p->store->durability;
+}
+
+/* Each writes after records that the other appended: pages that the other has changed since are dropped
+ * or laid over, space that the other freed is written again, a log that the other switched is
+ * followed, and syncs of one answer for records of the other. */
+static void two_step(struct cut_player *p, hf_store **other, hf_ref *block)
+{
+    const uint64_t dice = rng_below(&p->rng, 100);
+    if (rng_percent(&p->rng, 60))
+        take_turns(p, other);
+    if (dice < 50) {
+        cut_change(p, 1 + rng_below(&p->rng, 3));
+    } else if (dice < 60) {
+        cut_durability(p, rng_percent(&p->rng, 50) ? HF_SYNC : HF_LAZY);
+        cut_change(p, 1);
+    } else if (dice < 68) {
+        cut_sync(p);
+    } else if (dice < 74) {
+        cut_checkpoint(p);
+        p->mark.acknowledged = p->mark.attempted;
+        cut_marked(p);
+    } else if (dice < 84 && *block == 0) {
+        *block = cut_bulk(p, 100 + rng_below(&p->rng, 3) * 9 * KiB, true);
+    } else if (dice < 88 && *block == 0) {
+        *block = cut_bulk(p, 1060 * KiB, true);
+    } else if (dice < 94 && *block != 0) {
+        cut_free_at(p, *block);
+        *block = 0;
+    } else if (dice < 96) {
+        cut_bulk(p, 5 * KiB, false);
+    } else if (dice < 98 && p->durability == HF_SYNC) {
+        cut_fail_sync(p, rng_percent(&p->rng, 50));
+        cut_change(p, 1);
+    }
+}
+
+static void run_two(struct cut_player *p)
+{
+    hf_store *other;
+    hf_ref block = 0;
+    if (!open_two(p, &other))
+        return;
+    for (int i = 0; i < 40 && p->trouble == NULL; i++) {
+        two_step(p, &other, &block);
+        if (i == 25) { /* one leaves, another comes */
+            close_one(p, &other);
+            cut_change(p, 1);
+            cut_checkpoint(p); /* who comes and finds work left starts a housekeeper */
+            p->mark.acknowledged = p->mark.attempted;
+            cut_marked(p);
+            if (!set_aside(p, &other) || !cut_open(p, HF_OPEN_EXISTING))
+                return;
+        }
+    }
+    close_one(p, &other);
+    cut_change(p, 1);
+    cut_close(p);
+}
+
 void cut_run_recovery(struct cut_player *p)
 {
     if (!cut_open(p, HF_OPEN_EXISTING))
@@ -419,6 +515,7 @@ const struct cut_program cut_programs[] = {
     {"archive", cut_make_store, cut_run_archive, 1, 8},
     {"repair", cut_make_broken, cut_run_repair, 1, 4},
     {"random", cut_make_store, run_random, 12, 8},
+    {"two", cut_make_store, run_two, 6, 8},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;
 
