@@ -3,8 +3,8 @@
  * bug.h - deliberate mistakes, for a test of the tests
  *
  * tests/crash/ has a second build of the library in which HF__BUG(NAME) is true if the environment
- * says HF_TEST_BUG=NAME: one rule of the log's protocol is then broken, and the power-cut test must
- * notice. Everywhere else HF__BUG is a constant 0 and the compiler drops what stands behind it.
+ * says HF_TEST_BUG=NAME: one rule of the log's protocol, or of what is made of stores, is then broken,
+ * and the power-cut test must notice. Everywhere else HF__BUG is a constant 0 and the compiler drops what stands behind it.
  */
 #ifndef HF_BASE_BUG_H
 #define HF_BASE_BUG_H
@@ -22,6 +22,9 @@
     X(LINES_FORGOTTEN_AT_ROLLBACK, "a rollback to a savepoint empties the set of changed lines")   \
     X(PRIVATE_TRIMMED_EARLY, "private pages of commits that aren't applied are dropped")           \
     X(UNDO_SKIPPED, "an abort leaves P as it is")                                                  \
+    X(OTHERS_NOT_FOLLOWED, "private pages don't get what others have committed and applied")       \
+    X(OTHERS_WINDOW_KEPT, "private pages stay where another has written fresh space")              \
+    X(OTHERS_SWITCH_KEPT, "private pages stay when another has switched logs")                     \
     X(BLOCK_SHARED_WITH_DURABLE, "a record begins in the block of a durable one")                  \
     X(CLAIMS_TOO_MUCH, "synced_through names commits that aren't durable")                         \
     X(SWITCH_NOT_SYNCED, "the new log isn't synced at a switch")                                   \
@@ -67,7 +70,16 @@
     X(PAGES_AFTER_SYNC, "a checkpoint writes the page table when the data has been synced")         \
     X(PAGES_OF_RECORDS_ONLY, "the page table isn't written for fresh space and a moved used end")  \
     X(CREATE_NOT_SYNCED, "a new store gets its name before it is synced")                          \
-    X(CREATE_DIRECTORY_NOT_SYNCED, "the directory isn't synced when a store was made")
+    X(CREATE_DIRECTORY_NOT_SYNCED, "the directory isn't synced when a store was made")             \
+    X(REPLACE_UNLINKS_FIRST, "a store that is replaced goes before the new one has its name")      \
+    X(REPLACE_NOT_SYNCED, "what replaces a store gets its name before it is synced")               \
+    X(SNAPSHOT_NOT_HELD, "a snapshot's view ends before the bytes are copied")                     \
+    X(SNAPSHOT_OF_APPENDED, "a snapshot holds commits that aren't durable")                        \
+    X(SNAPSHOT_TABLE_AS_FOUND, "a snapshot keeps the entries of pages that records lie over")      \
+    X(REPAIR_SIDECARS_FIRST, "the broken store's logs go before the copy has its place")           \
+    X(REPAIR_DIRECTORY_NOT_SYNCED, "the broken store's logs go before the directory is synced")    \
+    X(REPAIR_WITHOUT_LOG, "a repair's copy has no log")                                            \
+    X(SALVAGE_DIRECTORY_NOT_SYNCED, "the directory isn't synced when a store was salvaged")
 
 #ifdef HF_TEST_BUGS
 #define HF__BUG_NUMBER(name, text) HF__BUG_##name,

@@ -222,8 +222,11 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
 static int publish(int fd, const char *temporary, const char *path, bool over)
 {
     int (*const name)(const char *, const char *) = over ? hf__os->rename : hf__os->rename_new;
-    if (!HF__BUG(CREATE_NOT_SYNCED) && hf__os->fsync(fd) != 0)
+    if (!HF__BUG(CREATE_NOT_SYNCED) && !(HF__BUG(REPLACE_NOT_SYNCED) && over) &&
+        hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
+    if (HF__BUG(REPLACE_UNLINKS_FIRST) && over)
+        hf__os->unlink(path);
     if (name(temporary, path) != 0)
         return hf__fail_os(errno, path, "naming the new store");
     if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)

@@ -322,9 +322,22 @@ void hf__table_truth_free(struct hf__table_truth *truth)
     hf__touched_free(&truth->touched);
 }
 
+/* The used end of the commit that a view shows. A transaction may have moved its own: then all of the commit
+ * before it is in the file (if not, nobody asks), and nobody else writes. */
+static int used_end_shown(hf_store *store, const hf_view *view, uint64_t *out)
+{
+    struct hf__segment_header segment = *hf__segment_header(view->seg);
+    if (store->txn.active && view == hf_txn_view(&store->txn) &&
+        hf__segment_read(store->fd, &segment, sizeof segment, 0) != (ssize_t)sizeof segment)
+        return hf__fail_os(errno, store->path, "read");
+    *out = segment.heap.used_end;
+    return 0;
+}
+
 static int truth_of_log(hf_store *store, const hf_view *view, uint64_t commit,
                         struct hf__table_truth *out)
 {
+    const bool own = store->txn.active && view == hf_txn_view(&store->txn);
     const struct hf__segment_header *segment = hf__segment_header(view->seg);
     struct hf__log_tail tail;
     int code;
@@ -333,8 +346,7 @@ static int truth_of_log(hf_store *store, const hf_view *view, uint64_t commit,
         if (tail.epoch == 0 || tail.base >= commit) {
             /* The view keeps the base from moving past it. */
             hf__touched_init(&out->touched, 0);
-            out->used_end = segment->heap.used_end;
-            return 0;
+            return used_end_shown(store, view, &out->used_end);
         }
         /* A writer's descriptors are for writing, too, whoever opens them first. */
         code = hf__log_open(store, false, store->role != HF__ROLE_WRITER);
@@ -343,7 +355,7 @@ static int truth_of_log(hf_store *store, const hf_view *view, uint64_t commit,
         if (code == 0) {
             /* Above what the view uses a checkpoint may have let a window write since. */
             const uint64_t used_end = segment->heap.used_end, first = out->touched.used_first;
-            out->used_end = first < used_end ? first : used_end;
+            out->used_end = first < used_end || own ? first : used_end;
             return 0;
         }
         struct hf__log_tail now;

@@ -606,3 +606,46 @@ void hf__pool_check(struct hf__segment *seg, uint64_t offset, struct hf__check *
                     (unsigned long long)tally.live, (unsigned long long)tally.chunks,
                     (unsigned long long)pool.at->live, (unsigned long long)pool.at->chunks);
 }
+
+/* ---- for salvage ----------------------------------------------------------------------------- */
+
+bool hf__pool_shape_of(struct hf__segment *seg, uint64_t offset, struct hf__pool_shape *out)
+{
+    struct pool pool;
+    if (!pool_at(seg, offset, &pool))
+        return false;
+    *out = (struct hf__pool_shape){pool.at->node_bytes, pool.at->nodes, pool.nodes_from,
+                                   pool.at->empty_max,  pool.at->live,  pool.at->chunks};
+    return true;
+}
+
+bool hf__pool_of_chunk(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes,
+                       uint64_t *out_pool)
+{
+    const struct hf__pool_chunk *chunk = (const struct hf__pool_chunk *)hf__at(seg, offset);
+    struct pool pool;
+    if (size_bytes < sizeof *chunk || !pool_at(seg, chunk->pool, &pool) ||
+        size_bytes < pool.at->chunk_bytes - HF__BLOCK_HEADER_BYTES ||
+        chunk_at(&pool, offset) == NULL)
+        return false;
+    *out_pool = chunk->pool;
+    return true;
+}
+
+bool hf__pool_node_lives(const struct hf__segment *seg, uint64_t chunk, uint64_t node)
+{
+    const struct hf__pool_chunk *at = (const struct hf__pool_chunk *)hf__at(seg, chunk);
+    return (bits_of(at)[node / 64] >> node % 64 & 1) != 0;
+}
+
+uint64_t hf__pool_chunk_live(struct hf__segment *seg, uint64_t chunk)
+{
+    const struct hf__pool_chunk *at = (const struct hf__pool_chunk *)hf__at(seg, chunk);
+    struct pool pool;
+    uint64_t live = 0;
+    if (!pool_at(seg, at->pool, &pool))
+        return 0;
+    for (uint64_t i = 0; i < pool.at->nodes; i++)
+        live += hf__pool_node_lives(seg, chunk, i);
+    return live == at->used ? live : 0;
+}

@@ -525,13 +525,17 @@ static int lay(hf_store *store, const struct hf__record *record, bool applied)
     if (record->used_end > store->size_max_bytes)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path,
                              "it has grown past what this process could reserve");
-    int code = drop_private(store, page_of(record->window_start), page_of(record->window_end));
+    int code = HF__BUG(OTHERS_WINDOW_KEPT)
+                   ? 0
+                   : drop_private(store, page_of(record->window_start),
+                                  page_of(record->window_end));
     for (uint64_t i = 0; code == 0 && i < record->range_count; i++) {
         uint64_t at = ranges[i].offset, left = ranges[i].size_bytes;
         while (left > 0) {
             uint64_t part = HF__PAGE_BYTES - at % HF__PAGE_BYTES;
             part = part < left ? part : left;
-            if (!applied || is_private(log, page_of(at))) {
+            if (!applied ||
+                (is_private(log, page_of(at)) && !HF__BUG(OTHERS_NOT_FOLLOWED))) {
                 memcpy(store->seg.base + at, data, (size_t)part);
                 set_private(log, page_of(at));
             }
@@ -553,7 +557,7 @@ int hf__private_follow(hf_store *store)
     hf__tail_read(store, &tail);
     if (tail.epoch != log->seen_epoch) {
         /* The records since `seen` may be gone. All up to `applied` is in the data file. */
-        code = drop_private(store, 0, log->private_end);
+        code = HF__BUG(OTHERS_SWITCH_KEPT) ? 0 : drop_private(store, 0, log->private_end);
         if (code != 0)
             return code;
         log->seen = tail.epoch == 0 ? tail.appended : front.applied;

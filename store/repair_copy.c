@@ -19,6 +19,7 @@
  */
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 #include "sync/range_lock.h"
 
@@ -115,7 +116,7 @@ static int copy_all(struct copy *copy)
     int code = copy_bytes(store->fd, copy->fd, store->path);
     if (code == 0)
         code = copy_sidecar(copy, store->undo_path);
-    for (int i = 0; code == 0 && i < 2; i++)
+    for (int i = 0; code == 0 && i < 2 && !HF__BUG(REPAIR_WITHOUT_LOG); i++)
         code = copy_sidecar(copy, store->log.paths[i]);
     return code;
 }
@@ -131,11 +132,13 @@ static int take_place(const struct copy *copy)
         return hf__fail_os(errno, store->path, "keeping the owner: fchown");
     if (hf__os->fchmod(copy->fd, old.st_mode & 07777) != 0)
         return hf__fail_os(errno, store->path, "fchmod");
+    for (int i = 0; i < 2 && HF__BUG(REPAIR_SIDECARS_FIRST); i++)
+        hf__os->unlink(store->log.paths[i]);
     if (hf__os->fsync(copy->fd) != 0)
         return hf__fail_os(errno, store->path, "fsync");
     if (hf__os->rename(copy->path, store->path) != 0)
         return hf__fail_os(errno, store->path, "putting the repaired store in its place");
-    if (hf__sync_directory_of(store->path) != 0)
+    if (!HF__BUG(REPAIR_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(store->path) != 0)
         return hf__fail_os(errno, store->path, "syncing the directory");
     hf__os->unlink(store->undo_path);
     hf__os->unlink(store->log.paths[0]);

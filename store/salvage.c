@@ -4,7 +4,8 @@
  *
  *   wreck --- prove (salvage_proof.c) --- find (salvage_find.c) --- build (salvage_build.c) --- told here
  *
- * The memory this takes is a byte for each page, 40 bytes for each object, and the pages that the log changes;
+ * The memory this takes is 2 bytes for each page, 48 for each object (52 while pointers are followed; the array
+ * doubles, so up to twice that is reserved), and the pages that the log changes;
  * everything else is looked at through a private mapping that the kernel can drop again.
  *
  * Invariants
@@ -30,7 +31,7 @@ static const char *const reasons[] = {
     [HF__WHY_HEADER] = "its header is damaged",
     [HF__WHY_NAME] = "its name is damaged",
     [HF__WHY_TWICE] = "another object has its name",
-    [HF__WHY_POOL] = "pools of nodes can't be moved",
+    [HF__WHY_POOL] = "of its pool of nodes not all is intact",
     [HF__WHY_UNREACHED] = "nothing that was saved leads to it",
     [HF__WHY_REFUSED] = "the new store doesn't take it",
 };
@@ -42,13 +43,21 @@ static bool is_saved(const struct hf__found *found, bool built)
     return built ? found->now != 0 : found->reached && found->verdict != HF_SALVAGE_LOST;
 }
 
+/* Without those that are parts of a pool. */
 static bool is_raw(const struct hf__found *found)
 {
-    return found->kind == 0 && found->verdict != HF_SALVAGE_LOST;
+    return found->kind == 0 && found->verdict != HF_SALVAGE_LOST && found->pool == 0;
 }
 
-static void count(hf_salvage_report *report, const struct hf__found *found, bool saved)
+static void count(const struct hf__wreck *wreck, const struct hf__found *found, bool saved)
 {
+    hf_salvage_report *report = wreck->report;
+    if (found->pool != 0 && found->kind != 0 && saved) {
+        report->pools++;
+        report->pool_nodes += hf__found_nodes(wreck, found);
+    }
+    if (found->kind == 0 && found->pool != 0)
+        return;
     if (is_raw(found)) {
         report->raw_saved += saved;
         report->raw_left += !saved;
@@ -94,8 +103,9 @@ static void tell_all(const struct hf__wreck *wreck, bool built)
     for (size_t i = 0; i < wreck->found_count; i++) {
         const struct hf__found *found = &wreck->found[i];
         const bool saved = is_saved(found, built);
-        count(wreck->report, found, saved);
+        count(wreck, found, saved);
         if (wreck->options->on_object != NULL && !is_raw(found) &&
+            (found->kind != 0 || found->pool == 0) &&
             (found->lead != 0 || !saved || found->nulled != 0))
             tell(wreck, found, saved);
     }

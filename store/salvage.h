@@ -4,6 +4,7 @@
  *
  *   salvage_proof.c   the wreck mapped privately, its salt, its log; which bytes are proved
  *   salvage_find.c    the search: objects, memory and types, and what is proved of each
+ *   salvage_pool.c    pools of nodes
  *   salvage_build.c   the new store: what is reached, copies, pointers rewritten
  *   salvage.c         hf_salvage: all together, and telling
  */
@@ -50,12 +51,17 @@ struct hf__found {
     hf_ref now;               /* in the new store, 0 = it isn't there                             */
     uint32_t type_id;
     uint32_t nulled;
+    uint32_t pool;            /* 0, or number + 1 of the intact pool that it is, or is a chunk of  */
     uint32_t lead;            /* bytes from the index node to the elements, 0 = anonymous         */
     uint8_t kind;             /* HF_KIND_..., or 0 for memory                                     */
     uint8_t verdict;          /* HF_SALVAGE_...                                                   */
     uint8_t why;              /* enum hf__why                                                     */
     uint8_t reached;          /* it is to be in the new store                                     */
 };
+
+/* What salvage.c and docs/salvage.md say of memory. */
+_Static_assert(sizeof(struct hf__found) == 48, "bytes for each object");
+_Static_assert(sizeof *((struct hf__wreck *)0)->pages == 2, "bytes for each page");
 
 enum hf__why {
     HF__WHY_NOTHING,
@@ -117,6 +123,21 @@ static inline bool hf__found_wanted(const struct hf__wreck *wreck, const struct 
            (found->verdict == HF_SALVAGE_NOT_PROVED &&
             (wreck->options->flags & HF_SALVAGE_UNPROVED) != 0);
 }
+
+/* Which chunks are whose, and which pools are intact. */
+int hf__wreck_pools(struct hf__wreck *wreck);
+/* The chunks of pools that are reached are. */
+void hf__wreck_reach_chunks(struct hf__wreck *wreck);
+/* Does something live there, in what was found? */
+bool hf__found_leads(const struct hf__wreck *wreck, const struct hf__found *found, hf_ref at);
+/* Of a pool. */
+uint64_t hf__found_nodes(const struct hf__wreck *wreck, const struct hf__found *found);
+/* In the new store: an empty pool of that shape (NULL: an error); a chunk of it full of nodes, those of the wreck's
+ * chunk; and what doesn't live of them given back, when all chunks are there. */
+void *hf__salvaged_pool(const struct hf__wreck *wreck, const struct hf__found *found, hf_txn *txn,
+                        const char *name);
+int hf__salvaged_chunk(const struct hf__wreck *wreck, struct hf__found *found, hf_txn *txn);
+int hf__salvaged_trim(const struct hf__wreck *wreck, const struct hf__found *found, hf_txn *txn);
 
 /* Marks what is reached from named and unique objects, and counts pointers. */
 int hf__wreck_reach(struct hf__wreck *wreck);

@@ -18,6 +18,7 @@
 
 #include "refs.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 #include "sync/range_lock.h"
 
@@ -58,6 +59,8 @@ static struct hf__found *target_of(const struct hf__wreck *wreck, const struct h
     struct hf__found *found =
         found_at(wreck, hf__ref_read(&wreck->store->seg, field->at, field->kind));
     return found != NULL && hf__found_wanted(wreck, found) &&
+                   hf__found_leads(wreck, found,
+                                   hf__ref_read(&wreck->store->seg, field->at, field->kind)) &&
                    (found->verdict == HF_SALVAGE_INTACT || from->verdict != HF_SALVAGE_INTACT)
                ? found
                : NULL;
@@ -94,7 +97,7 @@ static void follow_all(struct reach *reach)
     while (reach->count != 0) {
         reach->from = &wreck->found[reach->stack[--reach->count]];
         const struct hf__type_record *record = hf__wreck_type(wreck, reach->from->type_id);
-        if (record != NULL)
+        if (record != NULL && reach->from->pool == 0) /* a pool's lead to its chunks */
             (void)hf__refs_each(&wreck->store->seg, record, reach->from->elements,
                                 hf__found_header(wreck, reach->from)->count, follow, reach);
     }
@@ -153,6 +156,7 @@ int hf__wreck_reach(struct hf__wreck *wreck)
         follow_all(&reach);
     }
     free(reach.stack);
+    hf__wreck_reach_chunks(wreck);
     return 0;
 }
 
@@ -251,7 +255,8 @@ static void *make(struct build *build, const struct hf__found *found)
         hf__fail(HF_ENAME, "with its suffix the name is too long");
         return NULL;
     }
-    return hf_construct(build->txn, name, type, count);
+    return found->pool != 0 ? hf__salvaged_pool(wreck, found, build->txn, name)
+                            : hf_construct(build->txn, name, type, count);
 }
 
 /* What the new store won't take is left out, and told. */
@@ -273,7 +278,8 @@ static int copy_one(struct build *build, struct hf__found *found)
         found->why = code == HF_EEXIST ? HF__WHY_TWICE : HF__WHY_REFUSED;
         return 0;
     }
-    memcpy(to, hf__at(&wreck->store->seg, found->elements), (size_t)found->size_bytes);
+    if (found->pool == 0)
+        memcpy(to, hf__at(&wreck->store->seg, found->elements), (size_t)found->size_bytes);
     found->now = hf_ref_of(hf_txn_view(build->txn), to);
     return batch(build, found->size_bytes);
 }
@@ -314,7 +320,7 @@ static int point(struct build *build, struct hf__found *found)
 {
     const struct hf__wreck *wreck = build->wreck;
     const struct hf__type_record *record = hf__wreck_type(wreck, found->type_id);
-    if (!has_pointers(record) || found->size_bytes == 0)
+    if (!has_pointers(record) || found->size_bytes == 0 || found->pool != 0)
         return 0;
     build->from = found;
     build->to = hf_edit(build->txn, hf_at(hf_txn_view(build->txn), found->now),
@@ -328,14 +334,39 @@ static int point(struct build *build, struct hf__found *found)
 
 /* ---- the new store --------------------------------------------------------------------------- */
 
+/* Pools before their chunks, all of those, and then what doesn't live in them. A pool that was refused takes its
+ * chunks with it. */
+static int fill_pools(struct build *build)
+{
+    struct hf__wreck *wreck = build->wreck;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < wreck->found_count; i++)
+        if (wreck->found[i].reached && wreck->found[i].pool != 0 && wreck->found[i].kind != 0)
+            code = copy_one(build, &wreck->found[i]);
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; code == 0 && i < wreck->found_count; i++) {
+            struct hf__found *found = &wreck->found[i];
+            if (found->pool == 0 || found->kind != 0 || wreck->found[found->pool - 1].now == 0)
+                continue;
+            code = round == 0 ? hf__salvaged_chunk(wreck, found, build->txn)
+                              : hf__salvaged_trim(wreck, found, build->txn);
+            if (code == 0)
+                code = batch(build, found->size_bytes);
+        }
+    return code;
+}
+
 static int fill(struct build *build)
 {
     struct hf__wreck *wreck = build->wreck;
     int code = hf_begin(build->store, &build->txn);
+    if (code == 0)
+        code = fill_pools(build);
     /* Intact ones first, so that a name that is there twice goes to them. */
     for (uint8_t verdict = 0; code == 0 && verdict <= HF_SALVAGE_NOT_PROVED; verdict++)
         for (size_t i = 0; code == 0 && i < wreck->found_count; i++)
-            if (wreck->found[i].reached && wreck->found[i].verdict == verdict)
+            if (wreck->found[i].reached && wreck->found[i].verdict == verdict &&
+                wreck->found[i].pool == 0)
                 code = copy_one(build, &wreck->found[i]);
     for (size_t i = 0; code == 0 && i < wreck->found_count; i++)
         if (wreck->found[i].now != 0)
@@ -397,7 +428,7 @@ int hf__wreck_build(struct hf__wreck *wreck, const char *to_path)
     int code = make_store(&build, spare);
     if (code == 0 && hf__os->rename_new(spare, to_path) != 0)
         code = hf__fail_os(errno, to_path, "naming the new store");
-    if (code == 0 && hf__sync_directory_of(to_path) != 0)
+    if (code == 0 && !HF__BUG(SALVAGE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(to_path) != 0)
         code = hf__fail_os(errno, to_path, "syncing the directory");
     /* After a success, too: a close that couldn't look at the file has left its sidecars. */
     const hf_error failure = *hf_last_error();

@@ -210,7 +210,8 @@ static void judge_typed(const struct hf__wreck *wreck, struct hf__found *found)
         found->type_id = 0; /* it can be no more than bytes */
     } else if (record == NULL && header->count != header->size_bytes) {
         degrade(found, HF_SALVAGE_LOST, HF__WHY_SIZE);
-    } else if (record != NULL && strcmp(hf__type_record_name(record), HF__POOL_TYPE) == 0) {
+    } else if (record != NULL && found->verdict != HF_SALVAGE_INTACT &&
+               strcmp(hf__type_record_name(record), HF__POOL_TYPE) == 0) {
         degrade(found, HF_SALVAGE_LOST, HF__WHY_POOL);
     } else if (found->kind == HF_KIND_UNIQUE &&
                (record == NULL ||
@@ -262,6 +263,8 @@ int hf__wreck_search(struct hf__wreck *wreck)
             judge_typed(wreck, found);
         named += found->kind == HF_KIND_NAMED;
     }
+    if (code == 0)
+        code = hf__wreck_pools(wreck);
     wreck->report->searched_bytes = scan.skipped_bytes;
     wreck->report->missing = wreck->report->missing > named ? wreck->report->missing - named : 0;
     return code;

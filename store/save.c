@@ -2,16 +2,15 @@
 /*
  * save.c - hf_save_as: what a view shows, as a new closed store
  *
- * The used part of the segment is written as it is; only the constants differ (a uuid and a date of
- * its own; the salt stays, since block checksums depend on it). Runs of zero pages become holes.
+ * It is a snapshot (snapshot.c) that any thread may ask for, also inside its transaction. Pages keep the
+ * checksums they have: a page that has rotted is named, and not taken for what it should be.
  */
-#include "pages.h"
 #include "snapshot.h"
 #include "store.h"
 
 #include "base/os.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CHUNK ((uint64_t)1 << 20)
@@ -39,48 +38,36 @@ int hf__write_sparse(int fd, const unsigned char *base, uint64_t from, uint64_t 
     return 0;
 }
 
-static int write_copy(int fd, const char *path, const void *what)
+/* Of the rotten pages the first is named: there is nobody else to tell. */
+struct first {
+    char text[400];
+};
+
+static void on_finding(void *user, const hf_finding *finding)
 {
-    const hf_view *view = what;
-    struct hf__segment_header header = *hf__segment_header(view->seg);
-    const uint64_t used = header.heap.used_end;
-    const uint64_t size = hf__whole_pages(used);
-    hf__random_bytes(header.constants.uuid, sizeof header.constants.uuid);
-    header.constants.created_ns = hf__os->wall_ns();
-    if (view->store->backing != HF__BACKING_FILE)
-        header.constants.engine = HF_ENGINE_LOG; /* what files have by default */
-    /* A file's sizes are whole pages, whatever a buffer's were. */
-    header.constants.size_max_bytes = hf__whole_pages(header.constants.size_max_bytes);
-    hf__constants_seal(&header.constants);
-    header.size_bytes = size;
-    if (hf__os->ftruncate(fd, (off_t)hf__file_bytes(size)) != 0 ||
-        hf__segment_write(fd, &header, sizeof header, 0) != 0)
-        return hf__fail_os(errno, path, "writing");
-    hf_snapshot_report report = {0};
-    struct hf__copy copy = {.fd = fd, .path = path, .report = &report};
-    int code = hf__copy_memory(&copy, view->seg->base, sizeof header, used);
-    if (code != 0)
-        return code;
-    /* Holes inside the copy must not become SIGBUS when they are written on a full disk. */
-    if (hf__segment_allocate(fd, 0, size) != 0)
-        return hf__fail_os(errno, path, "allocating");
-    code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
-    return code != 0 ? code : hf__header_write_first(fd, path, &header.constants, size, used);
+    struct first *first = user;
+    if (first->text[0] == '\0')
+        snprintf(first->text, sizeof first->text, "%s at %llu: %s", finding->rule,
+                 (unsigned long long)finding->offset, finding->expected);
 }
 
 int hf_save_as(hf_store *store, const char *path, uint32_t permissions)
 {
-    hf_view *view;
-    bool begun;
-    if (path == NULL || permissions > 07777)
+    hf_snapshot_options options = HF_SNAPSHOT_OPTIONS_INIT;
+    struct first first = {""};
+    if (store == NULL || path == NULL || permissions > 07777)
         return hf__fail(HF_EINVAL, "hf_save_as");
-    int code = hf__view_borrow(store, &view, &begun);
-    if (code != 0)
-        return code;
-    if (!begun && store->txn.pending_count != 0)
+    if (store->forked)
+        return hf__fail(HF_EFORKED, "open the store anew in the child");
+    if (__atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id() &&
+        store->txn.pending_count != 0)
         return hf__fail(HF_ENOTSUP, "commit first: blocks are waiting to be freed");
-    code = hf__create_with(path, permissions, write_copy, view);
-    if (begun)
-        hf_view_end(view);
-    return code;
+    options.flags = HF_SNAPSHOT_VERIFY;
+    options.permissions = permissions;
+    options.on_finding = on_finding;
+    options.user = &first;
+    const int code = hf__snapshot(store, path, &options, true);
+    return code == HF_ECORRUPT && first.text[0] != '\0'
+               ? hf__fail_path(HF_ECORRUPT, 0, store->path, "%s", first.text)
+               : code;
 }

@@ -21,6 +21,7 @@
 #include "pages.h"
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 
 #include <errno.h>
@@ -42,6 +43,8 @@ struct job {
     hf_view *view;
     bool begun;                    /* the view is to be ended                                    */
     bool from_memory;
+    bool own;                      /* the view is this thread's transaction's                    */
+    bool as_shown;                 /* k = c, whatever is durable beyond                           */
     uint64_t shown;                /* c                                                          */
 };
 
@@ -69,12 +72,15 @@ static int decide(struct job *job)
     struct hf__log_tail tail;
     job->shown = job->report.commit = segment->commit;
     int code = only_in_memory(store, job->view, &job->from_memory);
+    job->from_memory |= job->own;
     if (code != 0)
         return code;
     if (hf__log_is_live(store)) {
-        const uint64_t durable = hf__durable(store);
+        uint64_t durable = hf__durable(store);
         hf__tail_read(store, &tail); /* after it: of a state that is no older */
-        if (tail.epoch != 0 && durable > job->shown)
+        if (HF__BUG(SNAPSHOT_OF_APPENDED))
+            durable = tail.appended;
+        if (tail.epoch != 0 && durable > job->shown && !job->as_shown)
             job->report.commit = durable;
         if (tail.epoch != 0 && tail.fresh_end > end)
             end = tail.fresh_end;
@@ -208,6 +214,10 @@ static int copy_held(struct job *job)
         return code;
     code = decide(job);
     const uint64_t compared = job->truth.stale ? 0 : job->truth.used_end;
+    if (HF__BUG(SNAPSHOT_NOT_HELD) && job->begun) {
+        hf_view_end(job->view);
+        job->begun = false;
+    }
     const bool compares = (job->options->flags & HF_SNAPSHOT_UNVERIFIED) == 0;
     job->check.total = hf__file_bytes(job->copy.end) + (compares ? compared : 0);
     if (code == 0)
@@ -278,6 +288,8 @@ static int seal(struct job *job, const struct hf__segment_header *segment)
     if (job->truth.stale) {
         code = hf__pages_write_all(fd, job->copy.path, salt, used, segment->commit);
     } else {
+        if (HF__BUG(SNAPSHOT_TABLE_AS_FOUND))
+            touched->count = 0;
         hf__touched_add(touched, 0, sizeof *segment, segment->commit);
         code = hf__touched_sort(touched);
         if (code == 0)
@@ -345,9 +357,12 @@ static int judge_options(hf_store *store, const char *to_path, const hf_snapshot
         return hf__fail(HF_EINVAL, "hf_snapshot: to compare pages, or not?");
     if (store->forked)
         return hf__fail(HF_EFORKED, "open the store anew in the child");
-    if (__atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id())
-        return hf__fail_path(HF_ENESTED, 0, store->path, "end the transaction first");
     return 0;
+}
+
+static bool in_transaction(const hf_store *store)
+{
+    return __atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id();
 }
 
 int hf_snapshot(hf_store *store, const char *to_path, const hf_snapshot_options *options)
@@ -356,9 +371,20 @@ int hf_snapshot(hf_store *store, const char *to_path, const hf_snapshot_options 
     if (options == NULL)
         options = &defaults;
     int code = judge_options(store, to_path, options);
-    if (code != 0)
-        return code;
-    struct job job = {.store = store, .options = options}, *const what = &job;
+    if (code == 0 && in_transaction(store))
+        code = hf__fail_path(HF_ENESTED, 0, store->path, "end the transaction first");
+    return code == 0 ? hf__snapshot(store, to_path, options, false) : code;
+}
+
+int hf__snapshot(hf_store *store, const char *to_path, const hf_snapshot_options *options,
+                 bool as_shown)
+{
+    struct job job = {.store = store,
+                      .options = options,
+                      .own = in_transaction(store),
+                      .as_shown = as_shown};
+    struct job *const what = &job;
+    int code;
     const uint64_t from = hf__os->now_ns();
     job.check_options = (hf_check_options){.on_finding = options->on_finding,
                                            .on_progress = options->on_progress,

@@ -15,7 +15,13 @@
 #include "base/check.h"
 #include "holdfast/holdfast.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* hf_snapshot with options that make sense; also inside the thread's transaction, and then of what that shows.
+ * as_shown: exactly what the view shows, though more may be durable. */
+int hf__snapshot(hf_store *store, const char *to_path, const hf_snapshot_options *options,
+                 bool as_shown);
 
 /* A copy in the making. */
 struct hf__copy {

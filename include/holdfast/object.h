@@ -94,16 +94,29 @@ typedef struct hf_type {
  *       F(T, label, HF_FIELD_TEXT, NULL)
  *   HF_TYPE_DEFINE(node_type, "node", 1, struct node, NODE_FIELDS);
  *
- * A field that is larger than its kind is taken for an array. In C++, where a static object can't be
- * declared before it is defined, refer to the type itself through a pointer set elsewhere, or write the
- * descriptor by hand.
+ * A field that is larger than its kind is taken for an array. In C++ the same line does, outside of functions and
+ * classes, for types of standard layout (what offsetof takes); the descriptor is in the unnamed namespace then.
  */
+#ifdef __cplusplus
+#define HF_TYPE_DEFINE(variable, name, version, T, FIELDS)                                         \
+    namespace {                                                                                    \
+    extern const hf_type variable;                                                                 \
+    const hf_field variable##_fields[] = {FIELDS(HF_FIELD_ROW_, T)};                               \
+    const hf_type variable = HF_TYPE_ROW_(variable, name, version, T, FIELDS, alignof(T));         \
+    }                                                                                              \
+    static_assert(sizeof(T) != 0, "HF_TYPE_DEFINE")
+#else
 #define HF_TYPE_DEFINE(variable, name, version, T, FIELDS)                                         \
     static const hf_type variable;                                                                 \
     static const hf_field variable##_fields[] = {FIELDS(HF_FIELD_ROW_, T)};                        \
-    static const hf_type variable = {                                                              \
-        name FIELDS(HF_FIELD_NAME_, T), (version), sizeof(T), _Alignof(T),                         \
-        HF_TYPE_FIELD_NAMES, variable##_fields, sizeof variable##_fields / sizeof(hf_field)}
+    static const hf_type variable =                                                                \
+        HF_TYPE_ROW_(variable, name, version, T, FIELDS, _Alignof(T))
+#endif
+#define HF_TYPE_ROW_(variable, name, version, T, FIELDS, align)                                    \
+    {                                                                                              \
+        name FIELDS(HF_FIELD_NAME_, T), (version), sizeof(T), align, HF_TYPE_FIELD_NAMES,          \
+            variable##_fields, sizeof variable##_fields / sizeof(hf_field)                         \
+    }
 #define HF_FIELD_SIZE_(kind)                                                                       \
     (HF_FIELD_KIND(kind) == HF_FIELD_U16 || HF_FIELD_KIND(kind) == HF_FIELD_I16 ? 2u               \
      : HF_FIELD_KIND(kind) == HF_FIELD_U32 || HF_FIELD_KIND(kind) == HF_FIELD_I32 ||               \

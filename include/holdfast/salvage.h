@@ -88,7 +88,8 @@ typedef struct hf_salvage_report {
     uint64_t searched_bytes;                  /* belong to no block that can be told              */
     uint64_t salt;                            /* of the wreck: all checksums are keyed by it      */
     const char *log;                          /* what came of its log, "" if none was needed      */
-    uint64_t reserved[4];
+    uint64_t pools, pool_nodes;               /* of the saved: pools, and the nodes in them       */
+    uint64_t reserved[2];
 } hf_salvage_report;
 
 /*

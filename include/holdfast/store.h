@@ -214,8 +214,10 @@ HF_API int hf_dirty_bytes(hf_store *store, uint64_t *out_bytes);
 /*
  * hf_save_as - writes what a view of this handle shows to a new, closed store with its own uuid,
  * synced and published under its name at the end. Works in every mode and backing. permissions as
- * in hf_options. Errors: HF_EEXIST, HF_ENOENT (the directory), HF_ENOSPC, HF_EIO, HF_EACCES,
- * HF_ENOTSUP (inside a transaction that has freed something), and those of hf_view_begin.
+ * in hf_options. Inside the thread's transaction it is what that shows; outside hf_snapshot (snapshot.h) says
+ * more, and does more. Pages keep their checksums: one that has rotted ends it with HF_ECORRUPT, and the message
+ * names it and what lies in it. Errors: HF_EEXIST, HF_ENOENT (the directory), HF_ENOSPC, HF_EIO, HF_EACCES,
+ * HF_ECORRUPT, HF_ENOTSUP (inside a transaction that has freed something), and those of hf_view_begin.
  */
 HF_API int hf_save_as(hf_store *store, const char *path, uint32_t permissions);
 

@@ -11,11 +11,12 @@
  *   - the recovery and what follows is recorded in its turn, cut at each point, and so on once more:
  *     it must lead to the same k.
  *
+ * What a program makes of the store - copies, archives, a repaired one - is looked at, too (cut_looks.c).
+ *
  * HF_CUT_PROGRAM=NAME runs one program, HF_CUT_TRACE=1 prints what was recorded.
  */
-#include "cut_programs.h"
 #include "base/bug.h"
-#include "cut_states.h"
+#include "cut_looks.h"
 #include "holdfast.h"
 
 #include <sys/mman.h>
@@ -59,8 +60,9 @@ static void add(uint64_t *counter, uint64_t n)
 static const char *describe(const struct cut_disk *disk)
 {
     static char text[600];
-    static const char *const kinds[] = {"create", "write",  "size",           "sync", "sync failed",
-                                        "rename", "unlink", "directory sync", "mark"};
+    static const char *const kinds[] = {"create",         "write",  "size", "sync",
+                                        "sync failed",    "rename", "link", "unlink",
+                                        "directory sync", "mark"};
     size_t n = (size_t)snprintf(text, sizeof text, "after event %zu", disk->next);
     for (size_t i = disk->next < 3 ? 0 : disk->next - 3; i < disk->next; i++) {
         const struct cut_event *e = &disk->trace->events[i];
@@ -103,7 +105,7 @@ static void fail(const struct cut_disk *disk, const char *name, int depth, const
 
 static bool go_on(hf_store *store, uint64_t k)
 {
-    uint64_t again, hash, hash_before;
+    struct cut_state before, after;
     hf_options options = cut_options(HF_OPEN_EXISTING);
     hf_txn *txn;
     void *block;
@@ -113,31 +115,41 @@ static bool go_on(hf_store *store, uint64_t k)
     if ((block = hf_alloc(txn, 700)) == NULL)
         return false;
     memset(block, 7, 700);
-    if (hf_commit(txn) != 0 || !cut_state_of(store, &again, &hash_before) || hf_close(store) != 0)
+    if (hf_commit(txn) != 0 || !cut_state_of(store, &before) || hf_close(store) != 0)
         return false;
     if (hf_open(scratches[0].path, &options, &store) != 0)
         return false;
-    bool good = again == k + 1 && cut_state_of(store, &again, &hash) && hash == hash_before &&
-                again == k + 1 && hf_verify(store, NULL, NULL) == 0;
+    bool good = before.commit == k + 1 && cut_state_of(store, &after) &&
+                after.hash == before.hash && after.commit == k + 1 &&
+                hf_verify(store, NULL, NULL) == 0;
     return hf_close(store) == 0 && good;
 }
 
+static bool is_commit(const struct cut_trace *trace, hf_store *store, const struct cut_state *state)
+{
+    const uint64_t i = state->commit - trace->first_commit;
+    uint64_t cells;
+    if (i >= trace->hash_count || trace->hashes[i] != CUT_ANY)
+        return i < trace->hash_count && trace->hashes[i] == state->hash;
+    return cut_cells_of(store, &cells) && cells == trace->plains[i];
+}
+
 /* What the library makes of the chosen state. k is set where it leads to a commit. */
-static bool look(struct cut_disk *disk, const char *name, int depth, bool deep, uint64_t *k)
+static bool look_at_source(struct cut_disk *disk, const char *name, int depth, bool deep,
+                           uint64_t *k)
 {
     const struct cut_trace *trace = disk->trace;
     const struct cut_mark *mark = &disk->mark;
     hf_options options = cut_options(HF_OPEN_EXISTING);
     hf_recovery recovery;
     hf_store *store;
-    uint64_t hash;
+    struct cut_state state;
     *k = UINT64_MAX;
-    if (!cut_put(disk)) {
+    if (!disk->scratch->present[CUT_DATA]) {
         if (!mark->may_be_absent)
             fail(disk, name, depth, "the store is gone%s", "", 0);
         return mark->may_be_absent;
     }
-    cut_scratch_use(disk->scratch);
     int code = hf_open(disk->scratch->path, &options, &store);
     if (code == HF_ETORN && mark->may_be_torn) {
         add(&tally->rare[RARE_TORN], 1);
@@ -147,14 +159,14 @@ static bool look(struct cut_disk *disk, const char *name, int depth, bool deep, 
         fail(disk, name, depth, "hf_open: %s", hf_last_error()->message, 0);
         return false;
     }
-    bool sound = cut_state_of(store, k, &hash);
+    bool sound = cut_state_of(store, &state);
+    *k = sound ? state.commit : UINT64_MAX;
     add(&tally->rare[RARE_WHOLE_UNSYNCED], mark->may_be_torn);
     if (hf_recovery_info(store, &recovery) == 0)
         add(&tally->rare[RARE_REPLAYED], recovery.replayed_commits != 0);
     const bool absent = mark->may_be_absent && trace->hash_count != 0 && *k == trace->first_commit;
     if (!sound || ((*k < mark->acknowledged || *k > mark->attempted) && !absent) ||
-        *k - trace->first_commit >= trace->hash_count ||
-        hash != trace->hashes[*k - trace->first_commit]) {
+        !is_commit(trace, store, &state)) {
         fail(disk, name, depth, "%s: k %llu, of %llu..%llu", !sound ? "the walk" : "the state", *k);
         hf_close(store);
         return false;
@@ -177,6 +189,37 @@ static bool look(struct cut_disk *disk, const char *name, int depth, bool deep, 
         return false;
     }
     return true;
+}
+
+static bool look(struct cut_disk *disk, const char *name, int depth, bool deep, uint64_t *k)
+{
+    uint64_t rare[RARES] = {0};
+    const char *what = NULL, *whose = "the store";
+    bool good = true;
+    *k = UINT64_MAX;
+    (void)cut_put(disk);
+    cut_scratch_use(disk->scratch);
+    if (disk->mark.repair != CUT_SOUND)
+        what = cut_look_repair(disk, rare);
+    else
+        good = look_at_source(disk, name, depth, deep, k);
+    if (good && what == NULL) {
+        whose = "t.hf";
+        what = cut_look_target(disk, *k, rare);
+    }
+    if (good && what == NULL) {
+        whose = "the archives";
+        what = cut_look_archives(disk, rare);
+    }
+    for (int i = 0; i < RARES; i++)
+        if (rare[i] != 0)
+            add(&tally->rare[i], rare[i]);
+    if (what != NULL) {
+        char format[64];
+        snprintf(format, sizeof format, "%s: %%s (k %%llu)", whose);
+        fail(disk, name, depth, format, what, *k);
+    }
+    return good && what == NULL;
 }
 
 /* ---- all states of a trace ------------------------------------------------------------------- */
@@ -273,8 +316,8 @@ static void enumerate(const struct cut_trace *trace, const char *name, int depth
 
 static void print_trace(const struct cut_trace *trace)
 {
-    static const char *const kinds[] = {"create", "write",  "size",      "SYNC", "FAILED",
-                                        "rename", "unlink", "DIRECTORY", "mark"};
+    static const char *const kinds[] = {"create", "write", "size",   "SYNC",      "FAILED",
+                                        "rename", "link",  "unlink", "DIRECTORY", "mark"};
     for (size_t i = 0; i < trace->count; i++) {
         const struct cut_event *e = &trace->events[i];
         printf("%4zu %-9s file %2d name %d  %llu + %llu", i, kinds[e->kind], e->file, e->name,
@@ -319,12 +362,13 @@ static void run_program(const struct cut_program *program, int round)
     const uint64_t begun = clock_ns(), states = tally->states;
     snprintf(where, sizeof where, "%s/%s-%d", directory, program->name, round);
     snprintf(path, sizeof path, "%s/s.hf", where);
-    if (mkdir(where, 0700) != 0 || (!program->from_nothing && !cut_make_store(path))) {
+    if (mkdir(where, 0700) != 0 || (program->make != NULL && !program->make(path))) {
         printf("%s: %s\n", program->name, hf_last_error()->message);
         tally->failed++;
         return;
     }
-    struct cut_mark mark = {.may_be_absent = program->from_nothing};
+    struct cut_mark mark = {.may_be_absent = program->make == NULL,
+                            .repair = program->make == cut_make_broken ? CUT_BROKEN : CUT_SOUND};
     if (!cut_play(&trace, where, program->run, mark, campaign.seed + (uint64_t)round,
                   tally->rare)) {
         printf("%s could not be recorded\n", program->name);

@@ -5,9 +5,9 @@
 #ifndef HF_TESTS_CRASH_CUT_PROGRAMS_H
 #define HF_TESTS_CRASH_CUT_PROGRAMS_H
 
-#include "cut_recorder.h"
-#include "holdfast.h"
-#include "tests/support/campaign.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* What must have happened at least once, or the test has missed its point. */
 enum cut_rare {
@@ -24,27 +24,23 @@ enum cut_rare {
     RARE_NESTED,        /* a cut inside a recovery                                               */
     RARE_NESTED_TWICE,  /* and inside the recovery of that                                       */
     RARE_SYNC_FAILED,   /* of the log, and of the data; gone on from                             */
+    RARE_MEANWHILE,     /* commits in the middle of a copy                                       */
+    RARE_LAID,          /* a snapshot with records laid over the file's bytes                    */
+    RARE_NAME_LOST,     /* between a rename and the directory's sync: t.hf is what it was        */
+    RARE_NAME_KEPT,     /* and what it is to be                                                  */
+    RARE_ARCHIVE_TORN,  /* an archive that isn't whole, and refused                              */
+    RARE_ARCHIVE_WHOLE, /* one that hasn't been synced, and is whole all the same                */
+    RARE_STILL_BROKEN,  /* a store in the middle of its repair: as before                        */
+    RARE_REPAIRED,      /* and repaired                                                          */
     RARES
 };
 extern const char *const cut_rare_names[RARES];
 
-struct cut_player {
-    struct cut_trace *trace;
-    struct cut_mark mark;
-    hf_store *store;
-    const char *path;
-    struct rng rng;
-    uint32_t durability;
-    uint64_t window_end;  /* of the highest window so far                                        */
-    uint64_t *rare;
-    bool may_fail;        /* the next commit                                                     */
-    bool write_fails;     /* of its record                                                       */
-    const char *trouble;  /* a call that failed, NULL if none did                                */
-};
+struct cut_player;
 
 struct cut_program {
     const char *name;
-    bool from_nothing;    /* there is no store when it begins                                    */
+    bool (*make)(const char *path); /* the store that is there when it begins, NULL: none        */
     void (*run)(struct cut_player *player);
     int rounds;           /* recorded that many times, with other seeds                          */
     unsigned share;       /* and each gets 1 / share of the states                               */
@@ -52,15 +48,15 @@ struct cut_program {
 extern const struct cut_program cut_programs[];
 extern const size_t cut_program_count;
 
-/* The live bytes of a handle's segment, and the number of its last commit. False: it isn't sound. */
-bool cut_state_of(hf_store *store, uint64_t *out_commit, uint64_t *out_hash);
-/* An empty store in directory, and a few objects in it. */
-bool cut_make_store(const char *path);
-hf_options cut_options(uint32_t mode);
-/* Opens what a cut left, goes on a little, closes it. */
-void cut_run_recovery(struct cut_player *player);
-/* Records a program in directory. False, with a message: it failed. */
-bool cut_play(struct cut_trace *trace, const char *directory, void (*run)(struct cut_player *),
-              struct cut_mark mark, uint64_t seed, uint64_t *rare);
+/* cut_copies.c */
+bool cut_make_broken(const char *path);
+extern uint64_t cut_cells_broken;
+void cut_run_compact(struct cut_player *player);
+void cut_run_resize(struct cut_player *player);
+void cut_run_snapshot(struct cut_player *player);
+void cut_run_save(struct cut_player *player);
+void cut_run_archive(struct cut_player *player);
+void cut_run_salvage(struct cut_player *player);
+void cut_run_repair(struct cut_player *player);
 
 #endif

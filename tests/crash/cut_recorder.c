@@ -34,17 +34,36 @@ static uint64_t window_from;
 static struct cut_mappings mappings;
 static bool fail_data, fail_log; /* the next sync */
 static bool fail_write;          /* of the next record */
+static void (*during)(void *);
+static void *during_context;
+
+/* Behind "NAME.new-": PID-NUMBER, and then the name's end, or a spare of the spare. */
+static enum cut_name spare_of(const char *behind, enum cut_name spare)
+{
+    const char *at = behind + strspn(behind, "0123456789");
+    if (*at != '-' || strspn(at + 1, "0123456789abcdef") != 8)
+        return CUT_NAMES;
+    at += 9;
+    return *at == '\0' ? spare : strncmp(at, ".new-", 5) == 0 ? CUT_SPARE_SPARE : CUT_NAMES;
+}
 
 enum cut_name cut_name_of(const char *path)
 {
+    static const char *const whole[CUT_NAMES] = {[CUT_DATA] = "s.hf",
+                                                 [CUT_LOG0] = "s.hf-log0",
+                                                 [CUT_LOG1] = "s.hf-log1",
+                                                 [CUT_TARGET] = "t.hf",
+                                                 [CUT_FULL] = "a.full",
+                                                 [CUT_MORE] = "a.more",
+                                                 [CUT_FULL_PART] = "a.full.part",
+                                                 [CUT_MORE_PART] = "a.more.part"};
     const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
-    if (strcmp(name, "s.hf") == 0)
-        return CUT_DATA;
-    if (strcmp(name, "s.hf-log0") == 0)
-        return CUT_LOG0;
-    if (strcmp(name, "s.hf-log1") == 0)
-        return CUT_LOG1;
-    return strncmp(name, "s.hf.new-", 9) == 0 ? CUT_SPARE : CUT_NAMES;
+    for (int i = 0; i < CUT_NAMES; i++)
+        if (whole[i] != NULL && strcmp(name, whole[i]) == 0)
+            return (enum cut_name)i;
+    if (strncmp(name, "s.hf.new-", 9) == 0)
+        return spare_of(name + 9, CUT_SPARE);
+    return strncmp(name, "t.hf.new-", 9) == 0 ? spare_of(name + 9, CUT_TARGET_SPARE) : CUT_NAMES;
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -108,6 +127,18 @@ static int file_of(int fd)
     return fd >= 0 && fd < FDS ? fd_file[fd] : -1;
 }
 
+/* The program has something to do in the middle of a copy; not in the middle of that. */
+static void in_the_middle(int file)
+{
+    void (*call)(void *) = during;
+    if (call == NULL || file < 0 || file != names[CUT_TARGET_SPARE])
+        return;
+    during = NULL;
+    call(during_context);
+    if (during == NULL)
+        during = call;
+}
+
 static void note_size(int file)
 {
     struct shadow *shadow = &shadows[file];
@@ -137,6 +168,8 @@ static int record_open(const char *path, int flags, mode_t mode)
         names[name] = to->files++;
         shadows[names[name]] = (struct shadow){calloc(1, SHADOW_BYTES), 0};
         push(CUT_CREATE, names[name])->name = name;
+        if (name >= CUT_PLACES && (flags & O_EXCL) == 0)
+            exit(2); /* it would have to be emptied */
     }
     fd_file[fd] = names[name];
     return fd;
@@ -158,6 +191,7 @@ static bool is_record(const void *bytes, size_t size_bytes)
 static ssize_t record_pwrite(int fd, const void *bytes, size_t size_bytes, off_t offset)
 {
     const int file = file_of(fd);
+    in_the_middle(file);
     if (file >= 0)
         look_at_window();
     ssize_t n = hf__os_system.pwrite(fd, bytes, size_bytes, offset);
@@ -169,6 +203,62 @@ static ssize_t record_pwrite(int fd, const void *bytes, size_t size_bytes, off_t
         return -1;
     }
     return n;
+}
+
+static ssize_t record_write(int fd, const void *bytes, size_t size_bytes)
+{
+    const int file = file_of(fd);
+    const off_t at = lseek(fd, 0, SEEK_CUR);
+    ssize_t n = hf__os_system.write(fd, bytes, size_bytes);
+    if (file >= 0 && n > 0)
+        note_write(file, bytes, (uint64_t)n, (uint64_t)at);
+    return n;
+}
+
+/* One piece of a copy inside the kernel: short is no failure. Zeros are holes. */
+static ssize_t copy_piece(int from_fd, off_t from, int fd, off_t at, size_t size_bytes)
+{
+    static unsigned char piece[1 << 15], zeros[1 << 15];
+    const size_t size = size_bytes < sizeof piece ? size_bytes : sizeof piece;
+    ssize_t n = hf__os_system.pread(from_fd, piece, size, from);
+    if (n <= 0 || memcmp(piece, zeros, (size_t)n) == 0)
+        return n;
+    if (hf__os_system.pwrite(fd, piece, (size_t)n, at) != n)
+        exit(2);
+    note_write(file_of(fd), piece, (uint64_t)n, (uint64_t)at);
+    return n;
+}
+
+static ssize_t record_copy_range(int from_fd, off_t from, int fd, off_t at, size_t size_bytes)
+{
+    in_the_middle(file_of(fd));
+    look_at_window();
+    return copy_piece(from_fd, from, fd, at, size_bytes);
+}
+
+/* The disk that is recorded can clone, whatever this one can. It is one step for whoever looks at the files,
+ * but what it has changed is stable only after a sync. */
+static int record_clone(int fd, int from_fd)
+{
+    const int file = file_of(fd);
+    struct stat st;
+    in_the_middle(file);
+    look_at_window();
+    if (fstat(from_fd, &st) != 0 || hf__os_system.ftruncate(fd, st.st_size) != 0 || file < 0)
+        exit(2);
+    const size_t before = to->count;
+    shadows[file].size_bytes = (uint64_t)st.st_size;
+    note_size(file);
+    for (off_t at = 0; at < st.st_size;) {
+        ssize_t n = copy_piece(from_fd, at, fd, at, (size_t)(st.st_size - at));
+        if (n <= 0)
+            exit(2);
+        at += n;
+    }
+    for (size_t i = before; i + 1 < to->count; i++)
+        to->events[i].joined = true;
+    in_the_middle(file);
+    return 0;
 }
 
 static int record_sync(int fd)
@@ -226,24 +316,28 @@ static int record_fallocate(int fd, int mode, off_t offset, off_t size_bytes)
     return 0;
 }
 
-static int note_rename(const char *target, int result)
+static int note_rename(const char *path, const char *target, int result)
 {
-    const enum cut_name name = cut_name_of(target);
-    if (result == 0 && name != CUT_NAMES) {
-        names[name] = names[CUT_SPARE];
-        push(CUT_RENAME, names[name])->name = name;
+    const enum cut_name name = cut_name_of(target), from = cut_name_of(path);
+    if (result == 0 && name != CUT_NAMES && from != CUT_NAMES) {
+        look_at_window();
+        names[name] = names[from];
+        names[from] = -1;
+        struct cut_event *event = push(CUT_RENAME, names[name]);
+        event->name = name;
+        event->from = from;
     }
     return result;
 }
 
 static int record_rename_new(const char *from, const char *target)
 {
-    return note_rename(target, hf__os_system.rename_new(from, target));
+    return note_rename(from, target, hf__os_system.rename_new(from, target));
 }
 
 static int record_rename(const char *from, const char *target)
 {
-    return note_rename(target, hf__os_system.rename(from, target));
+    return note_rename(from, target, hf__os_system.rename(from, target));
 }
 
 static int record_unlink(const char *path)
@@ -253,6 +347,7 @@ static int record_unlink(const char *path)
     if (result == 0 && name != CUT_NAMES) {
         look_at_window();
         push(CUT_UNLINK, names[name])->name = name;
+        names[name] = -1;
     }
     return result;
 }
@@ -267,6 +362,8 @@ static void *record_mmap(void *address, size_t size_bytes, int protection, int f
     if (file < 0 || at == MAP_FAILED)
         return at;
     if (cut_mappings_add(&mappings, at, size_bytes, protection, flags, file, (uint64_t)offset)) {
+        if (file != names[CUT_DATA])
+            exit(2); /* it isn't looked at */
         if (window_file != file || (uint64_t)offset < window_from)
             window_from = (uint64_t)offset;
         window_file = file;
@@ -317,6 +414,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
 {
     static const char *const suffixes[] = {"", "-log0", "-log1"};
     to = trace;
+    during = NULL;
     *trace = (struct cut_trace){.mark = mark, .first_commit = mark.acknowledged};
     snprintf(data_path, sizeof data_path, "%s/s.hf", directory);
     for (int name = CUT_DATA; name <= CUT_LOG1; name++) {
@@ -324,7 +422,8 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
         snprintf(path, sizeof path, "%s%s", data_path, suffixes[name]);
         read_start((enum cut_name)name, path);
     }
-    trace->starts[CUT_SPARE].file = names[CUT_SPARE] = -1;
+    for (int name = CUT_LOG1 + 1; name < CUT_NAMES; name++)
+        trace->starts[name].file = names[name] = -1;
     for (int fd = 0; fd < FDS; fd++)
         fd_file[fd] = -1;
     window_file = -1;
@@ -333,6 +432,9 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     table.open = record_open;
     table.close = record_close;
     table.pwrite = table.pwrite_apart = record_pwrite;
+    table.write = record_write;
+    table.clone = record_clone;
+    table.copy_range = record_copy_range;
     table.fdatasync = table.fsync = record_sync;
     table.ftruncate = record_ftruncate;
     table.fallocate = record_fallocate;
@@ -354,6 +456,22 @@ void cut_record_mark(struct cut_mark mark)
 void cut_record_fail_sync(bool of_data, bool fails)
 {
     *(of_data ? &fail_data : &fail_log) = fails;
+}
+
+void cut_record_during(void (*call)(void *), void *context)
+{
+    during = call;
+    during_context = context;
+}
+
+int cut_record_link(const char *path, const char *target)
+{
+    const enum cut_name name = cut_name_of(target);
+    if (link(path, target) != 0)
+        return -1;
+    names[name] = names[cut_name_of(path)];
+    push(CUT_LINK, names[name])->name = name;
+    return 0;
 }
 
 void cut_record_fail_write(bool fails)

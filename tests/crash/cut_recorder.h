@@ -17,7 +17,22 @@
 
 enum { CUT_SECTOR = 512, CUT_FILES = 64 };
 
-enum cut_name { CUT_DATA, CUT_LOG0, CUT_LOG1, CUT_SPARE, CUT_NAMES };
+/* The first CUT_PLACES of them are looked at after a cut; the others lead to those files for a while. */
+enum cut_name {
+    CUT_DATA,         /* s.hf                                                                     */
+    CUT_LOG0,
+    CUT_LOG1,
+    CUT_TARGET,       /* t.hf: what is made of s.hf                                               */
+    CUT_FULL,         /* a.full and a.more: archives                                              */
+    CUT_MORE,
+    CUT_PLACES,
+    CUT_SPARE = CUT_PLACES, /* s.hf.new-PID-NUMBER                                                */
+    CUT_TARGET_SPARE,
+    CUT_SPARE_SPARE,  /* t.hf.new-PID-NUMBER.new-PID-NUMBER                                       */
+    CUT_FULL_PART,    /* a.full.part                                                              */
+    CUT_MORE_PART,
+    CUT_NAMES
+};
 
 enum cut_kind {
     CUT_CREATE,    /* name leads to file, which is empty                                         */
@@ -25,7 +40,8 @@ enum cut_kind {
     CUT_SIZE,      /* size_bytes is the file's new size                                          */
     CUT_SYNC,      /* of file                                                                    */
     CUT_SYNC_FAILED, /* what it should have made stable never will be, unless written again      */
-    CUT_RENAME,    /* CUT_SPARE -> name                                                          */
+    CUT_RENAME,    /* from -> name                                                               */
+    CUT_LINK,      /* name leads to file as well                                                 */
     CUT_UNLINK,    /* name                                                                       */
     CUT_DIRECTORY, /* sync of the directory                                                      */
     CUT_MARK
@@ -36,11 +52,22 @@ struct cut_mark {
     uint64_t acknowledged, attempted;
     bool may_be_torn;    /* HF_ETORN is an answer: commits may be applied that were not synced     */
     bool may_be_absent;  /* the store isn't created yet                                           */
+    /* What t.hf may be: numbers of goals, or CUT_NOTHING. Two, since it is one until it is the other. */
+    int target_was, target_is;
+    int archives;        /* that many of CUT_FULL and CUT_MORE are there, whole                   */
+    enum { CUT_SOUND, CUT_BROKEN, CUT_REPAIRED } repair; /* broken: as at the start, or repaired  */
+};
+enum { CUT_NOTHING = 0, CUT_GOALS = 16 }; /* goals count from 1                                     */
+
+/* A state that something made of the store must show. */
+struct cut_goal {
+    uint64_t plain;      /* cut_state_of's                                                        */
+    uint64_t commit;     /* of the store; 0: it counts commits of its own                         */
 };
 
 struct cut_event {
     enum cut_kind kind;
-    enum cut_name name;
+    enum cut_name name, from;
     int file;
     uint64_t offset, size_bytes;
     unsigned char *bytes;
@@ -62,15 +89,22 @@ struct cut_trace {
     size_t count, room;
     int files;
     uint64_t first_commit; /* hashes[i] is of commit first_commit + i                            */
-    uint64_t hashes[512];
+    uint64_t hashes[512];  /* CUT_ANY: of a commit made inside a call: nobody has seen it alone     */
+    uint64_t plains[512];  /* of it, the cells' hash (cut_cells_of)                               */
     size_t hash_count;
+    struct cut_goal goals[CUT_GOALS + 1];
 };
+#define CUT_ANY UINT64_C(0)
 
 /* Starts recording what happens to directory/s.hf and its sidecars, which are read first. */
 void cut_record_start(struct cut_trace *trace, const char *directory, struct cut_mark mark);
 void cut_record_mark(struct cut_mark mark);
 /* The next sync of the data file, or of a log file, fails, or no more does. */
 void cut_record_fail_sync(bool of_data, bool fails);
+/* link(2), for what the tools do: the library makes no links. */
+int cut_record_link(const char *path, const char *target);
+/* Called in the middle of what is written to t.hf's spare file, before each write or clone. NULL: no more. */
+void cut_record_during(void (*call)(void *), void *context);
 /* The next record is written whole, and said not to be. */
 void cut_record_fail_write(bool fails);
 /* Ends it: the library gets the real calls again. */

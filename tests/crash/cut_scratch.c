@@ -125,9 +125,15 @@ static void scratch_store(void *to, const void *from, size_t size_bytes)
     hf__os_system.store(to, from, size_bytes);
 }
 
+void cut_place_path(const struct cut_scratch *scratch, enum cut_name place, char out[800])
+{
+    static const char *const names[CUT_PLACES] = {"s.hf", "s.hf-log0", "s.hf-log1",
+                                                  "t.hf", "a.full",    "a.more"};
+    snprintf(out, 800, "%s/%s", scratch->directory, names[place]);
+}
+
 void cut_scratch_start(struct cut_scratch *scratch, const char *directory)
 {
-    static const char *const suffixes[] = {"", "-log0", "-log1"};
     *scratch = (struct cut_scratch){.disk = NULL};
     snprintf(scratch->directory, sizeof scratch->directory, "%s", directory);
     snprintf(scratch->path, sizeof scratch->path, "%s/s.hf", directory);
@@ -135,7 +141,7 @@ void cut_scratch_start(struct cut_scratch *scratch, const char *directory)
         exit(2);
     for (int place = 0; place < CUT_PLACES; place++) {
         char path[800];
-        snprintf(path, sizeof path, "%s%s", scratch->path, suffixes[place]);
+        cut_place_path(scratch, (enum cut_name)place, path);
         scratch->fds[place] = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         scratch->maps[place] = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
                                     scratch->fds[place], 0);
@@ -177,7 +183,7 @@ void cut_scratch_use(struct cut_scratch *scratch)
 void cut_scratch_copy(const struct cut_scratch *scratch, const char *directory)
 {
     static const char *const suffixes[] = {"", "-log0", "-log1"};
-    for (int place = 0; place < CUT_PLACES; place++) {
+    for (int place = 0; place <= CUT_LOG1; place++) {
         char path[800];
         struct stat st;
         snprintf(path, sizeof path, "%s/s.hf%s", directory, suffixes[place]);

@@ -9,6 +9,7 @@
  */
 #include "cut_states.h"
 
+#include "base/hash.h"
 #include "store/log_format.h"
 
 #define FILE_BYTES ((size_t)40 << 20)
@@ -42,6 +43,35 @@ static void open_file(struct cut_disk *disk, int number, bool is_log)
         exit(2);
 }
 
+static void follow_name(int names[CUT_NAMES], const struct cut_event *event)
+{
+    names[event->name] = event->kind == CUT_UNLINK ? -1 : event->file;
+    if (event->kind == CUT_RENAME)
+        names[event->from] = -1;
+}
+
+/* Which files may have a name, whatever is chosen. */
+static void find_named(struct cut_disk *disk)
+{
+    for (int i = 0; i < CUT_FILES; i++)
+        disk->files[i].named = false;
+    disk->rename_pending = false;
+    for (int place = 0; place < CUT_PLACES; place++)
+        if (disk->stable_names[place] >= 0)
+            disk->files[disk->stable_names[place]].named = true;
+    for (uint32_t i = 0; i < disk->choice_count; i++) {
+        if (disk->choices[i].file >= 0)
+            continue;
+        const struct cut_event *event =
+            &disk->trace->events[disk->versions[disk->choices[i].first].event];
+        if (event->name >= CUT_PLACES)
+            continue;
+        if (event->kind != CUT_UNLINK)
+            disk->files[event->file].named = true;
+        disk->rename_pending |= event->kind == CUT_RENAME && event->name == CUT_TARGET;
+    }
+}
+
 void cut_disk_start(struct cut_disk *disk, const struct cut_trace *trace,
                     struct cut_scratch *scratch)
 {
@@ -53,12 +83,13 @@ void cut_disk_start(struct cut_disk *disk, const struct cut_trace *trace,
         disk->stable_names[name] = start->file;
         if (start->file < 0)
             continue;
-        open_file(disk, start->file, name != CUT_DATA);
+        open_file(disk, start->file, name == CUT_LOG0 || name == CUT_LOG1);
         struct cut_disk_file *file = &disk->files[start->file];
         memcpy(file->stable, start->bytes, start->size_bytes);
         memcpy(file->current, start->bytes, start->size_bytes);
         file->stable_bytes = file->current_bytes = start->size_bytes;
     }
+    find_named(disk);
     scratch->disk = disk;
     for (int place = 0; place < CUT_PLACES; place++)
         scratch->file[place] = -1;
@@ -205,11 +236,10 @@ static void directory_event(struct cut_disk *disk)
         choice->chosen = 1;
         const struct cut_event *event =
             &disk->trace->events[disk->versions[choice->first].event];
-        disk->stable_names[event->name] = event->kind == CUT_UNLINK ? -1 : event->file;
-        if (event->kind == CUT_RENAME)
-            disk->stable_names[CUT_SPARE] = -1;
+        follow_name(disk->stable_names, event);
     }
     disk->choice_count = kept;
+    find_named(disk);
 }
 
 bool cut_disk_step(struct cut_disk *disk)
@@ -220,11 +250,12 @@ bool cut_disk_step(struct cut_disk *disk)
     switch (event->kind) {
     case CUT_CREATE:
         open_file(disk, event->file, event->name == CUT_LOG0 || event->name == CUT_LOG1);
-        add_version(disk, add_choice(disk, -1, 0));
-        break;
+        /* fall through */
     case CUT_RENAME:
+    case CUT_LINK:
     case CUT_UNLINK:
         add_version(disk, add_choice(disk, -1, 0));
+        find_named(disk);
         break;
     case CUT_WRITE:
         write_event(disk, event);
@@ -259,6 +290,10 @@ static bool may_be_garbage(const struct cut_disk *disk, const struct cut_choice 
 
 static uint32_t possibilities(const struct cut_disk *disk, const struct cut_choice *choice)
 {
+    const struct cut_event *event = &disk->trace->events[disk->versions[choice->first].event];
+    if (choice->file >= 0 ? !disk->files[choice->file].named
+                          : event->name >= CUT_PLACES)
+        return 1; /* whatever it is, nobody sees it */
     return choice->count + (may_be_garbage(disk, choice) ? 1 : 0);
 }
 
@@ -346,6 +381,10 @@ void cut_draw(struct cut_disk *disk, struct rng *rng, uint64_t number)
     for (uint32_t i = 0; i < disk->choice_count; i++) {
         struct cut_choice *choice = &disk->choices[i];
         int file = choice->file < 0 ? CUT_FILES : choice->file;
+        if (possibilities(disk, choice) == 1) {
+            choice->chosen = 0;
+            continue;
+        }
         choice->chosen = draw_in_shape(disk, choice, shapes[file], salt + (uint64_t)file,
                                        until[file], rng);
     }
@@ -376,9 +415,7 @@ static void names_of(const struct cut_disk *disk, int names[CUT_NAMES])
             continue;
         const struct cut_event *event =
             &disk->trace->events[disk->versions[choice->first].event];
-        names[event->name] = event->kind == CUT_UNLINK ? -1 : event->file;
-        if (event->kind == CUT_RENAME)
-            names[CUT_SPARE] = -1;
+        follow_name(names, event);
     }
 }
 
@@ -442,6 +479,13 @@ static void put_file(struct cut_disk *disk, int place, int number)
     file->touched_count = 0;
     for (; from < UINT64_MAX && from * CUT_SECTOR < size; from++)
         put_sector(disk, file, scratch->maps[place], from, size);
+}
+
+uint64_t cut_content(const struct cut_disk *disk, enum cut_name place)
+{
+    const struct cut_disk_file *file = &disk->files[disk->scratch->file[place]];
+    const uint64_t size = size_of(disk, file);
+    return hf__hash(disk->scratch->maps[place], (size_t)size, size);
 }
 
 bool cut_put(struct cut_disk *disk)

@@ -12,7 +12,8 @@
  *     were written again (and what those need of the size)
  *   - a name that was made, moved or removed since the directory's sync is there or not
  *
- * Each of these independently of the others. cut_choose draws or counts up one such state and
+ * Each of these independently of the others; but a file that no name leads to which is looked at, not even
+ * perhaps, is left as it is. cut_choose draws or counts up one such state and
  * cut_put makes files of it.
  */
 #ifndef HF_TESTS_CRASH_CUT_STATES_H
@@ -48,6 +49,7 @@ struct cut_disk_file {
     unsigned char *touched;   /* for each sector: scratch may hold something else than `stable`  */
     uint32_t *touched_list;
     uint32_t touched_count;
+    bool named;               /* a name that is looked at leads to it, or may                     */
 };
 
 struct cut_scratch;
@@ -67,6 +69,7 @@ struct cut_disk {
     struct cut_scratch *scratch;
     uint64_t done;            /* of the exhaustive count                                         */
     uint32_t records_pending; /* records in a log file since its sync                            */
+    bool rename_pending;      /* of what is to be t.hf                                           */
 };
 
 void cut_disk_start(struct cut_disk *disk, const struct cut_trace *trace,
@@ -84,8 +87,6 @@ void cut_draw(struct cut_disk *disk, struct rng *rng, uint64_t number);
 
 /* ---- scratch: the files that a state becomes, with system calls that notice what changes them -- */
 
-enum { CUT_PLACES = 3 };   /* CUT_DATA, CUT_LOG0, CUT_LOG1 */
-
 struct cut_scratch {
     char directory[600], path[700];
     int fds[CUT_PLACES];
@@ -101,9 +102,14 @@ void cut_scratch_end(struct cut_scratch *scratch);
 bool cut_put(struct cut_disk *disk);
 /* The library sees this scratch, in another boot than the one recorded. */
 void cut_scratch_use(struct cut_scratch *scratch);
-/* Copies what stands in scratch into an empty directory. */
+/* Copies the store that stands in scratch, with its logs, into an empty directory. */
 void cut_scratch_copy(const struct cut_scratch *scratch, const char *directory);
 /* Of the records in the log since its sync, one is not whole and a later one is. */
 bool cut_later_record_alone(const struct cut_disk *disk);
+
+/* A hash of the file that stands under that name, which must be there. */
+uint64_t cut_content(const struct cut_disk *disk, enum cut_name place);
+/* Its path in scratch. */
+void cut_place_path(const struct cut_scratch *scratch, enum cut_name place, char out[800]);
 
 #endif

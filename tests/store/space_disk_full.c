@@ -8,6 +8,7 @@
  * is skipped (exit code 77).
  */
 #include "store_fixture.h"
+#include "tests/support/campaign.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +27,9 @@ static char path[2 * PATH_BYTES], filler_path[2 * PATH_BYTES];
 
 static void clean_disk(void)
 {
-    static const char *const names[] = {"full.hf",      "full.hf-lock", "full.hf-undo", "full.hf-log0",
-                                        "full.hf-log1", "filler",       "copy.hf"};
+    static const char *const names[] = {"full.hf",      "full.hf-lock", "full.hf-undo",
+                                        "full.hf-log0", "full.hf-log1", "filler",
+                                        "copy.hf"};
     char name[2 * PATH_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(name, sizeof name, "%s/%s", mount_point, names[i]);
@@ -326,6 +328,210 @@ static void test_saving_and_growing_on_a_full_disk_leave_nothing(void **state)
     expect_no_leftovers();
 }
 
+/* ---- what is made of a store ----------------------------------------------------------------- */
+
+static char copy_path[2 * PATH_BYTES], archive_path[2 * PATH_BYTES];
+
+/* All of the disk but that much. */
+static void leave_room(size_t bytes)
+{
+    unlink(filler_path);
+    fill_disk();
+    const uint64_t size = fixture_file_bytes(filler_path);
+    assert_true(size > bytes);
+    assert_int_equal(truncate(filler_path, (off_t)(size - bytes)), 0);
+}
+
+/* An object that nothing makes smaller, of more than 1 MiB. */
+static uint64_t make_store_of_noise(void)
+{
+    const size_t size = MIB + MIB / 4;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    hf_txn *txn = begin(store);
+    unsigned char *p = hf_construct(txn, "noise", NULL, size);
+    assert_got(p);
+    content_fill(p, size, 11);
+    const uint64_t sum = content_sum(p, size);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+    return sum;
+}
+
+static void expect_noise(const char *of, uint64_t sum)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    hf_view *view = NULL;
+    size_t size = 0;
+    options.mode = HF_READ_ONLY;
+    assert_ok(hf_open(of, &options, &store));
+    assert_ok(hf_view_begin(store, &view));
+    const void *p = hf_find(view, "noise", NULL, &size);
+    assert_got(p);
+    assert_true(content_sum(p, size) == sum);
+    hf_view_end(view);
+    fixture_assert_sound(store);
+    assert_ok(hf_verify(store, NULL, NULL));
+    assert_ok(hf_close(store));
+}
+
+static int of_open_store(int (*make)(hf_store *))
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.mode = HF_READ_ONLY; /* it can be had on a full disk */
+    assert_ok(hf_open(path, &options, &store));
+    const int code = make(store);
+    assert_ok(hf_close(store));
+    return code;
+}
+
+static int snapshot(hf_store *store)
+{
+    return hf_snapshot(store, copy_path, NULL);
+}
+
+static int snapshot_by_reading(hf_store *store)
+{
+    hf_snapshot_options options = HF_SNAPSHOT_OPTIONS_INIT;
+    options.method = HF_SNAPSHOT_COPY;
+    return hf_snapshot(store, copy_path, &options);
+}
+
+static int save_as(hf_store *store)
+{
+    return hf_save_as(store, copy_path, 0);
+}
+
+/* The file is the caller's: so is what is done with half of an archive. */
+static int archive(hf_store *store)
+{
+    const int fd = open(copy_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const int code = hf_archive_write(store, fd, NULL, NULL);
+    close(fd);
+    if (code != 0)
+        unlink(copy_path);
+    return code;
+}
+
+static int make_snapshot(void)
+{
+    return of_open_store(snapshot);
+}
+static int make_snapshot_by_reading(void)
+{
+    return of_open_store(snapshot_by_reading);
+}
+static int make_saved(void)
+{
+    return of_open_store(save_as);
+}
+static int make_archive(void)
+{
+    return of_open_store(archive);
+}
+static int make_restored(void)
+{
+    const char *const archives[] = {archive_path};
+    return hf_restore(copy_path, archives, 1, NULL, NULL);
+}
+static int make_compacted(void)
+{
+    return hf_compact(path, NULL);
+}
+static int make_salvaged(void)
+{
+    return hf_salvage(path, copy_path, NULL, NULL);
+}
+
+static void expect_alone(void)
+{
+    char command[8 * PATH_BYTES];
+    snprintf(command, sizeof command,
+             "test \"$(ls -A '%s' | grep -v -e '^filler$' -e '^lost+found$')\" = full.hf",
+             mount_point);
+    if (system(command) != 0) {
+        snprintf(command, sizeof command, "ls -lA '%s'", mount_point);
+        (void)!system(command);
+        fail_msg("left behind");
+    }
+}
+
+/* With that much room it can't be done: wherever the disk is full then, it is an error and nothing else. */
+static void test_copies_on_a_full_disk_leave_the_store_alone(void **state)
+{
+    static int (*const makers[])(void) = {
+        make_snapshot, make_snapshot_by_reading, make_saved,   make_archive,
+        make_restored, make_compacted,           make_salvaged};
+    static const size_t rooms[] = {0, 40 << 10, 100 << 10, 300 << 10, 700 << 10, 900 << 10};
+    (void)state;
+    snprintf(copy_path, sizeof copy_path, "%s/copy.hf", mount_point);
+    snprintf(archive_path, sizeof archive_path, "%s/archive", fixture_disk_directory());
+    const uint64_t sum = make_store_of_noise();
+    const uint64_t size = fixture_file_bytes(path);
+    unlink(archive_path);
+    hf_store *store = open_large(HF_READ_ONLY);
+    const int fd = open(archive_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_ok(hf_archive_write(store, fd, NULL, NULL));
+    close(fd);
+    assert_ok(hf_close(store));
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        for (size_t j = 0; j < sizeof makers / sizeof *makers; j++) {
+            leave_room(rooms[i]);
+            const int code = makers[j]();
+            if (code != HF_ENOSPC)
+                fail_msg("maker %zu in %zu bytes: %d, %s", j, rooms[i], code,
+                         hf_last_error()->message);
+            assert_int_equal(hf_last_error()->os_errno, ENOSPC);
+            assert_false(fixture_exists(copy_path));
+            expect_alone();
+            assert_true(fixture_file_bytes(path) == size);
+        }
+    expect_noise(path, sum);
+    /* With enough of it all of them work. */
+    assert_int_equal(unlink(filler_path), 0);
+    for (size_t j = 0; j < sizeof makers / sizeof *makers; j++) {
+        assert_ok(makers[j]());
+        if (makers[j] == make_compacted)
+            expect_noise(path, sum);
+        else if (makers[j] != make_archive)
+            expect_noise(copy_path, sum);
+        unlink(copy_path);
+        expect_alone();
+    }
+    assert_int_equal(unlink(archive_path), 0);
+}
+
+/* A snapshot that is to replace another doesn't harm that one. A broken store stays as it is. */
+static void test_replacing_on_a_full_disk_keeps_the_old(void **state)
+{
+    hf_snapshot_options options = HF_SNAPSHOT_OPTIONS_INIT;
+    static const unsigned char zeros[64];
+    (void)state;
+    snprintf(copy_path, sizeof copy_path, "%s/copy.hf", mount_point);
+    const uint64_t sum = make_store_of_noise();
+    assert_int_equal(of_open_store(snapshot), 0);
+    leave_room(300 << 10);
+    hf_store *store = open_large(HF_READ_ONLY);
+    options.flags = HF_SNAPSHOT_REPLACE;
+    assert_code(hf_snapshot(store, copy_path, &options), HF_ENOSPC);
+    assert_ok(hf_close(store));
+    expect_noise(copy_path, sum);
+    int fd = open(copy_path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
+    const uint64_t size = fixture_file_bytes(copy_path);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, 4096), (ssize_t)sizeof zeros); /* both slots */
+    close(fd);
+    assert_code(hf_repair_file(copy_path, NULL, NULL), HF_ENOSPC);
+    assert_true(fixture_file_bytes(copy_path) == size);
+    assert_int_equal(unlink(filler_path), 0);
+    assert_ok(hf_repair_file(copy_path, NULL, NULL));
+    expect_noise(copy_path, sum);
+    expect_noise(path, sum);
+    assert_int_equal(unlink(copy_path), 0);
+    expect_alone();
+}
+
 /* ---- mounting -------------------------------------------------------------------------------- */
 
 static bool enter_own_mounts(void)
@@ -360,6 +566,8 @@ static int run_on(const char *file_system)
         TEST(test_creating_on_a_full_disk_leaves_nothing),
         TEST(test_opening_on_a_full_disk_harms_nothing),
         TEST(test_saving_and_growing_on_a_full_disk_leave_nothing),
+        TEST(test_copies_on_a_full_disk_leave_the_store_alone),
+        TEST(test_replacing_on_a_full_disk_keeps_the_old),
     };
     char name[80];
     fixture_engine = HF_ENGINE_LOG;

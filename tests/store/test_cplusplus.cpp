@@ -84,7 +84,7 @@ static void test_ptr_is_the_field_that_c_programs_see()
     EXPECT(*reinterpret_cast<hf::ptr<int> *>(&both.c)->get() == 5);
 }
 
-/* Names of fields behind the type's, as HF_TYPE_DEFINE has them in C. */
+/* Names of fields behind the type's, as HF_TYPE_DEFINE has them. */
 static void test_field_names_can_be_asked_for()
 {
     const hf_field fields[] = {{0, HF_FIELD_PTR, nullptr}, {8, HF_FIELD_I32, nullptr}};
@@ -108,6 +108,55 @@ static void test_field_names_can_be_asked_for()
     EXPECT(hf_upgrade(txn, &type, &newer, nullptr, nullptr, 0, &report) == 0);
     EXPECT(report.in_place == 1);
     hf_abort(txn);
+    EXPECT(hf_close(store) == 0);
+}
+
+/* A tree whose type leads to itself and to another one, told in one line a field, as in C. */
+struct leaf {
+    uint32_t weight;
+    char label[12];
+};
+#define LEAF_FIELDS(F, T)              \
+    F(T, weight, HF_FIELD_U32, NULL)   \
+    F(T, label, HF_FIELD_TEXT, nullptr)
+HF_TYPE_DEFINE(leaf_type, "leaf", 1, struct leaf, LEAF_FIELDS);
+
+struct branch {
+    hf::ptr<branch> parent;
+    uint32_t count;
+    hf_ref leaves[3];
+};
+#define BRANCH_FIELDS(F, T)                                      \
+    F(T, parent, HF_FIELD_PTR, &branch_type)                     \
+    F(T, count, HF_FIELD_U32, nullptr)                           \
+    F(T, leaves, HF_FIELD_REF | HF_FIELD_COUNTED, &leaf_type)
+HF_TYPE_DEFINE(branch_type, "branch", 4, branch, BRANCH_FIELDS);
+
+static void test_types_are_told_in_one_line_a_field()
+{
+    EXPECT(branch_type.size_bytes == sizeof(branch) && branch_type.align_bytes == alignof(branch));
+    EXPECT(branch_type.version == 4 && branch_type.ref_count == 3);
+    EXPECT(branch_type.refs[0].target == &branch_type && branch_type.refs[2].target == &leaf_type);
+    EXPECT(branch_type.refs[2].offset == offsetof(branch, leaves));
+    EXPECT(HF_FIELD_TIMES(branch_type.refs[2].kind) == 3);
+    EXPECT(HF_FIELD_TIMES(leaf_type.refs[1].kind) == 12);
+    EXPECT(std::strcmp(leaf_type.name + 5, "weight") == 0);
+    hf_store *store = nullptr;
+    hf_txn *txn = nullptr;
+    hf_check_report report = {};
+    EXPECT(hf_open_heap(1 << 20, nullptr, &store) == 0);
+    EXPECT(hf_begin(store, &txn) == 0);
+    auto *root = static_cast<branch *>(hf_construct(txn, "root", &branch_type, 1));
+    auto *child = static_cast<branch *>(hf_new(txn, &branch_type, 1));
+    auto *leaf_made = static_cast<leaf *>(hf_new(txn, &leaf_type, 1));
+    EXPECT(root != nullptr && child != nullptr && leaf_made != nullptr);
+    root->parent = child;
+    root->count = 1;
+    root->leaves[0] = hf_ref_of(hf_txn_view(txn), leaf_made);
+    root->leaves[2] = 12345; /* beyond the count */
+    EXPECT(hf_commit(txn) == 0);
+    EXPECT(hf_check_sanity(store, nullptr, &report) == 0);
+    EXPECT(report.leaked_objects == 0);
     EXPECT(hf_close(store) == 0);
 }
 
@@ -161,6 +210,7 @@ int main()
     test_ptr_behaves_like_a_pointer();
     test_ptr_is_the_field_that_c_programs_see();
     test_field_names_can_be_asked_for();
+    test_types_are_told_in_one_line_a_field();
     test_list_survives_in_a_buffer_that_moves();
     std::printf("%s\n", failures == 0 ? "passed" : "failed");
     return failures == 0 ? 0 : 1;

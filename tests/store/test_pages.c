@@ -399,6 +399,56 @@ static void test_pages_places_dont_overlap(void **state)
         assert_int_equal(hf__backed_bytes(hf__file_bytes(size)), size);
 }
 
+/* Neither outside a transaction nor inside one, where memory is copied, is a rotten page given the checksum
+ * of its rot. */
+static void test_rot_is_not_saved_as(void **state)
+{
+    (void)state;
+    hf_txn *txn;
+    make_rotten_store(0);
+    const hf_ref at = place_of("object/000050");
+    unlink("copy.hf");
+    flip(hf__file_offset(at + 50000));
+    hf_store *store = open_store(HF_OPEN_EXISTING, 0);
+    for (int inside = 0; inside < 2; inside++) {
+        if (inside) {
+            fill(store, 100, 101, 100000, 6); /* so that there is a log, too */
+            assert_ok(hf_begin(store, &txn));
+            assert_got(hf_construct(txn, "new", NULL, 300000));
+        }
+        assert_code(hf_save_as(store, "copy.hf", 0), HF_ECORRUPT);
+        assert_non_null(strstr(hf_last_error()->message, "page.checksum"));
+        assert_non_null(strstr(hf_last_error()->message, "object/000050"));
+        assert_int_equal(access("copy.hf", F_OK), -1);
+        if (inside)
+            hf_abort(txn);
+    }
+    assert_ok(hf_begin(store, &txn)); /* written anew it is what it is */
+    void *all = hf_edit(txn, hf_find(hf_txn_view(txn), "object/000050", NULL, NULL), 100000);
+    assert_got(all);
+    memset(all, 5, 100000);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_sync(store));
+    assert_ok(hf_close(store));
+    store = open_store(HF_OPEN_EXISTING, 0);
+    assert_ok(hf_begin(store, &txn));
+    unsigned char *mine = hf_construct(txn, "mine", NULL, 300000);
+    assert_got(mine);
+    memset(mine, 9, 300000);
+    assert_ok(hf_save_as(store, "copy.hf", 0)); /* what the transaction shows */
+    hf_abort(txn);
+    assert_ok(hf_close(store));
+    assert_ok(hf_check_file("copy.hf", NULL, NULL));
+    hf_view *view;
+    assert_ok(hf_open("copy.hf", NULL, &store));
+    assert_ok(hf_view_begin(store, &view));
+    const unsigned char *seen = hf_find(view, "mine", NULL, NULL);
+    assert_got(seen);
+    assert_int_equal(seen[299999], 9);
+    hf_view_end(view);
+    assert_ok(hf_close(store));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup(f, start)
@@ -417,6 +467,7 @@ int main(void)
         CASE(test_pages_repair_beside_a_dangling_pointer),
         CASE(test_pages_of_a_store_that_was_not_closed),
         CASE(test_pages_places_dont_overlap),
+        CASE(test_rot_is_not_saved_as),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);

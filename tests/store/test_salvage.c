@@ -197,6 +197,242 @@ static void test_cancelled_it_leaves_nothing(void **state)
     clean_up();
 }
 
+/* ---- a checkpoint that the power cut off ------------------------------------------------------- */
+
+#define MIXED (512u << 10)
+
+/* Sets both objects and leaves the store closed, or as a kill does. */
+static void set_both(uint64_t number, bool close_it)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    hf_txn *txn;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        options.durability = close_it ? HF_SYNC : HF_NOSYNC; /* so that the header names its boot */
+        if (hf_open(path, &options, &store) != 0 || hf_begin(store, &txn) != 0)
+            _exit(1);
+        unsigned char *mixed = hf_find_or_construct(txn, "mixed", NULL, MIXED, NULL);
+        unsigned char *small = hf_find_or_construct(txn, "small", NULL, 5000, NULL);
+        if (mixed == NULL || small == NULL || (mixed = hf_edit(txn, mixed, MIXED)) == NULL ||
+            (small = hf_edit(txn, small, 5000)) == NULL)
+            _exit(2);
+        content_fill(mixed, MIXED, number);
+        content_fill(small, 5000, number);
+        _exit(hf_commit(txn) != 0 || (close_it && hf_close(store) != 0) ? 3 : 0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void move_bytes(int from, int to, uint64_t offset, size_t size)
+{
+    unsigned char bytes[8192];
+    assert_true(size <= sizeof bytes);
+    assert_int_equal(pread(from, bytes, size, (off_t)offset), (ssize_t)size);
+    assert_int_equal(pwrite(to, bytes, size, (off_t)offset), (ssize_t)size);
+}
+
+/* The pages that one sector of the table tells of, and that sector. */
+static void move_sector(int from, int to, uint64_t page)
+{
+    uint64_t wanted, number, at;
+    unsigned slot;
+    move_bytes(from, to, hf__table_sector(page, &slot, &wanted), HF__SECTOR_BYTES);
+    for (at = page - slot; hf__table_sector(at, &slot, &number) != 0 && number == wanted; at++)
+        move_bytes(from, to, hf__file_offset(at * HF__PAGE_BYTES), HF__PAGE_BYTES);
+    assert_true(at > page);
+}
+
+static int open_of_other_boot(const char *name, int flags, mode_t mode)
+{
+    return hf__os_system.open(
+        strcmp(name, "/proc/sys/kernel/random/boot_id") == 0 ? "wreck.hf.boot" : name, flags, mode);
+}
+
+struct verdicts {
+    uint32_t mixed, small;
+    uint64_t mixed_at;
+    char why[80];
+};
+static void on_verdict(void *user, const hf_salvage_object *object)
+{
+    struct verdicts *verdicts = user;
+    if (object->name == NULL || strcmp(object->name, "mixed") != 0) {
+        verdicts->small = object->verdict;
+        return;
+    }
+    verdicts->mixed = object->verdict;
+    verdicts->mixed_at = object->offset;
+    snprintf(verdicts->why, sizeof verdicts->why, "%s", object->why);
+}
+
+/* Of an object in several sectors of the table one sector and its pages are of the next commit: each page is
+ * what its entry says, and the object is of no commit at all. W2 of salvage_proof.c. */
+static void test_pages_of_two_commits_prove_nothing(void **state)
+{
+    hf_salvage_options options = HF_SALVAGE_OPTIONS_INIT;
+    struct hf__os os = hf__os_system;
+    hf_salvage_report report;
+    struct verdicts told = {0};
+    (void)state;
+    clean_up();
+    options.on_object = on_verdict;
+    options.user = &told;
+    set_both(1, true);
+    assert_int_equal(system("cp wreck.hf saved.hf.old"), 0);
+    assert_int_equal(hf_salvage(path, NULL, &options, NULL), 0);
+    set_both(2, true);
+    assert_int_equal(system("cp wreck.hf saved.hf.new"), 0);
+    set_both(2, false);
+    assert_int_equal(system("cp wreck.hf saved.hf.left && cp saved.hf.old wreck.hf && rm -f wreck.hf-*"
+                            "&& echo 01234567-1111-2222-3333-444444444444 >wreck.hf.boot"),
+                     0);
+    const int new = open("saved.hf.new", O_RDONLY | O_CLOEXEC);
+    const int left = open("saved.hf.left", O_RDONLY | O_CLOEXEC);
+    const int wreck = open(path, O_RDWR | O_CLOEXEC);
+    move_sector(new, wreck, (told.mixed_at + MIXED / 2) / HF__PAGE_BYTES);
+    move_bytes(left, wreck, 0, 512); /* in use */
+    move_bytes(left, wreck, HF__SLOT_B_OFFSET, 512);
+    close(new);
+    close(left);
+    close(wreck);
+    /* Under this boot it couldn't be: the rule isn't asked, and nothing else would notice. */
+    assert_int_equal(hf_salvage(path, NULL, &options, &report), 0);
+    assert_int_equal(told.mixed, HF_SALVAGE_INTACT);
+    assert_int_equal(report.pages_differ, 0);
+    os.open = open_of_other_boot;
+    hf__os = &os;
+    assert_int_equal(hf_salvage(path, NULL, &options, &report), 0);
+    hf__os = &hf__os_system;
+    assert_int_equal(report.pages_differ, 0);
+    assert_int_equal(told.mixed, HF_SALVAGE_NOT_PROVED);
+    assert_non_null(strstr(told.why, "different commits"));
+    assert_int_equal(told.small, HF_SALVAGE_INTACT);
+    clean_up();
+}
+
+/* ---- pools of nodes -------------------------------------------------------------------------- */
+
+#define NODES 1000u
+#define NODE_BYTES 200u
+
+struct way {
+    hf_ref node;
+};
+#define WAY_FIELDS(F, T) F(T, node, HF_FIELD_REF, NULL)
+HF_TYPE_DEFINE(way_type, "way", 1, struct way, WAY_FIELDS);
+
+/* Ways to nodes, a third of which are dead, and a pool without any. */
+static void make_pools(void)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    hf_txn *txn;
+    clean_up();
+    options.mode = HF_CREATE_NEW;
+    assert_int_equal(hf_open(path, &options, &store), 0);
+    assert_int_equal(hf_begin(store, &txn), 0);
+    struct way *ways = hf_construct(txn, "ways", &way_type, NODES);
+    hf_pool *pool = hf_pool_create(txn, "pool", NODE_BYTES, 1);
+    assert_non_null(ways);
+    assert_non_null(pool);
+    assert_non_null(hf_pool_create(txn, "empty", 64, HF_POOL_KEEP_ALL));
+    for (unsigned i = 0; i < NODES; i++) {
+        void *node = hf_pool_alloc(txn, pool);
+        assert_non_null(node);
+        content_fill(node, NODE_BYTES, i);
+        ways[i].node = hf_ref_of(hf_txn_view(txn), node);
+    }
+    for (unsigned i = 0; i < NODES; i++)
+        if (i % 3 == 0 || i / 100 == 4) /* some chunks have no live node at all */
+            assert_int_equal(hf_pool_free(txn, pool, hf_at(hf_txn_view(txn), ways[i].node)), 0);
+    assert_int_equal(hf_commit(txn), 0);
+    assert_int_equal(hf_close(store), 0);
+}
+
+static void test_pools_are_pools_again(void **state)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    unsigned char right[NODE_BYTES];
+    hf_salvage_report report;
+    hf_pool_info info;
+    hf_store *store;
+    hf_view *view;
+    hf_txn *txn;
+    const void *node;
+    hf_ref place = 0;
+    unsigned live = 0, walked = 0;
+    (void)state;
+    make_pools();
+    assert_int_equal(hf_salvage(path, saved, NULL, &report), 0);
+    for (unsigned i = 0; i < NODES; i++)
+        live += i % 3 != 0 && i / 100 != 4;
+    assert_int_equal(report.lost + report.unproved + report.missing, 0);
+    assert_int_equal(report.pools, 2);
+    assert_int_equal(report.pool_nodes, live);
+    assert_int_equal(report.nulled, NODES - live);
+    assert_int_equal(report.raw_saved + report.raw_left, 0);
+    options.mode = HF_OPEN_EXISTING;
+    assert_int_equal(hf_open(saved, &options, &store), 0);
+    assert_int_equal(hf_check_sanity(store, NULL, NULL), 0);
+    assert_int_equal(hf_view_begin(store, &view), 0);
+    const hf_pool *pool = hf_pool_find(view, "pool");
+    assert_non_null(pool);
+    assert_non_null(hf_pool_find(view, "empty"));
+    assert_int_equal(hf_pool_info_of(view, pool, &info), 0);
+    assert_int_equal(info.nodes, live);
+    assert_int_equal(info.node_bytes, NODE_BYTES);
+    assert_int_equal(info.empty_max, 1);
+    while (hf_pool_next(view, pool, &place, &node) == 1)
+        walked++;
+    assert_int_equal(walked, live);
+    const struct way *ways = hf_find(view, "ways", &way_type, NULL);
+    assert_non_null(ways);
+    for (unsigned i = 0; i < NODES; i++) {
+        content_fill(right, NODE_BYTES, i);
+        if (i % 3 == 0 || i / 100 == 4)
+            assert_int_equal(ways[i].node, 0);
+        else
+            assert_memory_equal(hf_at(view, ways[i].node), right, NODE_BYTES);
+    }
+    hf_view_end(view);
+    assert_int_equal(hf_begin(store, &txn), 0); /* and it works as one */
+    assert_non_null(hf_pool_alloc(txn, hf_pool_find(hf_txn_view(txn), "pool")));
+    assert_int_equal(hf_destroy(txn, "ways"), 0);
+    assert_int_equal(hf_pool_destroy(txn, hf_pool_find(hf_txn_view(txn), "pool")), 0);
+    assert_int_equal(hf_commit(txn), 0);
+    assert_int_equal(hf_check_sanity(store, NULL, NULL), 0);
+    assert_int_equal(hf_close(store), 0);
+    clean_up();
+}
+
+static void test_a_pool_with_a_rotten_chunk_is_lost(void **state)
+{
+    hf_salvage_report report;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    hf_view *view;
+    (void)state;
+    make_pools();
+    options.mode = HF_READ_ONLY;
+    assert_int_equal(hf_open(path, &options, &store), 0);
+    assert_int_equal(hf_view_begin(store, &view), 0);
+    const hf_ref at = ((const struct way *)hf_find(view, "ways", &way_type, NULL))[700].node;
+    hf_view_end(view);
+    assert_int_equal(hf_close(store), 0);
+    overwrite(path, hf__file_offset(at), 8);
+    assert_int_equal(hf_salvage(path, saved, NULL, &report), 0);
+    assert_int_equal(report.pools, 1);
+    assert_int_equal(report.pool_nodes, 0);
+    assert_int_equal(report.lost, 1);
+    assert_true(report.raw_saved > 0);
+    assert_int_equal(hf_check_file(saved, NULL, NULL), 0);
+    clean_up();
+}
+
 /* ---- repairs --------------------------------------------------------------------------------- */
 
 /* A child that makes the store and ends without closing it. */
@@ -336,6 +572,9 @@ int main(void)
         cmocka_unit_test(test_a_medium_that_refuses_loses_what_lies_there),
         cmocka_unit_test(test_a_store_in_use_is_refused_and_a_read_only_one_is_not),
         cmocka_unit_test(test_cancelled_it_leaves_nothing),
+        cmocka_unit_test(test_pages_of_two_commits_prove_nothing),
+        cmocka_unit_test(test_pools_are_pools_again),
+        cmocka_unit_test(test_a_pool_with_a_rotten_chunk_is_lost),
         cmocka_unit_test(test_both_slots_lost_the_log_still_counts),
         cmocka_unit_test(test_a_repair_tells_what_it_accepts),
         cmocka_unit_test(test_a_repair_writes_to_its_copy_alone),

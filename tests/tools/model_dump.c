@@ -83,6 +83,8 @@ static void check_pool(struct campaign *c)
         exit(2);
     campaign_expect(c, dump_graph_run("dump p.hf >p.dump 2>err") == 1, "a pool: exit code");
     campaign_expect(c, system("grep -q '1 pools are left out' err") == 0, "a pool: the message");
+    campaign_expect(c, system("grep -q 'pool \"pool\", 1 nodes of 64 bytes' err") == 0,
+                    "a pool: named");
     campaign_expect(c,
                     system("grep -q '\"elements\":\\[{\"#0\":{\"dangling\":true}},"
                            "{\"#0\":{\"ref\":1}}\\]' p.dump") == 0,

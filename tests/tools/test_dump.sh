@@ -194,9 +194,23 @@ test_a_killed_load_leaves_no_store() {
     wait $loader || true
     exec 9>&-
     [ ! -e b.hf ] || die "half a store has the name"
-    [ -n "$(find . -name 'b.hf.loading-*')" ] || die "it wasn't killed"
-    expect 0 holdfast load --quiet b.hf a.dump
+    [ -n "$(find . -name 'b.hf.new-*')" ] || die "it wasn't killed"
+    # One that goes on isn't touched by those who remove what the dead left.
+    mkfifo live
+    "$HF_COMMAND" load --quiet b.hf live 2>err2 &
+    loader=$!
+    exec 8>live
+    head -c 10000000 a.dump >&8
+    sleep 0.2
+    expect 0 holdfast create --quiet b.hf
+    [ "$(find . -name 'b.hf.new-*' ! -name '*-l*' | wc -l)" = 1 ] ||
+        die "$(find . -name 'b.hf.new-*')"
+    rm b.hf
+    tail -c +10000001 a.dump >&8
+    exec 8>&-
+    wait $loader || die "$(cat err2)"
     holdfast get b.hf x | cmp - value
+    [ -z "$(find . -name 'b.hf.new-*')" ] || die "left behind: $(find . -name 'b.hf.new-*')"
 }
 
 test_an_interrupted_load_leaves_nothing() {
@@ -207,7 +221,7 @@ test_an_interrupted_load_leaves_nothing() {
     exec 9>pipe
     head -n 3 "$golden" >&9
     for _ in $(seq 100); do
-        [ -n "$(find . -name 'b.hf.loading-*')" ] && break
+        [ -n "$(find . -name 'b.hf.new-*')" ] && break
         sleep 0.1
     done
     kill -TERM $loader

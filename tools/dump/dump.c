@@ -328,9 +328,23 @@ static int read_store(struct dump *dump)
     return number_roots(dump);
 }
 
+static void name_pools(const struct dump *dump)
+{
+    hf_cursor cursor = HF_CURSOR_INIT;
+    hf_object_info info;
+    hf_pool_info pool;
+
+    while (hf_next_object(dump->view, &cursor, &info) == 1)
+        if (info.name != NULL && hf_pool_info_of(dump->view, hf_pool_find(dump->view, info.name),
+                                                 &pool) == 0)
+            tool_warn(dump->path, "left out: pool \"%s\", %" PRIu64 " nodes of %" PRIu64 " bytes",
+                      info.name, pool.nodes, pool.node_bytes);
+}
+
 static int remark(const struct dump *dump, int code)
 {
     if (dump->graph.left_out > 0) {
+        name_pools(dump);
         tool_warn(dump->path,
                   "%" PRIu64 " pools are left out, with their nodes: they work only where they lie",
                   dump->graph.left_out);

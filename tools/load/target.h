@@ -16,6 +16,7 @@ struct target {
     uint64_t batch; /* objects in a transaction; 0: one transaction, or as memory allows        */
     hf_options options;
     char *temporary; /* the new store's name while it isn't whole                               */
+    int lock_fd;     /* with it: says that its maker lives                                      */
     hf_store *store;
     hf_txn *txn;
     hf_view *view; /* of txn                                                                    */

@@ -115,6 +115,8 @@ static void print_json(struct json *json, const hf_salvage_report *report, int e
         {"anonymous_left", offsetof(hf_salvage_report, anonymous_left)},
         {"raw_saved", offsetof(hf_salvage_report, raw_saved)},
         {"raw_left", offsetof(hf_salvage_report, raw_left)},
+        {"pools", offsetof(hf_salvage_report, pools)},
+        {"pool_nodes", offsetof(hf_salvage_report, pool_nodes)},
         {"pointers", offsetof(hf_salvage_report, pointers)},
         {"nulled", offsetof(hf_salvage_report, nulled)},
         {"types", offsetof(hf_salvage_report, types)},
