@@ -147,10 +147,26 @@ int hf__map_file(hf_store *store, bool writable, bool is_private)
     return code;
 }
 
+/*
+ * Where nothing is to be read, reading ahead would only fill the page cache with large folios: for each
+ * of them the kernel keeps a list of its blocks and walks it for every write of a few bytes (17 us
+ * instead of 1 for a folio of 8 MiB), and a store into a page dirties all of it. So fresh space is faulted
+ * in page by page. A hint: errors don't matter.
+ */
+static void advise_fresh(unsigned char *at, uint64_t size_bytes)
+{
+    if (size_bytes != 0)
+        (void)hf__os->madvise(at, (size_t)size_bytes, MADV_RANDOM);
+}
+
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
 {
-    return map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
-                    shared ? MAP_SHARED : MAP_PRIVATE);
+    int code = map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
+                        shared ? MAP_SHARED : MAP_PRIVATE);
+    if (code == 0 && shared)
+        advise_fresh(store->seg.base + from_bytes,
+                     store->reserved_bytes - lead_of(store) - from_bytes);
+    return code;
 }
 
 unsigned char *hf__map_through(hf_store *store)
@@ -251,6 +267,8 @@ static int back_with_file(hf_store *store, uint64_t target)
     const uint64_t size = store->seg.size_bytes;
     if (hf__segment_allocate(store->fd, size, target) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
+    const uint64_t from = round_up(size, HF__PAGE_BYTES), end = round_up(target, HF__PAGE_BYTES);
+    advise_fresh(store->seg.base + from, end - from);
     return 0;
 }
 
