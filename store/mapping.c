@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define HUGE_FROM_BYTES (UINT64_C(16) << 20)
 #define STEP_MIN (UINT64_C(1) << 20)
 #define STEP_MAX (UINT64_C(256) << 20)
 
@@ -282,12 +283,23 @@ static int back_with_memory(hf_store *store, uint64_t target)
     return at == MAP_FAILED ? hf__fail_os(errno, store->path, "mmap") : 0;
 }
 
+/* A large heap has blocks and chunks in so many pages that half of every random access is finding the
+ * page: large pages, where the system has them to give. A small one would only take more memory. */
+static void advise_heap(hf_store *store, uint64_t target)
+{
+    if (target >= HUGE_FROM_BYTES)
+        (void)hf__os->madvise(store->seg.base + store->seg.size_bytes / HF__PAGE_BYTES * HF__PAGE_BYTES,
+                              (size_t)(target - store->seg.size_bytes), MADV_HUGEPAGE);
+}
+
 static int back_to(hf_store *store, uint64_t target)
 {
     int code = 0;
     if (store->backing == HF__BACKING_FILE)
         code = store->mode == HF_COPY_ON_WRITE ? back_with_memory(store, target)
                                                : back_with_file(store, target);
+    else if (store->backing == HF__BACKING_HEAP)
+        advise_heap(store, target);
     if (code == 0)
         store->seg.size_bytes = target;
     return code;
