@@ -141,7 +141,7 @@ void hf__block_expect(const struct hf__heap *heap, hf_ref block);
 int hf__block_set_pending(struct hf__heap *heap, hf_ref block);
 /* The same for blocks of one kind (0 = any), telling what the list of pending blocks needs: *entry
  * goes into the list, unless it is 0. An entry stands for one block, or for all pending slots of
- * one chunk. 0, HF_EPTR (also for another kind), HF_ENOSPC. */
+ * one chunk. A slot that is only remembered so far (slab_cache.h) has none yet. 0, HF_EPTR (also for another kind), HF_ENOSPC. */
 int hf__block_free_later(struct hf__heap *heap, hf_ref block, uint32_t kind, hf_ref *entry);
 /* Frees what an entry stands for. 0, HF_EPTR, HF_ENOSPC, HF_ECORRUPT. */
 int hf__heap_free_entry(struct hf__heap *heap, hf_ref entry);

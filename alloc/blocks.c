@@ -14,7 +14,7 @@
  *   4  A header that ceases to be one is overwritten (H6).
  */
 #include "alloc/blocks.h"
-#include "alloc/slab.h"
+#include "alloc/slab_cache.h"
 
 #include <string.h>
 
@@ -250,7 +250,8 @@ static int mark_pending(struct hf__heap *heap, hf_ref block, uint32_t kind, bool
 int hf__block_set_pending(struct hf__heap *heap, hf_ref block)
 {
     hf_ref entry;
-    return mark_pending(heap, block, 0, true, &entry);
+    int code = mark_pending(heap, block, 0, true, &entry);
+    return code == 0 && heap->algorithm->slabs ? hf__slab_settle(heap) : code;
 }
 
 int hf__block_free_later(struct hf__heap *heap, hf_ref block, uint32_t kind, hf_ref *entry)

@@ -35,7 +35,8 @@
  *       counts slots, not chunks and directory
  *
  * Freed slots are pending until the transaction ends. Then one entry of the store's list stands for
- * all pending slots of its chunk: it is made when the first one is marked.
+ * all pending slots of its chunk: it is made when the first one is marked. Raw slots are marked only
+ * where the segment has to say so before the end (slab_cache.h).
  *
  * Undo. An allocation announces the chunk's first line, the line of its word, and the counters;
  * freeing the same. Links change when a chunk fills up or has got room again. In a transaction of
@@ -313,7 +314,8 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     *entry = 0;
     const bool raw = ref->chunk->slot_kind == HF__BLOCK_RAW;
     if (slot_pending(&slot) == pending ||
-        (pending && raw && hf__slab_unclaim(heap, ref, slot.word, slot.bit)))
+        (pending && raw && hf__slab_unclaim(heap, ref, slot.word, slot.bit)) ||
+        (pending && raw && hf__slab_see(heap, ref) != NULL && hf__slab_quick_free(heap, block)))
         return 0;
     if (pending ? ref->chunk->pending >= ref->chunk->slots : ref->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", ref->offset);
@@ -322,8 +324,6 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
         return code;
     hf__chunk_mark(heap, ref, slot.word, slot.bit, pending);
     *entry = pending && ref->chunk->pending == 1 ? block | HF__ENTRY_OF_SLOTS : 0;
-    if (pending && raw)
-        hf__slab_see(heap, ref, slot.word, true);
     return 0;
 }
 

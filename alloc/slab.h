@@ -130,9 +130,9 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
  * side of the record. 0, HF_ECORRUPT. */
 int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
                    uint32_t count, uint32_t *out_word, uint64_t *out);
-/* A slot of a word becomes pending, or is so no longer. Reserved; counts were looked at. */
+/* Slots of a word become pending, or are so no longer. Reserved; counts were looked at. */
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
-                    uint64_t slot, bool pending);
+                    uint64_t slots, bool pending);
 /* Freeing count slots of a chunk: before, what it will change is looked at and reserved; then the
  * slots are cleared, word by word; after, counters and lists follow. 0, HF_ECORRUPT, HF_ENOSPC. */
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slab_cache.c - claims of slots and chunks already seen, of one transaction (slab_cache.h)
+ * slab_cache.c - claims of slots, of one transaction, and chunks already seen (slab_cache.h)
  *
  * A claim grows with what the transaction allocates: a quarter of what it has had of the class, at
  * most a word. So who allocates once takes one slot, and the log engine, to which the whole claim
@@ -12,13 +12,15 @@
 #include <string.h>
 
 #define SEEN_BITS_FIRST 6u
-#define SEEN_BITS_MAX   14u /* 1 MiB of memory, 1 GiB of large chunks                            */
+#define SEEN_BITS_MAX   16u /* 4 MiB of memory, 4 GiB of large chunks                            */
+#define BITS_MAX        (UINT64_C(1) << 20) /* words kept from one transaction to the next        */
+#define AHEAD           6u /* chunks whose records are fetched before they are needed            */
 
 struct hf__slab_cache *hf__slab_cache_new(void)
 {
     struct hf__slab_cache *cache = calloc(1, sizeof *cache);
     if (cache != NULL)
-        cache->level = 1;
+        *cache = (struct hf__slab_cache){.age = 1, .commit = UINT64_MAX};
     return cache;
 }
 
@@ -27,19 +29,30 @@ void hf__slab_cache_free(struct hf__slab_cache *cache)
     if (cache == NULL)
         return;
     free(cache->seen);
-    free(cache->order);
+    free(cache->dirty);
+    free(cache->entries);
     free(cache->bits);
     free(cache);
 }
 
-void hf__slab_unsee(struct hf__heap *heap)
+void hf__slab_forget(struct hf__heap *heap)
 {
     struct hf__slab_cache *cache = heap->cache;
     if (cache == NULL)
         return;
-    cache->level++;
-    cache->bits_count = 0;
-    cache->order_count = 0;
+    cache->age++;
+    cache->commit = UINT64_MAX;
+    cache->bits_count = cache->dirty_count = cache->entry_count = 0;
+}
+
+void hf__slab_begin(struct hf__heap *heap, uint64_t commit)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache == NULL)
+        return;
+    if (cache->commit != commit || cache->dirty_count != 0 || cache->bits_count > BITS_MAX)
+        hf__slab_forget(heap);
+    cache->commit = UINT64_MAX;
 }
 
 void hf__slab_new_level(struct hf__heap *heap)
@@ -50,7 +63,7 @@ void hf__slab_new_level(struct hf__heap *heap)
     for (uint32_t i = 0; i < cache->active_count; i++)
         memset(&cache->claims[cache->active[i]], 0, sizeof *cache->claims);
     cache->active_count = 0;
-    hf__slab_unsee(heap);
+    assert(cache->dirty_count == 0);
 }
 
 /* ---- claims ---------------------------------------------------------------------------------- */
@@ -82,7 +95,8 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     claim->chunk = chunk->offset;
     claim->word = word;
     claim->bytes = bytes;
-    hf__slab_see(heap, chunk, word, false);
+    if (chunk->chunk->slot_kind == HF__BLOCK_RAW)
+        hf__slab_see(heap, chunk);
     if (door == NULL || door->fresh == NULL)
         return;
     while (slots != 0) { /* runs of neighbours */
@@ -107,139 +121,210 @@ bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, 
 
 /* ---- seen chunks ----------------------------------------------------------------------------- */
 
-/* Marks what was freed in a seen chunk. */
-static void write_freed(struct hf__heap *heap, const struct hf__seen *seen)
+/* Room for one more of `size` bytes behind count of them. */
+static bool room_for(void *array, size_t *room, size_t count, size_t size)
 {
-    struct hf__chunk *chunk = (struct hf__chunk *)(heap->seg->base + seen->record);
-    struct hf__chunk_word *word = (struct hf__chunk_word *)(chunk + 1);
-    const uint64_t *live = &heap->cache->bits[seen->live];
-    for (uint32_t i = 0; i < seen->words; i++) {
-        const uint64_t freed = word[i].taken & ~word[i].pending & ~live[i];
-        if (freed == 0)
-            continue;
-        word[i].pending |= freed;
-        chunk->pending = (uint16_t)(chunk->pending + (uint32_t)__builtin_popcountll(freed));
-    }
-}
-
-static void write_all(struct hf__heap *heap)
-{
-    const struct hf__slab_cache *cache = heap->cache;
-    for (uint32_t i = 0; i < cache->order_count; i++) {
-        if (i + 4 < cache->order_count)
-            hf__prefetch(heap->seg, cache->seen[cache->order[i + 4]].record);
-        write_freed(heap, &cache->seen[cache->order[i]]);
-    }
-}
-
-/* Room for more; what was there is written and forgotten. */
-static void grow_seen(struct hf__heap *heap)
-{
-    struct hf__slab_cache *cache = heap->cache;
-    const uint32_t bits = cache->seen == NULL ? SEEN_BITS_FIRST : cache->seen_bits + 2;
-    struct hf__seen *seen = bits > SEEN_BITS_MAX ? NULL : calloc((size_t)1 << bits, sizeof *seen);
-    uint32_t *order = seen == NULL ? NULL : malloc(sizeof *order << bits);
-    if (order == NULL) {
-        free(seen);
-        return;
-    }
-    if (cache->seen != NULL)
-        write_all(heap);
-    free(cache->seen);
-    free(cache->order);
-    cache->seen = cache->last = seen;
-    cache->order = order;
-    cache->seen_bits = bits;
-    cache->bits_count = 0;
-    cache->order_count = 0;
-}
-
-static bool room_for_bits(struct hf__slab_cache *cache, uint32_t words)
-{
-    if (cache->bits_count + words <= cache->bits_room)
+    void *old, *more;
+    if (count <= *room)
         return true;
-    const size_t room = cache->bits_room == 0 ? 256 : cache->bits_room * 2;
-    uint64_t *bits = realloc(cache->bits, room * sizeof *bits);
-    if (bits == NULL)
+    const size_t wanted = count < 256 ? 256 : count * 2;
+    memcpy(&old, array, sizeof old);
+    more = realloc(old, wanted * size);
+    if (more == NULL)
         return false;
-    cache->bits = bits;
-    cache->bits_room = room;
+    memcpy(array, &more, sizeof more);
+    *room = wanted;
     return true;
 }
 
-/* A place for a chunk, with its bits; NULL: no memory, or no more can be remembered. */
-static struct hf__seen *place_for(struct hf__heap *heap, const struct hf__chunk_ref *chunk,
-                                  uint64_t key)
+/* A larger table in which each chunk has a place of its own; false: there is none. */
+static bool grow_seen(struct hf__slab_cache *cache)
+{
+    struct hf__slab_cache larger = *cache;
+    const size_t count = cache->seen == NULL ? 0 : (size_t)1 << cache->seen_bits;
+    larger.seen_bits = cache->seen == NULL ? SEEN_BITS_FIRST : cache->seen_bits + 2;
+    if (larger.seen_bits > SEEN_BITS_MAX)
+        return false;
+    larger.seen = calloc((size_t)1 << larger.seen_bits, sizeof *larger.seen);
+    if (larger.seen == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (cache->seen[i].age != cache->age)
+            continue;
+        struct hf__seen *seen = hf__seen_place(&larger, cache->seen[i].key);
+        if (seen->age == cache->age) { /* four times the places, and two still share one */
+            free(larger.seen);
+            return false;
+        }
+        *seen = cache->seen[i];
+    }
+    free(cache->seen);
+    cache->seen = cache->last = larger.seen;
+    cache->seen_bits = larger.seen_bits;
+    return true;
+}
+
+/* The entry of a chunk, or NULL. */
+static struct hf__seen *seen_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk)
+{
+    const struct hf__slab_cache *cache = heap->cache;
+    if (cache == NULL || cache->seen == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
+        return NULL;
+    const uint64_t key = hf__seen_key(chunk->offset, chunk->order);
+    struct hf__seen *seen = hf__seen_place(cache, key);
+    return seen->age == cache->age && seen->key == key ? seen : NULL;
+}
+
+struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
     struct hf__slab_cache *cache = heap->cache;
-    if (cache->seen == NULL)
-        grow_seen(heap);
-    if (cache->seen == NULL)
+    struct hf__seen *seen = seen_of(heap, chunk);
+    if (cache == NULL || seen != NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
+        return seen; /* objects are freed one by one, with much else */
+    const uint64_t key = hf__seen_key(chunk->offset, chunk->order);
+    if (cache->seen == NULL && !grow_seen(cache))
         return NULL;
-    struct hf__seen *seen = hf__seen_place(cache, key);
-    if (seen->level == cache->level && seen->key != key) {
-        grow_seen(heap);
-        seen = hf__seen_place(cache, key);
-    }
-    if (seen->level == cache->level || !room_for_bits(cache, chunk->words))
-        return seen->level == cache->level && seen->key == key ? seen : NULL;
-    const struct hf__chunk_word *word = hf__chunk_words(chunk);
-    const uint32_t number = hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class);
+    while ((seen = hf__seen_place(cache, key))->age == cache->age)
+        if (!grow_seen(cache))
+            return NULL;
+    if (!room_for(&cache->bits, &cache->bits_room, cache->bits_count + chunk->words,
+                  sizeof *cache->bits))
+        return NULL;
     *seen = (struct hf__seen){.key = key,
-                              .level = cache->level,
+                              .age = cache->age,
                               .low = chunk->offset + HF__BLOCK_HEADER_BYTES,
                               .record = chunk->record,
-                              .announced = 1,
                               .inverse = chunk->slot_class->inverse,
                               .bytes = chunk->slot_class->bytes,
                               .lower = chunk->chunk->lower,
                               .slots = chunk->chunk->slots,
-                              .number = (uint8_t)number,
+                              .number = chunk->chunk->slot_class,
                               .words = (uint8_t)chunk->words,
                               .size_bytes =
                                   (uint32_t)HF__CHUNK_BYTES(chunk->order) - HF__BLOCK_HEADER_BYTES,
-                              .live = (uint32_t)cache->bits_count};
-    cache->order[cache->order_count++] = (uint32_t)(seen - cache->seen);
+                              .bits = (uint32_t)cache->bits_count};
+    const struct hf__chunk_word *word = hf__chunk_words(chunk);
     for (uint32_t i = 0; i < chunk->words; i++)
-        cache->bits[cache->bits_count++] = word[i].taken & ~word[i].pending;
+        cache->bits[cache->bits_count++] =
+            (struct hf__seen_word){word[i].taken & ~word[i].pending, 0};
     return seen;
 }
 
-void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
-                  bool entry)
+bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen)
 {
-    if (heap->cache == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
-        return; /* objects are freed one by one, with much else */
-    struct hf__seen *seen = place_for(heap, chunk, hf__seen_key(chunk->offset, chunk->order));
-    if (seen == NULL)
-        return;
-    heap->cache->bits[seen->live + word] &= ~hf__chunk_words(chunk)[word].pending;
-    seen->announced |= hf__seen_line(word) | (entry ? HF__SEEN_ENTRY : 0);
+    if (!room_for(&cache->dirty, &cache->dirty_room, cache->dirty_count + 1, sizeof *cache->dirty))
+        return false;
+    cache->dirty[cache->dirty_count++] = seen->key;
+    seen->dirty = 1;
+    return true;
 }
 
-void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
-                    uint64_t slots)
+void hf__slab_change(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                     uint64_t taken, uint64_t untaken)
 {
-    struct hf__slab_cache *cache = heap->cache;
-    struct hf__seen *seen =
-        cache == NULL || cache->seen == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW
-            ? NULL
-            : hf__seen_find(cache, chunk->record);
+    struct hf__seen *seen = seen_of(heap, chunk);
+    if (seen == NULL)
+        return;
+    struct hf__seen_word *at = &heap->cache->bits[seen->bits + word];
+    at->live = (at->live | taken) & ~untaken;
+    at->freed &= ~untaken;
+}
+
+void hf__slab_dropped(struct hf__heap *heap, const struct hf__chunk_ref *chunk)
+{
+    struct hf__seen *seen = seen_of(heap, chunk);
     if (seen != NULL)
-        cache->bits[seen->live + word] |= slots;
+        seen->age = 0;
 }
 
 uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                         uint32_t word, uint64_t slots)
 {
-    if (heap->cache == NULL || heap->cache->seen == NULL ||
-        chunk->chunk->slot_kind != HF__BLOCK_RAW)
+    const struct hf__seen *seen = seen_of(heap, chunk);
+    return seen == NULL ? 0 : heap->cache->bits[seen->bits + word].freed & slots;
+}
+
+/* ---- telling the segment --------------------------------------------------------------------- */
+
+/* The chunk as it is in the segment, if it is as the copy says (C5). *count: of freed slots. */
+static int look_at(const struct hf__heap *heap, const struct hf__seen *seen,
+                   struct hf__chunk_ref *chunk, uint32_t *count)
+{
+    const struct hf__seen_word *bits = &heap->cache->bits[seen->bits];
+    const uint64_t offset = seen->low - HF__BLOCK_HEADER_BYTES;
+    *count = 0;
+    if (!hf__chunk_at(heap, offset, chunk) || chunk->record != seen->record ||
+        chunk->words != seen->words || chunk->chunk->slot_class != seen->number)
+        return hf__corrupt("chunk.header", offset);
+    const struct hf__chunk_word *words = hf__chunk_words(chunk);
+    for (uint32_t i = 0; i < seen->words; i++) {
+        if ((words[i].taken & ~words[i].pending) != (bits[i].live | bits[i].freed))
+            return hf__corrupt("chunk.bitmap", offset);
+        *count += (uint32_t)__builtin_popcountll(bits[i].freed);
+    }
+    return 0;
+}
+
+/* Makes what was freed in a chunk pending, or frees it if `ending` and nothing is pending there (what
+ * is has an entry in the store's list, which then stands for all). */
+static int tell(struct hf__heap *heap, struct hf__seen *seen, bool ending)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    struct hf__chunk_ref chunk;
+    uint32_t count;
+    uint64_t entry;
+    int code = look_at(heap, seen, &chunk, &count);
+    if (code != 0)
+        return code;
+    const bool first = chunk.chunk->pending == 0, free_now = ending && first;
+    code = free_now ? hf__chunk_before_freeing(heap, &chunk, count, &entry)
+                    : hf__reserve(heap->seg, (seen->words + 1u) * HF__EDIT_COST(HF__LINE_BYTES));
+    if (code != 0)
+        return code;
+    seen->dirty = 0;
+    for (uint32_t i = 0; i < seen->words; i++) {
+        const uint64_t freed = cache->bits[seen->bits + i].freed;
+        if (freed == 0)
+            continue;
+        if (!free_now && first && chunk.chunk->pending == 0)
+            cache->entries[cache->entry_count++] =
+                hf__chunk_slot(&chunk, i * 64 + (uint32_t)__builtin_ctzll(freed)) |
+                HF__ENTRY_OF_SLOTS;
+        if (free_now)
+            hf__chunk_clear(heap, &chunk, i, freed);
+        else
+            hf__chunk_mark(heap, &chunk, i, freed, true);
+    }
+    return free_now ? hf__chunk_after_freeing(heap, &chunk, count, entry) : 0;
+}
+
+/* Of all chunks, the last first; their records were fetched a while before. */
+static int tell_all(struct hf__heap *heap, bool ending)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache->dirty_count == 0)
         return 0;
-    const struct hf__seen *seen = hf__seen_find(heap->cache, chunk->record);
-    const struct hf__chunk_word *at = &hf__chunk_words(chunk)[word];
-    return seen == NULL || seen->record != chunk->record
-               ? 0
-               : at->taken & ~at->pending & ~heap->cache->bits[seen->live + word] & slots;
+    if (!room_for(&cache->entries, &cache->entry_room, cache->entry_count + cache->dirty_count,
+                  sizeof *cache->entries))
+        return hf__fail(HF_ENOMEM, "list of freed blocks");
+    for (; cache->dirty_count > 0; cache->dirty_count--) {
+        if (cache->dirty_count > AHEAD) {
+            const uint64_t next = cache->dirty[cache->dirty_count - 1 - AHEAD];
+            const struct hf__seen *ahead = hf__seen_place(cache, next);
+            hf__prefetch(heap->seg, ahead->record);
+            hf__prefetch(heap->seg, ahead->record + HF__LINE_BYTES);
+        }
+        const uint64_t key = cache->dirty[cache->dirty_count - 1];
+        int code = tell(heap, hf__seen_place(cache, key), ending);
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+int hf__slab_tell_last(struct hf__heap *heap)
+{
+    return tell_all(heap, true);
 }
 
 int hf__slab_settle(struct hf__heap *heap)
@@ -249,7 +334,9 @@ int hf__slab_settle(struct hf__heap *heap)
     uint64_t entry;
     if (cache == NULL)
         return 0;
-    write_all(heap);
+    int told = tell_all(heap, false);
+    if (told != 0)
+        return told;
     while (cache->active_count > 0) {
         struct hf__claim *claim = &cache->claims[cache->active[cache->active_count - 1]];
         const uint64_t slots = claim->free;
@@ -270,6 +357,5 @@ int hf__slab_settle(struct hf__heap *heap)
         memset(claim, 0, sizeof *claim);
         cache->active_count--;
     }
-    hf__slab_unsee(heap);
     return 0;
 }

@@ -1,30 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slab_cache.h - what a transaction knows of its slabs in process memory
+ * slab_cache.h - what the writer knows of its slabs in process memory
  *
  * Claims. For each kind and class the transaction takes some free slots of one bitmap word at once
  * (hf__slab_claim): in the segment they are taken from then on, and announced. Handing one out is a
  * bit of a word in process memory, and so is taking back one of them that was handed out: it was
  * free at the innermost savepoint, so nobody can want its content back.
  *
- * Seen chunks. A chunk in which a slot was freed is remembered with what was found out about it:
- * that it is true, which lines of its bitmaps are announced, and which slots are live. Freeing
- * another one there clears a bit of that copy: chunks lie in pages of their own, the copies side by
- * side. The first one is pending in the segment at once, and the store's list has its entry, so
- * that writing the others needs no room and can't be refused.
+ * Seen chunks. A chunk in which a raw slot was freed is remembered with what was found out about it:
+ * that it is true, where its slots lie, and which of them are live. Freeing one is two bits of that
+ * copy, which lie side by side with those of all the other chunks, where the chunks themselves are in
+ * pages of their own. The segment hears of it in one visit to the chunk when the transaction ends
+ * (hf__slab_finish), or, where somebody may ask before (hf__slab_settle), as pending slots.
+ *
+ * A copy outlives the transaction, since nobody but a writer changes a bitmap: it holds as long as the
+ * store is at the commit that this handle made last. The heap tells of all that it changes in the
+ * segment itself (hf__slab_taken, hf__slab_untaken, hf__slab_dropped).
  *
  * Invariants
  *   C1  a slot in `free` of a claim is taken in the segment, not pending, and nobody's; all readers
  *       of the bitmaps in the transaction ask hf__slab_claimed, or settle first
- *   C2  claims and seen chunks are of one level: since the transaction's begin or its innermost
- *       savepoint or rollback. So what they announced need not be announced again
+ *   C2  claims are of one level: since the transaction's begin or its innermost savepoint or rollback.
+ *       At the beginning of a level nothing is freed that the segment hasn't heard of
  *   C3  before a level ends otherwise than by an abort or a rollback, hf__slab_settle gives back
  *       what is left of claims and marks what was freed: the segment is then what it would be
  *       without a cache
  *   C4  nothing here is needed to undo: a process that dies takes it along, and the undo list (or
  *       the log, which never heard of it) has the bitmaps as they were
- *   C5  a slot of a seen chunk that is taken and not pending in the segment, and not live in the
- *       copy, was freed; its word's line is announced
+ *   C5  of a seen chunk the slots that are taken and not pending in the segment are those that are
+ *       live or freed in the copy, and none is both. So freed slots are those that this transaction
+ *       freed, and no more. The copy is compared before anything is written: a chunk that is not as
+ *       it says is HF_ECORRUPT, and nothing of it is freed
+ *   C6  `commit` is the commit whose bitmaps the copies show, while no transaction is open. Whatever
+ *       ends one otherwise than by a commit (abort, rollback, a commit that failed) forgets them all
+ *       before the writer's place is given up, and who begins forgets them if the store is elsewhere:
+ *       another process has committed. A dead one's changes were undone before: that is `commit` again
+ *   C7  `dirty` has each chunk with freed slots once; entries[] one for each chunk that settling gave
+ *       its first pending slots, until the store's list takes them over (hf__slab_entries)
  *
  * The memory is input no longer once copied here: sizes and places in it were looked at. One
  * writer, one thread; a heap without a cache does everything at once, in the segment.
@@ -45,32 +57,38 @@ struct hf__claim {
     bool active;
 };
 
-/* An entry whose level is another is a free place. */
+/* An entry whose age is another is a free place. */
 struct hf__seen {
-    uint64_t key, level;
+    uint64_t key, age;
     uint64_t low; /* the first slot                                                               */
     uint64_t record;
-    uint64_t
-        announced; /* lines of the record; HF__SEEN_ENTRY: the store's list has its entry     */
     uint32_t inverse;
     uint16_t bytes, lower, slots;
     uint8_t number, words;
     uint32_t size_bytes; /* of the chunk                                                          */
-    uint32_t live;       /* where its words are in the cache's bits                               */
+    uint32_t bits;       /* where its words are in the cache's                                    */
+    uint32_t dirty;      /* has freed slots                                                       */
     uint32_t unused;
 };
 _Static_assert(sizeof(struct hf__seen) == 64, "a line");
-#define HF__SEEN_ENTRY (UINT64_C(1) << 63)
+
+/* Of 64 slots. */
+struct hf__seen_word {
+    uint64_t live;  /* taken, and neither pending nor freed                                       */
+    uint64_t freed; /* in this level                                                              */
+};
 
 struct hf__slab_cache {
-    uint64_t level;
+    uint64_t age, commit; /* UINT64_MAX: the copies may not outlive the transaction               */
     uint32_t active_count;
     uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
     struct hf__claim claims[2 * HF__SLOT_CLASSES];
-    uint64_t *bits; /* which slots are live, of all seen chunks                            */
+    struct hf__seen_word *bits; /* of all seen chunks                                             */
     size_t bits_count, bits_room;
-    uint32_t *order; /* which places of seen are taken                                         */
-    uint32_t order_count;
+    uint64_t *dirty; /* keys of chunks                                                            */
+    size_t dirty_count, dirty_room;
+    hf_ref *entries;
+    size_t entry_count, entry_room;
     struct hf__seen *last; /* the one that was asked for last, or any                             */
     struct hf__seen *seen; /* NULL: not yet, or no memory                                         */
     uint32_t seen_bits;    /* 2^seen_bits of them                                                 */
@@ -79,10 +97,38 @@ struct hf__slab_cache {
 /* Empty. NULL: no memory (which is no error: a heap without one works). */
 struct hf__slab_cache *hf__slab_cache_new(void);
 void hf__slab_cache_free(struct hf__slab_cache *cache);
-/* A new level begins, after a settle, or after everything since the last one was undone (C2). */
+/* A transaction begins at that commit, on what an earlier one of this handle left. */
+void hf__slab_begin(struct hf__heap *heap, uint64_t commit);
+/* It ends as that commit, or will be abandoned after a forget. */
+static inline void hf__slab_keep(struct hf__heap *heap, uint64_t commit)
+{
+    if (heap->cache != NULL)
+        heap->cache->commit = commit;
+}
+/* What was done since the last commit of this handle is undone, or may be: nothing is known (C6). */
+void hf__slab_forget(struct hf__heap *heap);
+/* A new level begins, after a settle or a forget (C2). */
 void hf__slab_new_level(struct hf__heap *heap);
-/* C3. 0, HF_ENOSPC, HF_ENOMEM, HF_ECORRUPT: what is left stays claimed. */
+/* C3. 0, HF_ENOSPC, HF_ENOMEM, HF_ECORRUPT: what is left stays claimed, or freed. */
 int hf__slab_settle(struct hf__heap *heap);
+/* Before the last settle of a transaction: frees what was freed and isn't pending in the segment. The
+ * same errors. */
+int hf__slab_tell_last(struct hf__heap *heap);
+static inline int hf__slab_finish(struct hf__heap *heap)
+{
+    return heap->cache == NULL || heap->cache->dirty_count == 0 ? 0 : hf__slab_tell_last(heap);
+}
+/* For the store's list, which then has them: entries of what settling has made pending. */
+static inline size_t hf__slab_entries(struct hf__heap *heap, const hf_ref **out)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    const size_t count = cache == NULL ? 0 : cache->entry_count;
+    if (count != 0) {
+        *out = cache->entries;
+        cache->entry_count = 0;
+    }
+    return count;
+}
 
 /* How many slots to claim next. 1 where nothing can be claimed. */
 uint32_t hf__slab_claim_count(const struct hf__heap *heap, uint32_t number);
@@ -109,18 +155,30 @@ static inline uint64_t hf__slab_claimed(const struct hf__heap *heap,
 /* A raw slot that is to be freed was handed out from the claim that is still there: it is back. */
 bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
                       uint64_t slot);
-/* Slots have become live in the segment: in the copy, too. */
-void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
-                    uint64_t slots);
-/* Which of these slots, taken in the segment, were freed. */
+/* Slots have become live in the segment, or are so no longer: in the copy, too. */
+void hf__slab_change(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                     uint64_t taken, uint64_t untaken);
+static inline void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                                  uint32_t word, uint64_t slots)
+{
+    if (heap->cache != NULL && chunk->chunk->slot_kind == HF__BLOCK_RAW)
+        hf__slab_change(heap, chunk, word, slots, 0);
+}
+static inline void hf__slab_untaken(struct hf__heap *heap, const struct hf__chunk_ref *chunk,
+                                    uint32_t word, uint64_t slots)
+{
+    if (heap->cache != NULL && chunk->chunk->slot_kind == HF__BLOCK_RAW)
+        hf__slab_change(heap, chunk, word, 0, slots);
+}
+/* A chunk is none any more. It has no freed slots. */
+void hf__slab_dropped(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
+/* Which of these slots were freed and are not pending in the segment. */
 uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                         uint32_t word, uint64_t slots);
-/* The lines of the chunk and of that word are announced: both are remembered. entry: a slot of it is
- * pending. */
-void hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
-                  bool entry);
-/* A chunk is dropped, after a settle: none is remembered. */
-void hf__slab_unsee(struct hf__heap *heap);
+/* Remembers a chunk of raw slots. NULL: no memory, or no more can be remembered. */
+struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
+/* Lists a chunk as one with freed slots; false: no memory. */
+bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen);
 
 static inline bool hf__slab_quick_take(struct hf__slab_cache *cache, uint32_t number, hf_ref *out,
                                        uint64_t *usable)
@@ -149,22 +207,15 @@ static inline struct hf__seen *hf__seen_place(const struct hf__slab_cache *cache
 static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint64_t ref)
 {
     struct hf__seen *last = cache->last;
-    if (ref - last->low < last->size_bytes && last->level == cache->level)
+    if (ref - last->low < last->size_bytes && last->age == cache->age)
         return last;
     for (uint32_t order = HF__CHUNK_ORDERS; order-- > 0;) {
         const uint64_t key = hf__seen_key(ref, order);
         struct hf__seen *seen = hf__seen_place(cache, key);
-        if (seen->key == key && seen->level == cache->level)
+        if (seen->key == key && seen->age == cache->age)
             return cache->last = seen;
     }
     return NULL;
-}
-
-/* The line of the record that a word is in, as a bit. */
-static inline uint64_t hf__seen_line(uint32_t word)
-{
-    return UINT64_C(1) << (sizeof(struct hf__chunk) + word * sizeof(struct hf__chunk_word)) /
-                              HF__LINE_BYTES;
 }
 
 /* Frees a raw slot when the transaction ends, if that takes no more than a bit; false: nothing was
@@ -175,7 +226,7 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
     if (cache->seen == NULL)
         return false;
     struct hf__seen *seen = hf__seen_find(cache, ref);
-    if (seen == NULL || seen->number >= HF__SLOT_CLASSES)
+    if (seen == NULL)
         return false;
     const bool below = ref < seen->record;
     const uint64_t high =
@@ -199,11 +250,11 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
         claim->free |= bit;
         return true;
     }
-    const uint64_t need = HF__SEEN_ENTRY | hf__seen_line(word);
-    uint64_t *live = &cache->bits[seen->live + word];
-    if ((seen->announced & need) != need || (*live & bit) == 0 || mine)
+    struct hf__seen_word *at = &cache->bits[seen->bits + word];
+    if ((at->live & bit) == 0 || mine || (!seen->dirty && !hf__slab_dirty(cache, seen)))
         return false;
-    *live &= ~bit;
+    at->live &= ~bit;
+    at->freed |= bit;
     return true;
 }
 

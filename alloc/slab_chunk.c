@@ -231,7 +231,7 @@ static int drop(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t
     hf__heap_count(heap, -(int64_t)slot_bytes_of(ref), 0, (int64_t)slot_bytes_of(ref), 1);
     edit_entry(heap, entry)->bytes -= HF__CHUNK_BYTES(ref->order);
     chunk->check = ~chunk->check;
-    hf__slab_unsee(heap);
+    hf__slab_dropped(heap, ref);
     return hf__heap_release(heap, &block);
 }
 
@@ -388,17 +388,23 @@ void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uin
     at->pending &= ~slots;
     if (word < chunk->first_room)
         chunk->first_room = (uint16_t)word;
+    hf__slab_untaken(heap, ref, word, slots);
 }
 
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
-                    uint64_t slot, bool pending)
+                    uint64_t slots, bool pending)
 {
+    /* Mostly it is one; without an instruction for it, counting bits is a call. */
+    const bool one = (slots & (slots - 1)) == 0;
+    const uint32_t count = one ? 1 : (uint32_t)__builtin_popcountll(slots);
     struct hf__chunk *chunk = edit_chunk(heap, ref);
     struct hf__chunk_word *at = edit_word(heap, ref, word);
-    chunk->pending = (uint16_t)(pending ? chunk->pending + 1u : chunk->pending - 1u);
-    at->pending ^= slot;
-    if (!pending)
-        hf__slab_taken(heap, ref, word, slot);
+    chunk->pending = (uint16_t)(pending ? chunk->pending + count : chunk->pending - count);
+    at->pending ^= slots;
+    if (pending)
+        hf__slab_untaken(heap, ref, word, slots);
+    else
+        hf__slab_taken(heap, ref, word, slots);
 }
 
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,

@@ -16,6 +16,7 @@
  *
  * docs/recovery.md has the argument.
  */
+#include "alloc/slab_cache.h"
 #include "base/bug.h"
 #include "base/os.h"
 #include "engine.h"
@@ -188,6 +189,7 @@ static void log_abandon(hf_store *store, bool sound)
         store->log.seen_epoch = UINT64_MAX;
     hf__log_check_abandon(store);
     hf__undo_forget(&store->undo);
+    hf__slab_forget(&store->heap); /* a commit that failed is none */
     log_end(store);
 }
 

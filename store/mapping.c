@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define HUGE_FROM_BYTES (UINT64_C(16) << 20)
 #define STEP_MIN (UINT64_C(1) << 20)
 #define STEP_MAX (UINT64_C(256) << 20)
 
@@ -147,10 +148,26 @@ int hf__map_file(hf_store *store, bool writable, bool is_private)
     return code;
 }
 
+/*
+ * Where nothing is to be read, reading ahead would only fill the page cache with large folios: for each
+ * of them the kernel keeps a list of its blocks and walks it for every write of a few bytes (17 us
+ * instead of 1 for a folio of 8 MiB), and a store into a page dirties all of it. So fresh space is faulted
+ * in page by page. A hint: errors don't matter.
+ */
+static void advise_fresh(unsigned char *at, uint64_t size_bytes)
+{
+    if (size_bytes != 0)
+        (void)hf__os->madvise(at, (size_t)size_bytes, MADV_RANDOM);
+}
+
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
 {
-    return map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
-                    shared ? MAP_SHARED : MAP_PRIVATE);
+    int code = map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
+                        shared ? MAP_SHARED : MAP_PRIVATE);
+    if (code == 0 && shared)
+        advise_fresh(store->seg.base + from_bytes,
+                     store->reserved_bytes - lead_of(store) - from_bytes);
+    return code;
 }
 
 unsigned char *hf__map_through(hf_store *store)
@@ -251,6 +268,8 @@ static int back_with_file(hf_store *store, uint64_t target)
     const uint64_t size = store->seg.size_bytes;
     if (hf__segment_allocate(store->fd, size, target) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
+    const uint64_t from = round_up(size, HF__PAGE_BYTES), end = round_up(target, HF__PAGE_BYTES);
+    advise_fresh(store->seg.base + from, end - from);
     return 0;
 }
 
@@ -264,12 +283,23 @@ static int back_with_memory(hf_store *store, uint64_t target)
     return at == MAP_FAILED ? hf__fail_os(errno, store->path, "mmap") : 0;
 }
 
+/* A large heap has blocks and chunks in so many pages that half of every random access is finding the
+ * page: large pages, where the system has them to give. A small one would only take more memory. */
+static void advise_heap(hf_store *store, uint64_t target)
+{
+    if (target >= HUGE_FROM_BYTES)
+        (void)hf__os->madvise(store->seg.base + store->seg.size_bytes / HF__PAGE_BYTES * HF__PAGE_BYTES,
+                              (size_t)(target - store->seg.size_bytes), MADV_HUGEPAGE);
+}
+
 static int back_to(hf_store *store, uint64_t target)
 {
     int code = 0;
     if (store->backing == HF__BACKING_FILE)
         code = store->mode == HF_COPY_ON_WRITE ? back_with_memory(store, target)
                                                : back_with_file(store, target);
+    else if (store->backing == HF__BACKING_HEAP)
+        advise_heap(store, target);
     if (code == 0)
         store->seg.size_bytes = target;
     return code;

@@ -53,11 +53,13 @@ void hf__txn_fresh(hf_txn *txn, hf_ref offset, uint64_t size_bytes)
         store->engine->fresh(store, offset, size_bytes);
 }
 
-static bool room_for_pending(hf_txn *txn)
+static bool room_for_pending(hf_txn *txn, size_t count)
 {
-    if (txn->pending_count < txn->pending_room)
+    if (txn->pending_count + count <= txn->pending_room)
         return true;
     size_t room = txn->pending_room == 0 ? 256 : txn->pending_room * 2;
+    while (room < txn->pending_count + count)
+        room *= 2;
     hf_ref *pending = realloc(txn->pending, room * sizeof *pending);
     if (pending == NULL)
         return false;
@@ -68,7 +70,7 @@ static bool room_for_pending(hf_txn *txn)
 
 int hf__txn_prepare_free(hf_txn *txn)
 {
-    return room_for_pending(txn) ? 0 : hf__fail(HF_ENOMEM, "list of freed blocks");
+    return room_for_pending(txn, 1) ? 0 : hf__fail(HF_ENOMEM, "list of freed blocks");
 }
 
 int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind)
@@ -82,10 +84,28 @@ int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind)
     return code;
 }
 
+/* The heap's entries go to the transaction's list. Nothing is lost for want of memory: they are asked
+ * for once there is room. */
+static int take_entries(hf_txn *txn)
+{
+    struct hf__heap *heap = &txn->store->heap;
+    const hf_ref *entries = NULL;
+    if (heap->cache == NULL || heap->cache->entry_count == 0)
+        return 0;
+    if (!room_for_pending(txn, heap->cache->entry_count))
+        return hf__fail(HF_ENOMEM, "list of freed blocks");
+    const size_t count = hf__slab_entries(heap, &entries);
+    memcpy(txn->pending + txn->pending_count, entries, count * sizeof *entries);
+    txn->pending_count += count;
+    return 0;
+}
+
 int hf__txn_settle(hf_store *store)
 {
     hf_txn *txn = &store->txn;
     int code = txn->active ? hf__slab_settle(&store->heap) : 0;
+    if (code == 0 && txn->active)
+        code = take_entries(txn);
     if (code != 0 || !txn->active || txn->raw_change == 0)
         return code;
     code = hf__reserve(&store->seg, HF__EDIT_COST(sizeof(uint64_t)));
@@ -128,6 +148,11 @@ static void new_level(hf_store *store)
     store->txn.raw_change = 0;
 }
 
+static uint64_t header_commit(const hf_store *store)
+{
+    return ((const struct hf__segment_header *)(const void *)store->seg.base)->commit;
+}
+
 static int check_begin(hf_store *store, hf_txn **out)
 {
     if (store == NULL || out == NULL)
@@ -154,6 +179,7 @@ int hf_begin(hf_store *store, hf_txn **out)
     hf__undo_header(&store->undo)->pid = store->log.pid;
     if (store->heap.cache == NULL && store->heap.algorithm->slabs)
         store->heap.cache = hf__slab_cache_new();
+    hf__slab_begin(&store->heap, header_commit(store));
     new_level(store);
     txn->store = store;
     txn->serial++;
@@ -181,6 +207,7 @@ void hf_abort(hf_txn *txn)
         return;
     hf_store *store = txn->store;
     int code = store->engine->rollback(store, HF__UNDO_FIRST);
+    hf__slab_forget(&store->heap);
     end(txn);
     store->engine->abandon(store, code == 0);
 }
@@ -233,7 +260,9 @@ int hf_commit(hf_txn *txn)
         hf_abort(txn);
         return hf__fail_again(&failure);
     }
-    code = hf__txn_settle(txn->store);
+    code = hf__slab_finish(&txn->store->heap);
+    if (code == 0)
+        code = hf__txn_settle(txn->store);
     if (code == 0)
         code = free_pending(txn);
     /* A transaction that changed nothing is no commit. */
@@ -244,6 +273,7 @@ int hf_commit(hf_txn *txn)
         hf_abort(txn);
         return hf__fail_again(&failure);
     }
+    hf__slab_keep(&txn->store->heap, header_commit(txn->store));
     end(txn);
     return txn->store->engine->commit(txn->store);
 }
@@ -290,6 +320,7 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
         return hf__fail(HF_EINVAL, "not a savepoint of this transaction any more");
     const struct hf__savepoint *savepoint = &txn->savepoints[at - 1];
     code = store->engine->rollback(store, savepoint->undo_end);
+    hf__slab_forget(&store->heap);
     if (code != 0)
         return code;
     new_level(store);
