@@ -184,6 +184,13 @@ struct hf__wreck_scan {
 int hf__wreck_next(const struct hf__heap *heap, struct hf__wreck_scan *scan,
                    struct hf__wreck_block *out);
 
+/* Marks free blocks with whole pages of at least span_min bytes behind what the free set owns: those
+ * pages are to become holes of the file (holes.c). 0, HF_ENOSPC, HF_ENOMEM, HF_ECORRUPT. */
+int hf__heap_mark_holes(struct hf__heap *heap, uint64_t span_min);
+/* Visits each such block; one that returns something else than 0 ends it, and that is returned. [from,
+ * to) are those pages, hole says whether the block is marked. 0, HF_ECORRUPT. */
+typedef int hf__span_fn(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole);
+int hf__heap_each_span(struct hf__heap *heap, uint64_t span_min, hf__span_fn *visit, void *user);
 /* Lowest size the segment can be cut to: used_end. */
 uint64_t hf__heap_used_end(const struct hf__heap *heap);
 

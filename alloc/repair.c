@@ -204,6 +204,7 @@ static int add_free(struct rebuild *rebuild, const struct hf__block *block)
     rebuild->free_bytes += block->size_bytes;
     if (last != NULL && hf__block_end(last) == block->offset) {
         last->size_bytes += block->size_bytes;
+        last->hole |= block->hole;
         return 0;
     }
     if (rebuild->count == rebuild->runs_max) {
@@ -293,6 +294,7 @@ static void merge_runs(struct rebuild *rebuild)
             assert(i + 1 == rebuild->count);
             hf__block_destroy(heap->seg, run->offset);
             hf__heap_set_end(heap, run->offset, run->previous_bytes);
+            hf__heap_lower(heap, run);
             rebuild->free_bytes -= run->size_bytes;
             rebuild->count--;
         } else if (merged) {

@@ -11,6 +11,9 @@
 
 #include "base/os.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
 /* Sectors of a span, and the bytes they take in the file. */
 static uint64_t sectors_of(unsigned span)
 {
@@ -125,6 +128,22 @@ int hf__segment_allocate(int fd, uint64_t from, uint64_t to)
         const uint64_t table_end = hf__table_sector(last, &slot, &number) + HF__SECTOR_BYTES;
         if (hf__allocate_at(fd, table, table_end - table) != 0 ||
             hf__allocate_at(fd, piece.file_offset, piece.size_bytes) != 0)
+            return -1;
+        from += piece.size_bytes;
+    }
+    return 0;
+}
+
+int hf__segment_punch(int fd, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        const struct hf__piece piece = hf__piece_at(from, to);
+        int result;
+        do {
+            result = hf__os->fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                       (off_t)piece.file_offset, (off_t)piece.size_bytes);
+        } while (result != 0 && errno == EINTR);
+        if (result != 0)
             return -1;
         from += piece.size_bytes;
     }

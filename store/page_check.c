@@ -105,6 +105,8 @@ static void compare(struct job *job, const struct hf__sector *sector, uint64_t p
         return;
     const struct hf__page_entry *entry = &sector->entries.entries[page - sector->first_page];
     const uint64_t used = hf__page_bytes_used(page, job->truth->used_end);
+    if (hf__entry_is_hole(entry))
+        return;
     ++*compared;
     if (entry->checksum == 0)
         found(job, ROT_ENTRY, page, 0);

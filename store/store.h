@@ -12,7 +12,7 @@
  * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
  * (file header), mapping.c (address space, growth), txn.c (transactions), engine.h with direct.c
  * (and undo.c) and log_engine.c (and what log.h lists) behind it, view.c, object.c, type.c,
- * iterate.c, memory.c, check.c, repair.c, resize.c, save.c, info.c.
+ * iterate.c, memory.c, check.c, repair.c, resize.c, space.c, save.c, info.c.
  */
 #ifndef HF_STORE_STORE_H
 #define HF_STORE_STORE_H
@@ -105,6 +105,11 @@ struct hf_store {
     uint32_t durability;          /* HF_SYNC, HF_LAZY, HF_NOSYNC                                 */
     hf_recovery recovery;
     bool opening;                 /* rollbacks now count as cold                                 */
+
+    struct {
+        uint64_t from, to; /* had blocks put there in this transaction                           */
+        bool changed;      /* some were: they must be on stable storage before a commit is        */
+    } backed;
 
     struct hf_txn txn;
     uint64_t writer_thread;       /* which thread of this process has it; atomic                 */
@@ -219,9 +224,20 @@ int hf__map_private(hf_store *store, unsigned char **out);
 int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes);
 /* Backs the segment up to at least size_bytes, in a step. The door's grow for each backing. */
 int hf__map_grow(hf_store *store, uint64_t size_bytes);
+/* Disk blocks for [offset, offset + size_bytes), of a free block that ends at `end` and may have holes.
+ * HF_ENOSPC. The door's back for files. */
+int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t end);
 /* A second, private mapping of the file with the pending undo list applied: for readers that meet a
  * dead writer and may not write. The caller munmaps reserved_bytes. */
 int hf__map_replay(hf_store *store, void **out);
+
+/* ---- space.c --------------------------------------------------------------------------------- */
+
+/* With the file held alone, before it is made clean: a tail that is much longer than it need be is
+ * given up, in a commit. */
+int hf__space_lower(hf_store *store);
+/* After that: the file is cut to what its clean header says. */
+void hf__space_cut(hf_store *store, const struct hf__file_header *header);
 
 /* ---- attach.c -------------------------------------------------------------------------------- */
 

@@ -31,6 +31,7 @@ const char *const cut_rare_names[RARES] = {
     "cut inside a recovery",
     "cut inside the recovery of that",
     "sync that failed",
+    "free space made a hole",
 };
 
 hf_options cut_options(uint32_t mode)
@@ -108,11 +109,24 @@ static bool open_store(struct cut_player *p, uint32_t mode)
     return true;
 }
 
+static bool note_commit(struct cut_player *p);
+
 static void close_store(struct cut_player *p)
 {
     if (p->store == NULL)
         return;
     p->store->log.housekeeping = false;
+    /* What hf_close would do, so that its commit is known. */
+    const uint64_t before = hf__segment_header(&p->store->seg)->commit;
+    p->mark.attempted++;
+    mark(p);
+    if (p->trouble == NULL && hf__space_lower(p->store) != 0)
+        failed(p, "lowering the size");
+    if (hf__segment_header(&p->store->seg)->commit == before)
+        p->mark.attempted--;
+    else if (!note_commit(p))
+        failed(p, "looking at a lowered size");
+    mark(p);
     if (hf_close(p->store) != 0)
         failed(p, "hf_close");
     p->store = NULL;
@@ -409,6 +423,51 @@ static void run_compact(struct cut_player *p)
             failed(p, "looking at a compacted store");
         close_store(p);
     }
+}
+
+/* Its transaction is a commit like another, if there is something new to give back. */
+static void trim(struct cut_player *p)
+{
+    hf_trim_report report;
+    if (p->trouble != NULL)
+        return;
+    p->mark.attempted++;
+    mark(p);
+    if (hf_trim(p->store, &report) != 0)
+        failed(p, "hf_trim");
+    if (report.extents == 0 && report.tail_bytes == 0)
+        p->mark.attempted--;
+    else if (!note_commit(p))
+        failed(p, "looking at a trim");
+    p->rare[RARE_PUNCHED] += report.punched_extents;
+    p->mark.acknowledged = p->mark.attempted;
+    mark(p);
+}
+
+/* Free blocks and the tail become holes, are used again in part, and freed, and become holes. */
+static void run_trim(struct cut_player *p)
+{
+    if (!open_store(p, HF_OPEN_EXISTING))
+        return;
+    hf_ref low = bulk(p, 150 * KiB, true);
+    hf_ref middle = bulk(p, 30 * KiB, true);
+    hf_ref high = bulk(p, 100 * KiB, true);
+    change(p, 1);
+    bulk(p, 300, true);
+    free_at(p, low);
+    trim(p);
+    change(p, 2);
+    bulk(p, 70 * KiB, false);
+    hf_ref again = bulk(p, 20 * KiB, true);
+    free_at(p, high);
+    change(p, 1);
+    trim(p);
+    free_at(p, middle);
+    free_at(p, again);
+    bulk(p, 180 * KiB, true);
+    trim(p);
+    change(p, 1);
+    close_store(p);
 }
 
 static void run_window(struct cut_player *p)
@@ -753,6 +812,7 @@ const struct cut_program cut_programs[] = {
     {"mix", false, run_mix, 1, 1},
     {"compact", false, run_compact, 1, 2},
     {"growth", false, run_growth, 1, 1},
+    {"trim", false, run_trim, 2, 4},
     {"window", false, run_window, 1, 8},
     {"window-over", false, run_window_over, 1, 32},
     {"window-back", false, run_window_rollback, 1, 8},

@@ -24,6 +24,7 @@ enum cut_rare {
     RARE_NESTED,        /* a cut inside a recovery                                               */
     RARE_NESTED_TWICE,  /* and inside the recovery of that                                       */
     RARE_SYNC_FAILED,   /* of the log, and of the data; gone on from                             */
+    RARE_PUNCHED,       /* free space made a hole                                                */
     RARES
 };
 extern const char *const cut_rare_names[RARES];

@@ -217,6 +217,18 @@ static int record_fallocate(int fd, int mode, off_t offset, off_t size_bytes)
     if (result != 0 || file < 0)
         return result;
     look_at_window();
+    if ((mode & FALLOC_FL_PUNCH_HOLE) != 0) { /* a sector of it is zeros, or as it was */
+        uint64_t end = (uint64_t)(offset + size_bytes);
+        end = end < shadows[file].size_bytes ? end : shadows[file].size_bytes;
+        if ((uint64_t)offset >= end)
+            return 0;
+        unsigned char *zeros = calloc(1, end - (uint64_t)offset);
+        if (zeros == NULL)
+            exit(2);
+        note_write(file, zeros, end - (uint64_t)offset, (uint64_t)offset);
+        free(zeros);
+        return 0;
+    }
     if ((uint64_t)(offset + size_bytes) > shadows[file].size_bytes) {
         shadows[file].size_bytes = (uint64_t)(offset + size_bytes);
         if (shadows[file].size_bytes > SHADOW_BYTES)

@@ -300,6 +300,11 @@ static void write_once(hf_store *store)
         if (synced != HF_EBUSY) /* durable, not yet visible */
             tolerate(synced, "hf_sync");
     }
+    if (rng_percent(&self.rng, 4)) {
+        const int trimmed = hf_trim(store, NULL);
+        if (trimmed != HF_EBUSY && trimmed != HF_ELOGFULL) /* a view is in the way */
+            tolerate(trimmed, "hf_trim");
+    }
 }
 
 /* ---- the reader ------------------------------------------------------------------------------ */

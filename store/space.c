@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.c - what a store needs no longer goes back to the disk, while others have it open
+ *
+ *   mark       a transaction marks large free blocks in their headers and lowers the recorded size
+ *   settle     a checkpoint makes that the base: no recovery and no view leads to what was before
+ *   say        the page table says of their whole pages that they are holes; it is synced
+ *   punch      fallocate(PUNCH_HOLE | KEEP_SIZE): marked blocks, and the file above the recorded size
+ *
+ * and, when the last one closes, the file is cut. Whoever uses any of it again has blocks put there
+ * first (hf__map_back, hf__map_grow).
+ *
+ * Invariants
+ *   Z1  what is punched is, in the base and in every state since, a whole page of a marked free block or
+ *       above the recorded size
+ *   Z2  the entry of a page below the used end that is punched says so on stable storage before
+ *   Z3  a record whose transaction put blocks into holes is written after these are on stable storage
+ *   Z4  the file's length changes only when it is held alone
+ *
+ * docs/space.md has the argument.
+ */
+#include "base/bug.h"
+#include "base/os.h"
+#include "engine.h"
+#include "pages.h"
+#include "store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SPAN_MIN (UINT64_C(64) << 10)    /* fewer bytes than that are not worth a hole            */
+#define CLOSE_MARGIN (UINT64_C(1) << 20) /* left above the used end at the last close, at least   */
+
+/* ---- the tail -------------------------------------------------------------------------------- */
+
+/* The size to record for a segment that keeps so many bytes above its used end; never more than it has. */
+static uint64_t lowered_size(const struct hf__segment_header *header, uint64_t margin)
+{
+    uint64_t target = hf__whole_pages(header->heap.used_end + margin);
+    if (target < header->size_kept_bytes)
+        target = hf__whole_pages(header->size_kept_bytes);
+    if (target < HF__SEGMENT_BYTES_MIN)
+        target = HF__SEGMENT_BYTES_MIN;
+    return target < header->size_bytes ? target : header->size_bytes;
+}
+
+static int record_size(hf_store *store, uint64_t size_bytes)
+{
+    int code = hf__reserve(&store->seg, HF__EDIT_COST(sizeof(uint64_t)));
+    if (code != 0)
+        return code;
+    uint64_t *field = hf__edit(&store->seg, offsetof(struct hf__segment_header, size_bytes),
+                               sizeof(uint64_t));
+    *field = size_bytes;
+    return 0;
+}
+
+/* Ends a transaction of ours; the segment is as large as the outcome says. */
+static int end_own(hf_store *store, hf_txn *txn, int code)
+{
+    if (code == 0) {
+        code = hf_commit(txn);
+    } else {
+        hf_error failure = *hf_last_error();
+        hf_abort(txn);
+        hf__fail_again(&failure);
+    }
+    store->seg.size_bytes = hf__segment_header(&store->seg)->size_bytes;
+    return code;
+}
+
+int hf__space_lower(hf_store *store)
+{
+    const struct hf__segment_header *header = hf__segment_header(&store->seg);
+    hf_txn *txn;
+    if (store->engine == NULL || store->mode == HF_READ_ONLY || store->role == HF__ROLE_FROZEN)
+        return 0;
+    int code = hf_begin(store, &txn);
+    if (code != 0)
+        return code;
+    /* With hysteresis: a tail that growing has left, or will need again soon, stays. */
+    const uint64_t used = header->heap.used_end;
+    const uint64_t margin = used / 8 > CLOSE_MARGIN ? used / 8 : CLOSE_MARGIN;
+    const uint64_t worth = used / 4 > CLOSE_MARGIN ? used / 4 : CLOSE_MARGIN;
+    const uint64_t target = lowered_size(header, margin);
+    if (header->size_bytes - target < worth) {
+        hf_abort(txn);
+        return 0;
+    }
+    return end_own(store, txn, record_size(store, target));
+}
+
+void hf__space_cut(hf_store *store, const struct hf__file_header *header)
+{
+    struct stat st;
+    if (store->mode == HF_READ_ONLY || header->state != HF__STATE_CLEAN ||
+        header->size_bytes < HF__SEGMENT_BYTES_MIN || header->size_bytes < header->used_end ||
+        hf__os->fstat(store->fd, &st) != 0)
+        return;
+    const uint64_t length = hf__file_bytes(hf__whole_pages(header->size_bytes));
+    if ((uint64_t)st.st_size > length) /* failing it is merely longer than it need be */
+        (void)!hf__os->ftruncate(store->fd, (off_t)length);
+}
+
+/* ---- what there is --------------------------------------------------------------------------- */
+
+struct span {
+    uint64_t from, to;
+};
+
+struct spans {
+    struct span *all;
+    size_t count, room;
+    uint64_t bytes;
+    bool marked;           /* those of marked blocks are wanted, or else of unmarked ones          */
+};
+
+static int add_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
+{
+    struct spans *spans = user;
+    (void)block;
+    if (hole != spans->marked && !HF__BUG(UNMARKED_PUNCHED))
+        return 0;
+    if (spans->count == spans->room) {
+        const size_t room = spans->room == 0 ? 64 : 2 * spans->room;
+        struct span *more = realloc(spans->all, room * sizeof *more);
+        if (more == NULL)
+            return hf__fail(HF_ENOMEM, "a list of free blocks");
+        spans->all = more;
+        spans->room = room;
+    }
+    spans->all[spans->count++] = (struct span){from, to};
+    spans->bytes += to - from;
+    return 0;
+}
+
+int hf_trim_estimate(hf_store *store, hf_trim_report *report)
+{
+    struct spans spans = {.marked = false}, punched = {.marked = true};
+    hf_view *view;
+    bool begun;
+    if (report == NULL)
+        return hf__fail(HF_EINVAL, "hf_trim_estimate");
+    int code = hf__view_borrow(store, &view, &begun);
+    if (code != 0)
+        return code;
+    const struct hf__segment_header *header = hf__segment_header(view->seg);
+    struct hf__heap heap = hf__heap_over(store, view->seg);
+    code = hf__heap_each_span(&heap, SPAN_MIN, add_span, &spans);
+    if (code == 0)
+        code = hf__heap_each_span(&heap, SPAN_MIN, add_span, &punched);
+    hf_trim_report own = {.extents = spans.count,
+                          .extent_bytes = spans.bytes,
+                          .punched_extents = punched.count,
+                          .punched_bytes = punched.bytes,
+                          .tail_bytes = header->size_bytes - lowered_size(header, SPAN_MIN),
+                          .compact_bytes = header->heap.free_bytes + header->size_bytes -
+                                           header->heap.used_end};
+    if (own.tail_bytes < SPAN_MIN)
+        own.tail_bytes = 0;
+    if (begun)
+        hf_view_end(view);
+    free(spans.all);
+    free(punched.all);
+    if (code == 0)
+        *report = own;
+    return code;
+}
+
+/* ---- mark ------------------------------------------------------------------------------------ */
+
+static int mark(hf_store *store, hf_trim_report *report)
+{
+    const struct hf__segment_header *header = hf__segment_header(&store->seg);
+    struct spans fresh = {.marked = false};
+    hf_txn *txn;
+    int code = hf_begin(store, &txn);
+    if (code != 0)
+        return code;
+    if (store->heap.algorithm->trim != NULL)
+        code = store->heap.algorithm->trim(&store->heap);
+    if (code == 0)
+        code = hf__heap_each_span(&store->heap, SPAN_MIN, add_span, &fresh);
+    if (code == 0)
+        code = hf__heap_mark_holes(&store->heap, SPAN_MIN);
+    const uint64_t target = lowered_size(header, SPAN_MIN), size = header->size_bytes;
+    if (code == 0 && size - target >= SPAN_MIN) {
+        code = record_size(store, target);
+        report->tail_bytes = size - target;
+    }
+    report->extents = fresh.count;
+    report->extent_bytes = fresh.bytes;
+    free(fresh.all);
+    return end_own(store, txn, code); /* which is no commit if nothing was changed */
+}
+
+/* ---- settle, say, punch ---------------------------------------------------------------------- */
+
+static int say(hf_store *store, const struct spans *spans, uint64_t base)
+{
+    int code = 0;
+    if (base == 0 || spans->count == 0 || HF__BUG(HOLES_NOT_SAID))
+        return 0;
+    for (size_t i = 0; code == 0 && i < spans->count; i++)
+        code = hf__pages_write_holes(store->fd, store->path, store->constants.salt,
+                                     spans->all[i].from / HF__PAGE_BYTES,
+                                     spans->all[i].to / HF__PAGE_BYTES, base);
+    return code == 0 && !HF__BUG(HOLES_NOT_SYNCED) ? hf__log_sync_data(store) : code;
+}
+
+/* 0 also where the file system has no such thing. */
+static int punch_one(hf_store *store, uint64_t from, uint64_t to, hf_trim_report *report)
+{
+    if (from >= to || report->unsupported)
+        return 0;
+    if (hf__segment_punch(store->fd, from, to) == 0)
+        return 0;
+    if (errno != EOPNOTSUPP && errno != ENOSYS)
+        return hf__fail_os(errno, store->path, "giving space back");
+    report->unsupported = 1;
+    return 0;
+}
+
+static int punch(hf_store *store, const struct hf__segment *shown, const struct spans *spans,
+                 hf_trim_report *report)
+{
+    struct stat st;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < spans->count; i++)
+        code = punch_one(store, spans->all[i].from, spans->all[i].to, report);
+    if (code == 0 && hf__os->fstat(store->fd, &st) != 0)
+        code = hf__fail_os(errno, store->path, "fstat");
+    if (code != 0)
+        return code;
+    return punch_one(store, hf__whole_pages(shown->size_bytes),
+                     hf__whole_pages(hf__backed_bytes((uint64_t)st.st_size)), report);
+}
+
+static int give_back(hf_store *store, hf_trim_report *report)
+{
+    struct spans spans = {.marked = true};
+    struct hf__segment shown;
+    uint64_t base;
+    int code = store->engine->begin_punch(store, hf__deadline_in_ms(store->lock_timeout_ms), &shown,
+                                          &base);
+    if (code != 0)
+        return code;
+    struct hf__heap heap = hf__heap_over(store, &shown);
+    const struct hf__segment_header *header = hf__segment_header(&shown);
+    if (shown.size_bytes < header->heap.used_end)
+        code = hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
+    if (code == 0)
+        code = hf__heap_each_span(&heap, SPAN_MIN, add_span, &spans);
+    if (code == 0)
+        code = say(store, &spans, base);
+    if (code == 0)
+        code = punch(store, &shown, &spans, report);
+    store->engine->end_punch(store);
+    report->punched_extents = spans.count;
+    report->punched_bytes = spans.bytes;
+    free(spans.all);
+    return code;
+}
+
+static int disk_bytes(const hf_store *store, uint64_t *out)
+{
+    struct stat st;
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    *out = (uint64_t)st.st_blocks * 512;
+    return 0;
+}
+
+int hf_trim(hf_store *store, hf_trim_report *report)
+{
+    hf_trim_report own = {0};
+    uint64_t before, after;
+    if (store == NULL)
+        return hf__fail(HF_EINVAL, "hf_trim");
+    if (store->forked)
+        return hf__fail(HF_EFORKED, "hf_trim");
+    if (store->mode == HF_READ_ONLY)
+        return hf__fail_path(HF_EREADONLY, 0, store->path, "hf_trim");
+    if (store->backing != HF__BACKING_FILE || store->role == HF__ROLE_FROZEN)
+        return hf__fail(HF_ENOTSUP, "a store in memory has nothing to give back to a disk");
+    int code = disk_bytes(store, &before);
+    if (code == 0)
+        code = mark(store, &own);
+    if (code == 0)
+        code = give_back(store, &own);
+    if (code == 0)
+        code = disk_bytes(store, &after);
+    if (code != 0)
+        return code;
+    own.freed_bytes = before > after ? before - after : 0;
+    own.compact_bytes = 0;
+    if (report != NULL)
+        *report = own;
+    return 0;
+}

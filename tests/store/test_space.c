@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_space.c - free space goes back to the disk while others are there, and comes back to the store
+ */
+#include "store_fixture.h"
+
+#include "base/os.h"
+#include "store/store.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+
+static char path[PATH_BYTES];
+
+static int fresh_path(void **state)
+{
+    (void)state;
+    fixture_path(path, fixture_disk_directory(), "space.hf");
+    fixture_engine = HF_ENGINE_LOG;
+    return 0;
+}
+
+static int fresh_path_direct(void **state)
+{
+    fresh_path(state);
+    fixture_engine = HF_ENGINE_DIRECT;
+    return 0;
+}
+
+static int remove_store(void **state)
+{
+    (void)state;
+    fixture_engine = HF_ENGINE_LOG;
+    return fixture_exists(path) ? hf_remove(path) : 0;
+}
+
+static uint64_t disk_bytes(void)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* One that waits for its turn. */
+static hf_store *open_patient(void)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.mode = HF_OPEN_EXISTING;
+    options.lock_timeout_ms = 60000;
+    assert_ok(hf_open(path, &options, &store));
+    return store;
+}
+
+static void make(hf_store *store, const char *name, size_t size_bytes)
+{
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    unsigned char *p = hf_construct(txn, name, NULL, size_bytes);
+    assert_got(p);
+    memset(p, name[0], size_bytes);
+    assert_ok(hf_commit(txn));
+}
+
+static void destroy(hf_store *store, const char *name)
+{
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    assert_ok(hf_destroy(txn, name));
+    assert_ok(hf_commit(txn));
+}
+
+static bool is_whole(hf_store *store, const char *name, size_t size_bytes)
+{
+    hf_view *view = NULL;
+    bool whole = true;
+    if (hf_view_begin(store, &view) != 0)
+        return false;
+    const unsigned char *p = hf_find(view, name, NULL, NULL);
+    for (size_t i = 0; p != NULL && i < size_bytes; i++)
+        whole &= p[i] == (unsigned char)name[0];
+    hf_view_end(view);
+    return p != NULL && whole;
+}
+
+static void assert_pages_match(hf_store *store)
+{
+    hf_verify_report report;
+    assert_ok(hf_verify(store, NULL, &report));
+    fixture_assert_sound(store);
+}
+
+/* a, hole, c, tail: 8 MiB each, but for a and c. */
+static hf_store *with_holes_to_be(void)
+{
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    make(store, "a", 100000);
+    make(store, "hole", 8 * MIB);
+    make(store, "c", 100000);
+    make(store, "tail", 8 * MIB);
+    destroy(store, "hole");
+    destroy(store, "tail");
+    return store;
+}
+
+static void test_trim_gives_free_blocks_and_the_tail_back(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    hf_trim_report report, would;
+    const uint64_t before = disk_bytes(), length = fixture_file_bytes(path);
+    assert_ok(hf_trim_estimate(store, &would));
+    assert_true(would.extents == 1 && would.extent_bytes > 7 * MIB && would.tail_bytes > 7 * MIB);
+    assert_true(would.compact_bytes > 15 * MIB);
+    assert_ok(hf_trim(store, &report));
+    if (report.unsupported)
+        skip();
+    assert_int_equal(report.extents, would.extents);
+    assert_int_equal(report.extent_bytes, would.extent_bytes);
+    assert_int_equal(report.tail_bytes, would.tail_bytes);
+    assert_true(report.freed_bytes > 15 * MIB);
+    assert_true(disk_bytes() + 15 * MIB < before);
+    assert_int_equal(fixture_file_bytes(path), length);
+    assert_pages_match(store);
+    assert_ok(hf_trim_estimate(store, &would));
+    assert_true(would.extents == 0 && would.tail_bytes == 0 && would.punched_extents == 1);
+    assert_true(is_whole(store, "a", 100000) && is_whole(store, "c", 100000));
+    assert_ok(hf_close(store));
+    assert_true(fixture_file_bytes(path) < length - 6 * MIB); /* and cut by the last one */
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    assert_pages_match(store);
+    assert_true(disk_bytes() + 15 * MIB < before); /* opening takes nothing back */
+    assert_true(is_whole(store, "a", 100000) && is_whole(store, "c", 100000));
+    assert_ok(hf_close(store));
+}
+
+static void test_a_second_trim_finds_nothing_new(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    hf_trim_report report;
+    assert_ok(hf_trim(store, NULL));
+    assert_ok(hf_trim(store, &report));
+    assert_true(report.extents == 0 && report.tail_bytes == 0 && report.freed_bytes < MIB);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+}
+
+static void test_what_was_given_back_is_used_again(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    hf_txn *txn = NULL;
+    assert_ok(hf_trim(store, NULL));
+    const uint64_t before = disk_bytes();
+    assert_ok(hf_begin(store, &txn)); /* aborted: it may be a hole again */
+    assert_got(hf_construct(txn, "aborted", NULL, 5 * MIB));
+    hf_abort(txn);
+    make(store, "small", 3000);
+    make(store, "fits", 5 * MIB);
+    assert_true(disk_bytes() > before + 4 * MIB);
+    make(store, "grows", 9 * MIB);
+    assert_true(disk_bytes() > before + 13 * MIB);
+    assert_pages_match(store);
+    destroy(store, "fits");
+    destroy(store, "grows");
+    assert_ok(hf_trim(store, NULL));
+    assert_pages_match(store);
+    assert_true(is_whole(store, "a", 100000) && is_whole(store, "small", 3000));
+    assert_ok(hf_close(store));
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+}
+
+/* A marked block that becomes tail takes its holes there: the size comes down with it. */
+static void test_a_hole_that_becomes_tail_is_backed_when_the_store_grows(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    hf_store_info info;
+    assert_ok(hf_trim(store, NULL));
+    destroy(store, "c");
+    assert_ok(hf_info(store, &info));
+    assert_true(info.tail_bytes < MIB);
+    const uint64_t before = disk_bytes();
+    make(store, "new", 4 * MIB);
+    assert_true(disk_bytes() > before + 3 * MIB);
+    assert_pages_match(store);
+    assert_true(is_whole(store, "a", 100000) && is_whole(store, "new", 4 * MIB));
+    assert_ok(hf_close(store));
+}
+
+/* ---- the order ------------------------------------------------------------------------------- */
+
+static hf_store *watched;
+static char order[64]; /* d: the data file synced, l: the log written                              */
+
+static void note(char what)
+{
+    const size_t length = strlen(order);
+    if (length + 1 < sizeof order)
+        order[length] = what;
+}
+
+static int fdatasync_noted(int fd)
+{
+    if (fd == watched->fd)
+        note('d');
+    return fdatasync(fd);
+}
+
+static ssize_t pwrite_noted(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    if (fd == watched->log.fds[0] || fd == watched->log.fds[1])
+        note('l');
+    return pwrite(fd, buffer, size_bytes, offset);
+}
+
+/* What a transaction asks of the disk, up to its record. */
+static const char *order_of(const char *name, size_t size_bytes)
+{
+    static struct hf__os os;
+    os = hf__os_system;
+    os.fdatasync = fdatasync_noted;
+    os.pwrite = os.pwrite_apart = pwrite_noted;
+    memset(order, 0, sizeof order);
+    hf__os = &os;
+    make(watched, name, size_bytes);
+    hf__os = &hf__os_system;
+    return order;
+}
+
+static void test_blocks_put_into_holes_are_synced_before_the_record(void **state)
+{
+    (void)state;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = with_holes_to_be();
+    assert_ok(hf_trim(store, NULL));
+    assert_ok(hf_close(store));
+    options.durability = HF_LAZY;
+    assert_ok(hf_open(path, &options, &watched));
+    make(watched, "before", 100);
+    assert_ok(hf_sync(watched));
+    assert_string_equal(order_of("low", 300), "dl");  /* from the hole */
+    destroy(watched, "low");
+    assert_ok(hf_sync(watched));
+    assert_ok(hf_close(watched));
+}
+
+/* ---- beside others --------------------------------------------------------------------------- */
+
+static void read_and_write(struct child *self, void *argument)
+{
+    hf_store *store = open_patient();
+    (void)argument;
+    child_signal(self);
+    for (int i = 0; i < 200; i++) {
+        child_expect(is_whole(store, "a", 100000) && is_whole(store, "c", 100000));
+        hf_txn *txn = NULL;
+        child_expect(hf_begin(store, &txn) == 0);
+        unsigned char *p = hf_find_or_construct(txn, "child", NULL, 200000, NULL);
+        child_expect(p != NULL && (p = hf_edit(txn, p, 200000)) != NULL);
+        memset(p, 'c', 200000);
+        child_expect(hf_commit(txn) == 0);
+        child_expect(hf_begin(store, &txn) == 0);
+        const unsigned char *q = hf_find(hf_txn_view(txn), "child", NULL, NULL);
+        child_expect(q != NULL && q[0] == 'c' && q[199999] == 'c');
+        child_expect(hf_destroy(txn, "child") == 0);
+        child_expect(hf_commit(txn) == 0);
+    }
+    child_expect(hf_close(store) == 0);
+}
+
+static void test_trims_beside_a_reader_and_writer_in_another_process(void **state)
+{
+    (void)state;
+    assert_ok(hf_close(with_holes_to_be()));
+    hf_store *store = open_patient();
+    struct child child = child_start(read_and_write, NULL);
+    const uint64_t before = disk_bytes();
+    assert_true(child_wait(&child));
+    bool fell = false;
+    for (int i = 0; i < 30; i++) {
+        assert_ok(hf_trim(store, NULL));
+        fell |= disk_bytes() + 6 * MIB < before;
+        make(store, "mine", 3 * MIB);
+        destroy(store, "mine");
+    }
+    assert_true(fell);
+    child_join(&child);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+}
+
+static void test_refuses_what_it_can_not_do(void **state)
+{
+    (void)state;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    assert_code(hf_trim(store, NULL), HF_ENESTED);
+    hf_abort(txn);
+    assert_ok(hf_close(store));
+    store = fixture_open(path, HF_READ_ONLY);
+    assert_code(hf_trim(store, NULL), HF_EREADONLY);
+    assert_code(hf_trim_estimate(store, NULL), HF_EINVAL);
+    assert_ok(hf_close(store));
+    assert_code(hf_trim(NULL, NULL), HF_EINVAL);
+    assert_ok(hf_open_heap(MIB, &options, &store));
+    assert_code(hf_trim(store, NULL), HF_ENOTSUP);
+    assert_ok(hf_close(store));
+}
+
+/* ---- the last close -------------------------------------------------------------------------- */
+
+static void test_the_size_that_was_asked_for_is_kept(void **state)
+{
+    (void)state;
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.size_initial_bytes = 20 * MIB;
+    options.engine = fixture_engine;
+    assert_ok(hf_open(path, &options, &store));
+    make(store, "a", 1000);
+    assert_ok(hf_trim(store, NULL));
+    assert_ok(hf_close(store));
+    assert_true(fixture_file_bytes(path) >= 20 * MIB);
+    assert_ok(hf_grow(path, 10 * MIB));
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    make(store, "b", 1000);
+    assert_ok(hf_close(store));
+    assert_true(fixture_file_bytes(path) >= 30 * MIB && disk_bytes() >= 30 * MIB);
+    assert_ok(hf_shrink_to_fit(path)); /* whoever shrinks it asks for no size any more */
+    assert_true(fixture_file_bytes(path) < MIB);
+}
+
+static void test_appending_and_closing_do_not_chase_each_other(void **state)
+{
+    (void)state;
+    uint64_t last = 0;
+    int changes = 0;
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        hf_store *store = fixture_open(path, i == 0 ? HF_CREATE_NEW : HF_OPEN_EXISTING);
+        snprintf(name, sizeof name, "n%d", i);
+        make(store, name, 100000);
+        assert_ok(hf_close(store));
+        const uint64_t length = fixture_file_bytes(path);
+        assert_true(length >= last);
+        changes += length != last;
+        last = length;
+    }
+    assert_true(changes < 8);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fresh_path, remove_store)
+#define TEST_DIRECT(f)                                                                             \
+    {                                                                                              \
+        #f " (direct)", f, fresh_path_direct, remove_store, NULL                                   \
+    }
+#define BOTH(f) TEST(f), TEST_DIRECT(f)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(test_trim_gives_free_blocks_and_the_tail_back),
+        BOTH(test_a_second_trim_finds_nothing_new),
+        BOTH(test_what_was_given_back_is_used_again),
+        BOTH(test_a_hole_that_becomes_tail_is_backed_when_the_store_grows),
+        TEST(test_blocks_put_into_holes_are_synced_before_the_record),
+        BOTH(test_trims_beside_a_reader_and_writer_in_another_process),
+        BOTH(test_refuses_what_it_can_not_do),
+        BOTH(test_the_size_that_was_asked_for_is_kept),
+        BOTH(test_appending_and_closing_do_not_chase_each_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
