@@ -43,7 +43,8 @@ struct hf__engine {
     int (*zero_tail)(hf_store *store);
     /* Takes the writer's place with the file at the last commit, and nothing that could lead to another
      * state: *shown is the segment as the file has it. (*base for the page table, 0 if that is not kept
-     * up.) HF_EBUSY: a view is in the way. Then end_punch. */
+     * up, and no view is inside.) HF_EBUSY: a view is in the way, and isn't waited for, since writers
+     * would wait, too. Then end_punch. */
     int (*begin_punch)(hf_store *store, uint64_t deadline, struct hf__segment *shown, uint64_t *base);
     void (*end_punch)(hf_store *store);
     int (*sync)(hf_store *store, uint64_t deadline);

@@ -15,6 +15,7 @@
  */
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 
 #include <errno.h>
@@ -322,6 +323,8 @@ int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t
                                                    : hf__whole_pages(end);
     const uint64_t want = ahead > to && ahead <= store->seg.size_bytes ? ahead : to;
     store->backed.changed = true;
+    if (HF__BUG(BLOCKS_NOT_PUT_BACK))
+        return 0;
     if (want > to && hf__segment_allocate(store->fd, from, want) == 0)
         to = want;
     else if (hf__segment_allocate(store->fd, from, to) != 0)

@@ -260,20 +260,26 @@ int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__arch
 }
 
 int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t first, uint64_t end,
-                          uint64_t commit)
+                          uint64_t commit, bool again, bool *written)
 {
     struct hf__sector sector;
     for (uint64_t page = first; page < end;) {
         int code = hf__sector_read(fd, path, salt, page, &sector);
+        bool changed = again;
         if (code == 0 && !sector.sound)
             code = hf__corrupt("page.table", sector.file_offset);
+        for (; code == 0 && page < end && page < sector.first_page + sector.pages; page++) {
+            struct hf__page_entry *entry = &sector.entries.entries[page - sector.first_page];
+            if (hf__entry_is_hole(entry))
+                continue;
+            *entry = (struct hf__page_entry){0, commit};
+            changed = true;
+        }
+        if (code == 0 && changed)
+            code = sector_write(fd, path, salt, &sector);
         if (code != 0)
             return code;
-        for (; page < end && page < sector.first_page + sector.pages; page++)
-            sector.entries.entries[page - sector.first_page] = (struct hf__page_entry){0, commit};
-        code = sector_write(fd, path, salt, &sector);
-        if (code != 0)
-            return code;
+        *written |= changed;
     }
     return 0;
 }

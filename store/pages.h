@@ -72,10 +72,11 @@ int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__arch
 /* All entries up to the used end. An entry that was right keeps its commit, others get this one. */
 int hf__pages_write_all(int fd, const char *path, uint64_t salt, uint64_t used_end, uint64_t commit);
 
-/* Pages that are about to become holes, or are: their entries say so, and nothing of their content. Not
- * synced. HF_EIO, HF_ECORRUPT (a sector is rotten). */
+/* Pages that are about to become holes, or are: their entries say so, and nothing of their content, since
+ * that commit. Those that say so already keep it; again: their sectors are written all the same. Not
+ * synced; *written: there is something to sync. HF_EIO, HF_ECORRUPT (a sector is rotten). */
 int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t first, uint64_t end,
-                          uint64_t commit);
+                          uint64_t commit, bool again, bool *written);
 /* A page of a free block, given back to the disk: it reads as zeros, or as it was. */
 static inline bool hf__entry_is_hole(const struct hf__page_entry *entry)
 {

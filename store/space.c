@@ -30,7 +30,9 @@
 #include <string.h>
 
 #define SPAN_MIN (UINT64_C(64) << 10)    /* fewer bytes than that are not worth a hole            */
-#define CLOSE_MARGIN (UINT64_C(1) << 20) /* left above the used end at the last close, at least   */
+#define TAIL_MARGIN (UINT64_C(1) << 20)  /* left above the used end but when asked, at least      */
+#define SAY_PAGES 992u                   /* of 32 sectors of the page table, at a time             */
+#define PAUSE_NS (INT64_C(5) * 1000 * 1000)
 
 /* ---- the tail -------------------------------------------------------------------------------- */
 
@@ -43,6 +45,13 @@ static uint64_t lowered_size(const struct hf__segment_header *header, uint64_t m
     if (target < HF__SEGMENT_BYTES_MIN)
         target = HF__SEGMENT_BYTES_MIN;
     return target < header->size_bytes ? target : header->size_bytes;
+}
+
+/* What growing has left, or will need again soon. */
+static uint64_t margin_of(const struct hf__segment_header *header)
+{
+    const uint64_t part = header->heap.used_end / 8;
+    return part > TAIL_MARGIN ? part : TAIL_MARGIN;
 }
 
 static int record_size(hf_store *store, uint64_t size_bytes)
@@ -81,9 +90,8 @@ int hf__space_lower(hf_store *store)
         return code;
     /* With hysteresis: a tail that growing has left, or will need again soon, stays. */
     const uint64_t used = header->heap.used_end;
-    const uint64_t margin = used / 8 > CLOSE_MARGIN ? used / 8 : CLOSE_MARGIN;
-    const uint64_t worth = used / 4 > CLOSE_MARGIN ? used / 4 : CLOSE_MARGIN;
-    const uint64_t target = lowered_size(header, margin);
+    const uint64_t worth = used / 4 > TAIL_MARGIN ? used / 4 : TAIL_MARGIN;
+    const uint64_t target = lowered_size(header, margin_of(header));
     if (header->size_bytes - target < worth) {
         hf_abort(txn);
         return 0;
@@ -135,6 +143,35 @@ static int add_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool
     return 0;
 }
 
+static int count_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
+{
+    uint64_t *bytes = user; /* of unmarked blocks, of marked ones */
+    (void)block;
+    bytes[hole] += to - from;
+    return 0;
+}
+
+int hf__space_count(const hf_store *store, struct hf__segment *seg, uint64_t *given_back,
+                    uint64_t *to_give)
+{
+    const struct hf__segment_header *header = hf__segment_header(seg);
+    struct hf__heap heap = hf__heap_over(store, seg);
+    uint64_t bytes[2] = {0, 0};
+    int code = hf__heap_each_span(&heap, SPAN_MIN, count_span, bytes);
+    const uint64_t tail = header->size_bytes - lowered_size(header, SPAN_MIN);
+    if (code != 0)
+        return code;
+    *given_back = bytes[1];
+    *to_give = bytes[0] + (tail < SPAN_MIN ? 0 : tail);
+    return 0;
+}
+
+uint64_t hf__space_spare(const struct hf__segment_header *header)
+{
+    return header->heap.free_bytes + header->size_bytes -
+           lowered_size(header, margin_of(header));
+}
+
 int hf_trim_estimate(hf_store *store, hf_trim_report *report)
 {
     struct spans spans = {.marked = false}, punched = {.marked = true};
@@ -170,21 +207,33 @@ int hf_trim_estimate(hf_store *store, hf_trim_report *report)
 
 /* ---- mark ------------------------------------------------------------------------------------ */
 
-static int mark(hf_store *store, hf_trim_report *report)
+/* Is anything marked, or longer than it is said to be? *any: then there is something to punch. */
+static int look_for_any(hf_store *store, bool *any)
+{
+    struct spans marked = {.marked = true};
+    struct stat st;
+    int code = hf__heap_each_span(&store->heap, SPAN_MIN, add_span, &marked);
+    if (code == 0 && hf__os->fstat(store->fd, &st) != 0)
+        code = hf__fail_os(errno, store->path, "fstat");
+    if (code == 0)
+        *any = marked.count != 0 ||
+               hf__backed_bytes((uint64_t)st.st_size) >
+                   hf__whole_pages(hf__segment_header(&store->seg)->size_bytes);
+    free(marked.all);
+    return code;
+}
+
+static int mark_inside(hf_store *store, const struct hf__trim_wish *wish, hf_trim_report *report)
 {
     const struct hf__segment_header *header = hf__segment_header(&store->seg);
     struct spans fresh = {.marked = false};
-    hf_txn *txn;
-    int code = hf_begin(store, &txn);
-    if (code != 0)
-        return code;
-    if (store->heap.algorithm->trim != NULL)
-        code = store->heap.algorithm->trim(&store->heap);
+    int code = store->heap.algorithm->trim != NULL ? store->heap.algorithm->trim(&store->heap) : 0;
     if (code == 0)
-        code = hf__heap_each_span(&store->heap, SPAN_MIN, add_span, &fresh);
+        code = hf__heap_each_span(&store->heap, wish->span_min, add_span, &fresh);
     if (code == 0)
-        code = hf__heap_mark_holes(&store->heap, SPAN_MIN);
-    const uint64_t target = lowered_size(header, SPAN_MIN), size = header->size_bytes;
+        code = hf__heap_mark_holes(&store->heap, wish->span_min);
+    const uint64_t margin = wish->keeps_margin ? margin_of(header) : SPAN_MIN;
+    const uint64_t target = lowered_size(header, margin), size = header->size_bytes;
     if (code == 0 && size - target >= SPAN_MIN) {
         code = record_size(store, target);
         report->tail_bytes = size - target;
@@ -192,21 +241,98 @@ static int mark(hf_store *store, hf_trim_report *report)
     report->extents = fresh.count;
     report->extent_bytes = fresh.bytes;
     free(fresh.all);
+    return code;
+}
+
+static int mark(hf_store *store, const struct hf__trim_wish *wish, hf_trim_report *report,
+                bool *any)
+{
+    hf_txn *txn;
+    int code = hf__begin_by(store, wish->deadline, &txn);
+    if (code != 0)
+        return code;
+    code = mark_inside(store, wish, report);
+    if (code == 0)
+        code = look_for_any(store, any);
+    if (code == 0)
+        hf__space_settled(store);
     return end_own(store, txn, code); /* which is no commit if nothing was changed */
 }
 
 /* ---- settle, say, punch ---------------------------------------------------------------------- */
 
-static int say(hf_store *store, const struct spans *spans, uint64_t base)
+/* The gate is closed for a moment at a time: a view sees the same entries as long as it lasts, and of
+ * pages that change under it none that claim anything. */
+struct saying {
+    hf_store *store;
+    uint64_t commit, until; /* the gate stays closed until then                                  */
+    bool closed, written;
+};
+
+static void pause_saying(struct saying *saying)
+{
+    if (saying->closed)
+        hf__gate_open(&saying->store->locks);
+    saying->closed = false;
+}
+
+static int say_pages(struct saying *saying, uint64_t first, uint64_t end, bool again)
+{
+    hf_store *store = saying->store;
+    const uint64_t moment = hf__tuned(&store->log.gate_wait_ns);
+    int code = 0;
+    while (code == 0 && first < end) {
+        const uint64_t part = end - first < SAY_PAGES ? end - first : SAY_PAGES;
+        if (!saying->closed && !HF__BUG(HOLES_SAID_BESIDE_VIEWS)) {
+            code = hf__gate_close(&store->locks, hf__os->now_ns() + moment);
+            if (code != 0)
+                return code;
+            saying->closed = true;
+            saying->until = hf__os->now_ns() + moment;
+        }
+        code = hf__pages_write_holes(store->fd, store->path, store->constants.salt, first,
+                                     first + part, saying->commit, again, &saying->written);
+        first += part;
+        if (hf__os->now_ns() >= saying->until)
+            pause_saying(saying);
+    }
+    return code;
+}
+
+/* A page that has been punched has had its entry on stable storage before. Of others it may say so in
+ * the page cache alone, after a sync that failed: those are written again. */
+static int say_span(struct saying *saying, const struct span *span)
 {
     int code = 0;
-    if (base == 0 || spans->count == 0 || HF__BUG(HOLES_NOT_SAID))
+    for (uint64_t at = span->from; code == 0 && at < span->to;) {
+        const struct hf__piece piece = hf__piece_at(at, span->to);
+        const uint64_t shift = piece.file_offset - at, end = piece.file_offset + piece.size_bytes;
+        for (uint64_t from, to; code == 0 && at + shift < end; at = to - shift) {
+            if (hf__next_data(saying->store->fd, at + shift, end, &from, &to) != 0)
+                return hf__fail_os(errno, saying->store->path, "seeking data");
+            const uint64_t first = (from - shift) / HF__PAGE_BYTES;
+            to = hf__whole_pages(to);
+            code = say_pages(saying, at / HF__PAGE_BYTES, first, false);
+            if (code == 0)
+                code = say_pages(saying, first, (to - shift) / HF__PAGE_BYTES, true);
+        }
+    }
+    return code;
+}
+
+/* The entries are of a commit that isn't there yet: what was archived of the base has others. */
+static int say(hf_store *store, const struct spans *spans, uint64_t base)
+{
+    struct saying saying = {.store = store, .commit = base + 1};
+    int code = 0;
+    if (base == 0 || HF__BUG(HOLES_NOT_SAID))
         return 0;
     for (size_t i = 0; code == 0 && i < spans->count; i++)
-        code = hf__pages_write_holes(store->fd, store->path, store->constants.salt,
-                                     spans->all[i].from / HF__PAGE_BYTES,
-                                     spans->all[i].to / HF__PAGE_BYTES, base);
-    return code == 0 && !HF__BUG(HOLES_NOT_SYNCED) ? hf__log_sync_data(store) : code;
+        code = say_span(&saying, &spans->all[i]);
+    pause_saying(&saying);
+    if (code == 0 && saying.written && !HF__BUG(HOLES_NOT_SYNCED))
+        code = hf__log_sync_data(store);
+    return code;
 }
 
 /* 0 also where the file system has no such thing. */
@@ -237,13 +363,12 @@ static int punch(hf_store *store, const struct hf__segment *shown, const struct 
                      hf__whole_pages(hf__backed_bytes((uint64_t)st.st_size)), report);
 }
 
-static int give_back(hf_store *store, hf_trim_report *report)
+static int give_back_now(hf_store *store, uint64_t deadline, hf_trim_report *report)
 {
     struct spans spans = {.marked = true};
     struct hf__segment shown;
     uint64_t base;
-    int code = store->engine->begin_punch(store, hf__deadline_in_ms(store->lock_timeout_ms), &shown,
-                                          &base);
+    int code = store->engine->begin_punch(store, deadline, &shown, &base);
     if (code != 0)
         return code;
     struct hf__heap heap = hf__heap_over(store, &shown);
@@ -263,6 +388,18 @@ static int give_back(hf_store *store, hf_trim_report *report)
     return code;
 }
 
+/* Waits for views without the writer's place, so that nobody waits with it. */
+static int give_back(hf_store *store, uint64_t deadline, hf_trim_report *report)
+{
+    static uint32_t nobody;
+    for (;;) {
+        int code = give_back_now(store, deadline, report);
+        if (code != HF_EBUSY || hf__os->now_ns() >= deadline)
+            return code;
+        hf__os->futex_wait(&nobody, 0, PAUSE_NS);
+    }
+}
+
 static int disk_bytes(const hf_store *store, uint64_t *out)
 {
     struct stat st;
@@ -272,10 +409,25 @@ static int disk_bytes(const hf_store *store, uint64_t *out)
     return 0;
 }
 
+int hf__space_trim(hf_store *store, const struct hf__trim_wish *wish, hf_trim_report *report)
+{
+    uint64_t before, after;
+    bool any = false;
+    int code = disk_bytes(store, &before);
+    if (code == 0)
+        code = mark(store, wish, report, &any);
+    if (code == 0 && any)
+        code = give_back(store, wish->deadline, report);
+    if (code == 0)
+        code = disk_bytes(store, &after);
+    if (code == 0)
+        report->freed_bytes = before > after ? before - after : 0;
+    return code;
+}
+
 int hf_trim(hf_store *store, hf_trim_report *report)
 {
     hf_trim_report own = {0};
-    uint64_t before, after;
     if (store == NULL)
         return hf__fail(HF_EINVAL, "hf_trim");
     if (store->forked)
@@ -284,18 +436,9 @@ int hf_trim(hf_store *store, hf_trim_report *report)
         return hf__fail_path(HF_EREADONLY, 0, store->path, "hf_trim");
     if (store->backing != HF__BACKING_FILE || store->role == HF__ROLE_FROZEN)
         return hf__fail(HF_ENOTSUP, "a store in memory has nothing to give back to a disk");
-    int code = disk_bytes(store, &before);
-    if (code == 0)
-        code = mark(store, &own);
-    if (code == 0)
-        code = give_back(store, &own);
-    if (code == 0)
-        code = disk_bytes(store, &after);
-    if (code != 0)
-        return code;
-    own.freed_bytes = before > after ? before - after : 0;
-    own.compact_bytes = 0;
-    if (report != NULL)
+    const struct hf__trim_wish wish = {hf__deadline_in_ms(store->lock_timeout_ms), SPAN_MIN, false};
+    int code = hf__space_trim(store, &wish, &own);
+    if (code == 0 && report != NULL)
         *report = own;
-    return 0;
+    return code;
 }

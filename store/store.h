@@ -12,7 +12,7 @@
  * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
  * (file header), mapping.c (address space, growth), txn.c (transactions), engine.h with direct.c
  * (and undo.c) and log_engine.c (and what log.h lists) behind it, view.c, object.c, type.c,
- * iterate.c, memory.c, check.c, repair.c, resize.c, space.c, save.c, info.c.
+ * iterate.c, memory.c, check.c, repair.c, resize.c, space.c, space_auto.c, save.c, info.c.
  */
 #ifndef HF_STORE_STORE_H
 #define HF_STORE_STORE_H
@@ -233,11 +233,31 @@ int hf__map_replay(hf_store *store, void **out);
 
 /* ---- space.c --------------------------------------------------------------------------------- */
 
+struct hf__trim_wish {
+    uint64_t deadline, span_min; /* fewer bytes of a free block are left alone                    */
+    bool keeps_margin;           /* of the tail, for growing                                      */
+};
+/* What hf_trim does. *report is added to. */
+int hf__space_trim(hf_store *store, const struct hf__trim_wish *wish, hf_trim_report *report);
+/* Bytes of marked blocks and above the size; and those that hf_trim would give back now. */
+int hf__space_count(const hf_store *store, struct hf__segment *seg, uint64_t *given_back,
+                    uint64_t *to_give);
+/* Free bytes, but for the tail that growing needs. */
+uint64_t hf__space_spare(const struct hf__segment_header *header);
+
 /* With the file held alone, before it is made clean: a tail that is much longer than it need be is
  * given up, in a commit. */
 int hf__space_lower(hf_store *store);
 /* After that: the file is cut to what its clean header says. */
 void hf__space_cut(hf_store *store, const struct hf__file_header *header);
+
+/* ---- space_auto.c ---------------------------------------------------------------------------- */
+
+/* With the writer's place held: after a commit, and when all has been marked that can be. */
+void hf__space_look(hf_store *store);
+void hf__space_settled(hf_store *store);
+/* The housekeeper's: gives back what has been free for long enough; in so many ns he may look again. */
+int64_t hf__space_keep(hf_store *store);
 
 /* ---- attach.c -------------------------------------------------------------------------------- */
 
@@ -328,6 +348,8 @@ static inline uint64_t hf__offset_of(const hf_view *view, const void *p)
 }
 /* Reads seg.size_bytes anew (X4). HF_ECORRUPT, HF_EADDRSPACE. */
 int hf__txn_refresh_size(hf_store *store);
+/* hf_begin with a deadline of its own. */
+int hf__begin_by(hf_store *store, uint64_t deadline, hf_txn **out);
 /* Used part of the segment, for judging addresses: [HF__FIRST_BLOCK, end). */
 static inline uint64_t hf__used_end(const struct hf__segment *seg)
 {

@@ -183,6 +183,9 @@ typedef struct hf_store_info {
     uint64_t used_end_bytes;                  /* what shrink_to_fit would leave of the segment    */
     uint64_t largest_free_bytes;              /* largest hf_alloc that fits without growing       */
     uint64_t named_count, unique_count, anonymous_count, raw_count, type_count;
+    uint64_t given_back_bytes;                /* of free_bytes: without disk blocks, or soon      */
+    uint64_t trimmable_bytes;                 /* of free_bytes and tail_bytes: what hf_trim could  *
+                                               * give back now                                    */
 } hf_store_info;
 
 /* hf_info - all of the above, from one consistent moment. Takes a view. Errors: as
