@@ -65,7 +65,6 @@
     X(RECOVERY_UNLINKS_FIRST, "recovery unlinks the logs, then says clean")                        \
     X(UNMARKED_PUNCHED, "free blocks that aren't marked become holes, too")                        \
     X(HOLES_NOT_SAID, "the page table isn't told of holes")                                        \
-    X(HOLES_SAID_BESIDE_VIEWS, "the page table is told of holes with views inside")                \
     X(PUNCHED_ABOVE_BASE, "space becomes a hole while records above the base may write there")     \
     X(BLOCKS_NOT_PUT_BACK, "a hole that is used again gets no disk blocks first")                  \
     X(BLOCKS_NOT_SYNCED, "a record is written before the blocks in its holes are stable")          \

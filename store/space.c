@@ -283,7 +283,7 @@ static int say_pages(struct saying *saying, uint64_t first, uint64_t end, bool a
     int code = 0;
     while (code == 0 && first < end) {
         const uint64_t part = end - first < SAY_PAGES ? end - first : SAY_PAGES;
-        if (!saying->closed && !HF__BUG(HOLES_SAID_BESIDE_VIEWS)) {
+        if (!saying->closed) {
             code = hf__gate_close(&store->locks, hf__os->now_ns() + moment);
             if (code != 0)
                 return code;
