@@ -113,7 +113,8 @@ struct hf__allocator {
     uint64_t (*largest_free)(const struct hf__heap *heap);
     /* Overwrites all free payload (and the tail up to seg->size_bytes) with zeros, keeping the free
      * set's own nodes. Not announced: the payload of free blocks is nobody's; but zeroed (may be
-     * NULL) is told what was written. */
+     * NULL) is told what was written. Whole pages of blocks marked as holes are left alone where the
+     * door has `back`: they have no memory to be written. */
     void (*zero_free)(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user);
     /* Makes a free set anew from the walk (fsck): merges neighbouring free blocks, lowers used_end,
      * corrects counters. The walk must be sound (H1, H2). 0, HF_ECORRUPT, HF_ENOSPC. */

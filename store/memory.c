@@ -258,21 +258,6 @@ static void note_zeroed(void *user, uint64_t offset, uint64_t size_bytes)
         store->engine->fresh(store, offset, size_bytes);
 }
 
-/* What may be a hole, but isn't zero here, gets disk blocks before it is written. */
-static int back_unclean(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
-{
-    static const unsigned char zeros[HF__PAGE_BYTES];
-    struct hf__segment *seg = user;
-    (void)block;
-    for (; hole && from < to; from += HF__PAGE_BYTES)
-        if (memcmp(seg->base + from, zeros, HF__PAGE_BYTES) != 0 && seg->door->back != NULL) {
-            int code = seg->door->back(seg, from, HF__PAGE_BYTES, to);
-            if (code != 0)
-                return code;
-        }
-    return 0;
-}
-
 int hf_zero_free_memory(hf_txn *txn)
 {
     int code = hf__txn_usable(txn);
@@ -282,7 +267,7 @@ int hf_zero_free_memory(hf_txn *txn)
     code = hf__txn_settle(store);
     if (code != 0)
         return code;
-    code = hf__heap_each_span(&store->heap, HF__PAGE_BYTES, back_unclean, &store->seg);
+    code = hf__space_zero(store, note_zeroed, store);
     if (code != 0)
         return code;
     store->heap.algorithm->zero_free(&store->heap, note_zeroed, store);

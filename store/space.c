@@ -205,6 +205,54 @@ int hf_trim_estimate(hf_store *store, hf_trim_report *report)
     return code;
 }
 
+/* ---- zeros ----------------------------------------------------------------------------------- */
+
+struct zeroing {
+    hf_store *store;
+    hf__zeroed_fn *zeroed;
+    void *user;
+};
+
+static void zero_pages(const struct zeroing *zeroing, uint64_t from, uint64_t to)
+{
+    static const unsigned char zeros[HF__PAGE_BYTES];
+    unsigned char *base = zeroing->store->seg.base;
+    for (; from < to; from += HF__PAGE_BYTES) {
+        if (memcmp(base + from, zeros, HF__PAGE_BYTES) == 0)
+            continue;
+        memset(base + from, 0, HF__PAGE_BYTES);
+        zeroing->zeroed(zeroing->user, from, HF__PAGE_BYTES);
+    }
+}
+
+/* A hole of the file is zero, whatever private memory shows. */
+static int zero_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
+{
+    const struct zeroing *zeroing = user;
+    const hf_store *store = zeroing->store;
+    (void)block;
+    if (hole && (store->backing != HF__BACKING_FILE || store->role == HF__ROLE_FROZEN)) {
+        zero_pages(zeroing, from, to);
+        return 0;
+    }
+    while (hole && from < to) {
+        const struct hf__piece piece = hf__piece_at(from, to);
+        const uint64_t shift = piece.file_offset - from, end = piece.file_offset + piece.size_bytes;
+        uint64_t data, data_end;
+        if (hf__next_data(store->fd, piece.file_offset, end, &data, &data_end) != 0)
+            return hf__fail_os(errno, store->path, "seeking data");
+        from = hf__whole_pages(data_end) - shift;
+        zero_pages(zeroing, (data - shift) / HF__PAGE_BYTES * HF__PAGE_BYTES, from);
+    }
+    return 0;
+}
+
+int hf__space_zero(hf_store *store, hf__zeroed_fn *zeroed, void *user)
+{
+    struct zeroing zeroing = {store, zeroed, user};
+    return hf__heap_each_span(&store->heap, HF__PAGE_BYTES, zero_span, &zeroing);
+}
+
 /* ---- mark ------------------------------------------------------------------------------------ */
 
 /* Is anything marked, or longer than it is said to be? *any: then there is something to punch. */

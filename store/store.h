@@ -242,6 +242,8 @@ int hf__space_trim(hf_store *store, const struct hf__trim_wish *wish, hf_trim_re
 /* Bytes of marked blocks and above the size; and those that hf_trim would give back now. */
 int hf__space_count(const hf_store *store, struct hf__segment *seg, uint64_t *given_back,
                     uint64_t *to_give);
+/* hf_zero_free_memory's part: the pages of marked blocks that aren't holes. HF_EIO, HF_ECORRUPT. */
+int hf__space_zero(hf_store *store, hf__zeroed_fn *zeroed, void *user);
 /* Free bytes, but for the tail that growing needs. */
 uint64_t hf__space_spare(const struct hf__segment_header *header);
 

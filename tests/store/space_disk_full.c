@@ -307,7 +307,9 @@ static void test_holes_on_a_full_disk_are_enospc(void **state)
     hf_store *store = open_large(HF_CREATE_NEW);
     hf_trim_report report;
     hf_txn *txn = begin(store);
-    assert_got(hf_construct(txn, "large", NULL, 2 * MIB));
+    unsigned char *p = hf_construct(txn, "large", NULL, 2 * MIB);
+    assert_got(p);
+    memset(p, 5, 2 * MIB);
     assert_got(hf_construct(txn, "last", NULL, 100));
     assert_ok(hf_commit(txn));
     txn = begin(store);
@@ -322,10 +324,27 @@ static void test_holes_on_a_full_disk_are_enospc(void **state)
         assert_fails(hf_alloc(txn, 1900000), HF_ENOSPC);
         hf_abort(txn);
     }
+    /* A transaction's own pages still show what was there, which must not go back into a hole. */
+    txn = begin(store);
+    int code = hf_zero_free_memory(txn);
+    assert_true(code == 0 || code == HF_ENOSPC);
+    hf_abort(txn);
+    /* A little at a time: the tail's blocks are there, and then there are no more. */
+    for (int i = 0, committed = 0; committed == 0 && i < 1000; i++) {
+        txn = begin(store);
+        p = hf_alloc(txn, 3000);
+        if (p != NULL)
+            memset(p, 9, 3000);
+        else
+            assert_int_equal(hf_last_error()->code, HF_ENOSPC);
+        committed = hf_commit(txn);
+        assert_true(committed == 0 || committed == HF_ENOSPC);
+        committed |= p == NULL;
+    }
     fixture_assert_sound(store);
     unlink(filler_path);
     txn = begin(store);
-    unsigned char *p = hf_construct(txn, "again", NULL, 1800000);
+    p = hf_construct(txn, "again", NULL, 1800000);
     assert_got(p);
     memset(p, 7, 1800000);
     assert_ok(hf_commit(txn));
