@@ -5,8 +5,12 @@
 #include "store_fixture.h"
 
 #include "base/os.h"
+#include "store/layout.h"
 #include "store/store.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -315,6 +319,255 @@ static void test_refuses_what_it_can_not_do(void **state)
     assert_ok(hf_close(store));
 }
 
+static void hold_a_view(struct child *self, void *argument)
+{
+    hf_store *store = open_patient();
+    hf_view *view = NULL;
+    (void)argument;
+    child_expect(hf_view_begin(store, &view) == 0);
+    child_signal(self);
+    child_expect(child_wait(self));
+    hf_view_end(view);
+    child_expect(hf_close(store) == 0);
+}
+
+static void archive_to(hf_store *store, const char *to, const char *since)
+{
+    hf_archive_options options = HF_ARCHIVE_OPTIONS_INIT;
+    options.since_archive = since;
+    int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    assert_true(fd >= 0);
+    assert_ok(hf_archive_write(store, fd, &options, NULL));
+    assert_int_equal(close(fd), 0);
+}
+
+/* Archived between the mark and the hole, with nothing committed since: an increment has the hole all the
+ * same. And where an earlier archive had something, it is gone. */
+static void test_an_increment_has_holes_of_the_commit_it_builds_on(void **state)
+{
+    (void)state;
+    char full[PATH_BYTES], increment[PATH_BYTES], copy[PATH_BYTES];
+    const char *const chain[] = {full, increment};
+    static const char old[] = "what once lay in the middle of the hole";
+    fixture_path(full, fixture_disk_directory(), "full.hfz");
+    fixture_path(increment, fixture_disk_directory(), "increment.hfz");
+    fixture_path(copy, fixture_disk_directory(), "copy.hf");
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    hf_txn *txn = NULL;
+    assert_ok(hf_begin(store, &txn));
+    unsigned char *p = hf_construct(txn, "hole", NULL, 2 * MIB);
+    assert_got(p);
+    memcpy(p + MIB, old, sizeof old);
+    assert_ok(hf_commit(txn));
+    make(store, "c", 100);
+    destroy(store, "hole");
+    assert_ok(hf_close(store));
+    struct child child = child_start(hold_a_view, NULL);
+    assert_true(child_wait(&child));
+    store = fixture_open(path, HF_OPEN_EXISTING); /* which doesn't wait */
+    assert_code(hf_trim(store, NULL), HF_EBUSY);
+    archive_to(store, full, NULL);
+    child_signal(&child);
+    child_join(&child);
+    assert_ok(hf_sync(store));
+    assert_ok(hf_trim(store, NULL));
+    archive_to(store, increment, full);
+    assert_ok(hf_close(store));
+    assert_ok(hf_restore(copy, chain, 2, NULL, NULL));
+    assert_false(fixture_file_contains(copy, old, sizeof old));
+    assert_ok(hf_remove(copy));
+    unlink(full);
+    unlink(increment);
+}
+
+static void *trim_patiently(void *store)
+{
+    return hf_trim(store, NULL) == 0 ? store : NULL;
+}
+
+/* The view ends only after the commit: a trim that waited for it with the writer's place would never end. */
+static void test_writers_do_not_wait_for_a_trim_that_waits_for_a_view(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    void *result = NULL;
+    assert_ok(hf_close(with_holes_to_be()));
+    struct child child = child_start(hold_a_view, NULL);
+    assert_true(child_wait(&child));
+    hf_store *store = open_patient();
+    assert_int_equal(pthread_create(&thread, NULL, trim_patiently, store), 0);
+    for (int i = 0; i < 20; i++) {
+        make(store, "busy", 1000);
+        destroy(store, "busy");
+    }
+    child_signal(&child);
+    child_join(&child);
+    pthread_join(thread, &result);
+    assert_ptr_equal(result, store);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+}
+
+/* ---- by itself ------------------------------------------------------------------------------- */
+
+static void tune_trims(hf_store *store, uint64_t min_bytes)
+{
+    hf_tuning tuning = HF_TUNING_INIT;
+    tuning.trim_min_bytes = min_bytes;
+    tuning.trim_delay_ms = 1;
+    assert_ok(hf_tune(store, &tuning));
+}
+
+static bool wait_for_trims(hf_store *store, uint64_t wanted)
+{
+    for (int i = 0; i < 1000; i++) {
+        hf_log_state log;
+        assert_ok(hf_log_info(store, &log));
+        if (log.trims >= wanted)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+static void test_the_housekeeper_gives_back_what_stays_free(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    hf_store_info before, after;
+    tune_trims(store, MIB);
+    make(store, "small", 100); /* a commit that finds so much free */
+    assert_ok(hf_info(store, &before));
+    assert_true(wait_for_trims(store, 1));
+    assert_ok(hf_info(store, &after));
+    assert_true(before.trimmable_bytes > 15 * MIB && before.given_back_bytes == 0);
+    assert_true(after.given_back_bytes > 7 * MIB && after.trimmable_bytes < 2 * MIB);
+    assert_true(after.disk_bytes + 13 * MIB < before.disk_bytes);
+    assert_pages_match(store);
+    make(store, "again", 3 * MIB);
+    assert_true(is_whole(store, "again", 3 * MIB) && is_whole(store, "a", 100000));
+    assert_ok(hf_close(store));
+}
+
+/* It is the floor from then on: what can't be given back is no reason to look again. */
+static void test_what_was_given_back_is_no_reason_to_trim(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    tune_trims(store, MIB);
+    make(store, "small", 100);
+    assert_true(wait_for_trims(store, 1));
+    for (int i = 0; i < 10; i++) {
+        make(store, "more", 1000);
+        destroy(store, "more");
+        assert_int_equal(__atomic_load_n(&store->log.trim_since_ns, __ATOMIC_RELAXED), 0);
+    }
+    make(store, "large", 2 * MIB);
+    destroy(store, "large");
+    assert_true(wait_for_trims(store, 2));
+    assert_ok(hf_close(store));
+}
+
+static void test_a_store_trims_only_when_asked_if_it_is_told_so(void **state)
+{
+    (void)state;
+    hf_store *store = with_holes_to_be();
+    tune_trims(store, HF_TRIM_NEVER);
+    make(store, "small", 100);
+    assert_int_equal(__atomic_load_n(&store->log.trim_since_ns, __ATOMIC_RELAXED), 0);
+    tune_trims(store, 64 * MIB); /* there is less */
+    make(store, "other", 100);
+    assert_int_equal(__atomic_load_n(&store->log.trim_since_ns, __ATOMIC_RELAXED), 0);
+    assert_ok(hf_close(store));
+}
+
+/* ---- disks that won't ------------------------------------------------------------------------ */
+
+static int punch_errno;
+
+static int fallocate_refused(int fd, int mode, off_t offset, off_t size_bytes)
+{
+    if ((mode & FALLOC_FL_PUNCH_HOLE) == 0)
+        return fallocate(fd, mode, offset, size_bytes);
+    errno = punch_errno;
+    return -1;
+}
+
+static void test_a_hole_that_is_refused_harms_nothing(void **state)
+{
+    (void)state;
+    static const int errnos[] = {EOPNOTSUPP, ENOSPC, EIO};
+    static struct hf__os os;
+    hf_store *store = with_holes_to_be();
+    hf_trim_report report;
+    os = hf__os_system;
+    os.fallocate = fallocate_refused;
+    for (size_t i = 0; i < sizeof errnos / sizeof *errnos; i++) {
+        punch_errno = errnos[i];
+        hf__os = &os;
+        const int code = hf_trim(store, &report);
+        hf__os = &hf__os_system;
+        if (errnos[i] == EOPNOTSUPP)
+            assert_true(code == 0 && report.unsupported == 1 && report.freed_bytes == 0);
+        else
+            assert_int_equal(code, errnos[i] == EIO ? HF_EIO : HF_ENOSPC);
+        make(store, "between", 5 * MIB); /* of marked space that is no hole */
+        assert_pages_match(store);
+        destroy(store, "between");
+    }
+    assert_ok(hf_trim(store, &report));
+    assert_true(report.unsupported || report.freed_bytes > 13 * MIB);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+}
+
+/* Said in the page cache, but not on the disk: it is said again before there is a hole. */
+static int syncs_to_fail;
+static bool sector_written;
+
+static int fdatasync_refused(int fd)
+{
+    if (fd == watched->fd && syncs_to_fail > 0 && --syncs_to_fail == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return fdatasync(fd);
+}
+
+static ssize_t pwrite_sector(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    unsigned slot;
+    uint64_t number, in_hole = hf__table_sector(4 * MIB / HF__PAGE_BYTES, &slot, &number);
+    sector_written |= fd == watched->fd && (uint64_t)offset == in_hole;
+    return pwrite(fd, buffer, size_bytes, offset);
+}
+
+static void test_holes_are_said_again_after_a_sync_that_failed(void **state)
+{
+    (void)state;
+    static struct hf__os os;
+    watched = with_holes_to_be();
+    os = hf__os_system;
+    os.fdatasync = fdatasync_refused;
+    os.pwrite = os.pwrite_apart = pwrite_sector;
+    hf__os = &os;
+    sector_written = false;
+    syncs_to_fail = 2; /* that of the checkpoint, that of the page table */
+    assert_code(hf_trim(watched, NULL), HF_EIO);
+    assert_true(sector_written);
+    sector_written = false;
+    make(watched, "small", 100); /* a checkpoint that touches no hole comes first */
+    assert_ok(hf_trim(watched, NULL));
+    assert_true(sector_written);
+    sector_written = false;
+    make(watched, "other", 100);
+    assert_ok(hf_trim(watched, NULL)); /* now it is one, and nothing is left to say */
+    assert_false(sector_written);
+    hf__os = &hf__os_system;
+    assert_pages_match(watched);
+    assert_ok(hf_close(watched));
+}
+
 /* ---- the last close -------------------------------------------------------------------------- */
 
 static void test_the_size_that_was_asked_for_is_kept(void **state)
@@ -374,6 +627,13 @@ int main(void)
         TEST(test_blocks_put_into_holes_are_synced_before_the_record),
         BOTH(test_trims_beside_a_reader_and_writer_in_another_process),
         BOTH(test_refuses_what_it_can_not_do),
+        TEST(test_an_increment_has_holes_of_the_commit_it_builds_on),
+        TEST(test_writers_do_not_wait_for_a_trim_that_waits_for_a_view),
+        TEST(test_the_housekeeper_gives_back_what_stays_free),
+        TEST(test_what_was_given_back_is_no_reason_to_trim),
+        TEST(test_a_store_trims_only_when_asked_if_it_is_told_so),
+        BOTH(test_a_hole_that_is_refused_harms_nothing),
+        TEST(test_holes_are_said_again_after_a_sync_that_failed),
         BOTH(test_the_size_that_was_asked_for_is_kept),
         BOTH(test_appending_and_closing_do_not_chase_each_other),
     };
