@@ -546,7 +546,9 @@ static void test_holes_are_said_again_after_a_sync_that_failed(void **state)
 {
     (void)state;
     static struct hf__os os;
-    watched = with_holes_to_be();
+    assert_ok(hf_close(with_holes_to_be()));
+    watched = open_patient();
+    make(watched, "first", 100);
     os = hf__os_system;
     os.fdatasync = fdatasync_refused;
     os.pwrite = os.pwrite_apart = pwrite_sector;
