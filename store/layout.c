@@ -117,16 +117,33 @@ ssize_t hf__segment_read(int fd, void *bytes, uint64_t size_bytes, uint64_t offs
     return (ssize_t)(at - offset);
 }
 
+/* The table's part for pages of one piece. */
+static int allocate_table(int fd, const struct hf__piece *piece, uint64_t from)
+{
+    const uint64_t last = (from + piece->size_bytes - 1) / HF__PAGE_BYTES;
+    unsigned slot;
+    uint64_t number;
+    const uint64_t table = hf__table_sector(from / HF__PAGE_BYTES, &slot, &number);
+    const uint64_t table_end = hf__table_sector(last, &slot, &number) + HF__SECTOR_BYTES;
+    return hf__allocate_at(fd, table, table_end - table);
+}
+
+int hf__table_allocate(int fd, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        const struct hf__piece piece = hf__piece_at(from, to);
+        if (allocate_table(fd, &piece, from) != 0)
+            return -1;
+        from += piece.size_bytes;
+    }
+    return 0;
+}
+
 int hf__segment_allocate(int fd, uint64_t from, uint64_t to)
 {
     while (from < to) {
         const struct hf__piece piece = hf__piece_at(from, to);
-        const uint64_t last = (from + piece.size_bytes - 1) / HF__PAGE_BYTES;
-        unsigned slot;
-        uint64_t number;
-        const uint64_t table = hf__table_sector(from / HF__PAGE_BYTES, &slot, &number);
-        const uint64_t table_end = hf__table_sector(last, &slot, &number) + HF__SECTOR_BYTES;
-        if (hf__allocate_at(fd, table, table_end - table) != 0 ||
+        if (allocate_table(fd, &piece, from) != 0 ||
             hf__allocate_at(fd, piece.file_offset, piece.size_bytes) != 0)
             return -1;
         from += piece.size_bytes;

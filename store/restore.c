@@ -174,7 +174,7 @@ static int finish(const struct restoring *restoring)
                              "the archive's header and the store's in it differ");
     if (hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->size_bytes)) != 0)
         return hf__fail_os(errno, restoring->path, "ftruncate");
-    if (hf__segment_allocate(restoring->fd, 0, state->size_bytes) != 0)
+    if (hf__space_allocate(restoring->fd, &segment, state->size_bytes) != 0)
         return hf__fail_os(errno, restoring->path, "allocating");
     return hf__header_write_first(restoring->fd, restoring->path, &state->constants,
                                   state->size_bytes, state->used_end);

@@ -62,7 +62,7 @@ static int write_copy(int fd, const char *path, const void *what)
     if (code != 0)
         return code;
     /* Holes inside the copy must not become SIGBUS when they are written on a full disk. */
-    if (hf__segment_allocate(fd, 0, size) != 0)
+    if (hf__space_allocate(fd, &header, size) != 0)
         return hf__fail_os(errno, path, "allocating");
     code = hf__pages_write_all(fd, path, header.constants.salt, used, header.commit);
     return code != 0 ? code : hf__header_write_first(fd, path, &header.constants, size, used);

@@ -12,7 +12,8 @@
  * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
  * (file header), mapping.c (address space, growth), txn.c (transactions), engine.h with direct.c
  * (and undo.c) and log_engine.c (and what log.h lists) behind it, view.c, object.c, type.c,
- * iterate.c, memory.c, check.c, repair.c, resize.c, space.c, space_auto.c, save.c, info.c.
+ * iterate.c, memory.c, check.c, repair.c, resize.c, space.c, space_auto.c,
+ * space_copy.c, save.c, info.c.
  */
 #ifndef HF_STORE_STORE_H
 #define HF_STORE_STORE_H
@@ -252,6 +253,11 @@ uint64_t hf__space_spare(const struct hf__segment_header *header);
 int hf__space_lower(hf_store *store);
 /* After that: the file is cut to what its clean header says. */
 void hf__space_cut(hf_store *store, const struct hf__file_header *header);
+
+/* ---- space_copy.c ---------------------------------------------------------------------------- */
+
+/* Disk blocks for a copy of size_bytes, but for what may be holes in it. 0, or -1 with errno. */
+int hf__space_allocate(int fd, const struct hf__segment_header *header, uint64_t size_bytes);
 
 /* ---- space_auto.c ---------------------------------------------------------------------------- */
 

@@ -380,6 +380,47 @@ static void test_an_increment_has_holes_of_the_commit_it_builds_on(void **state)
     unlink(increment);
 }
 
+static uint64_t disk_bytes_of(const char *name)
+{
+    struct stat st;
+    assert_int_equal(stat(name, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* A copy is no larger than the store; what isn't free in it has all its blocks, zero or not. */
+static void test_copies_have_the_holes_and_blocks_everywhere_else(void **state)
+{
+    (void)state;
+    char copy[PATH_BYTES], stream[PATH_BYTES];
+    const char *const chain[] = {stream};
+    hf_store *store = with_holes_to_be();
+    hf_txn *txn = NULL;
+    fixture_path(copy, fixture_disk_directory(), "copy.hf");
+    fixture_path(stream, fixture_disk_directory(), "stream.hfz");
+    assert_ok(hf_trim(store, NULL));
+    assert_ok(hf_begin(store, &txn));
+    assert_got(hf_construct(txn, "zeros", NULL, 3 * MIB)); /* of which a copy could leave the blocks out */
+    assert_ok(hf_commit(txn));
+    for (int way = 0; way < 3; way++) {
+        archive_to(store, stream, NULL);
+        assert_ok(way == 0   ? hf_snapshot(store, copy, NULL)
+                  : way == 1 ? hf_restore(copy, chain, 1, NULL, NULL)
+                             : hf_save_as(store, copy, 0));
+        const uint64_t bytes = disk_bytes_of(copy);
+        assert_true(bytes > 3 * MIB && bytes < 6 * MIB);
+        hf_store *other = fixture_open(copy, HF_OPEN_EXISTING);
+        assert_pages_match(other);
+        make(other, "fits", 4 * MIB);
+        assert_true(is_whole(other, "a", 100000) && is_whole(other, "fits", 4 * MIB));
+        assert_true(disk_bytes_of(copy) > bytes + 3 * MIB);
+        assert_pages_match(other);
+        assert_ok(hf_close(other));
+        assert_ok(hf_remove(copy));
+    }
+    assert_ok(hf_close(store));
+    unlink(stream);
+}
+
 static void *trim_patiently(void *store)
 {
     return hf_trim(store, NULL) == 0 ? store : NULL;
@@ -630,6 +671,7 @@ int main(void)
         BOTH(test_trims_beside_a_reader_and_writer_in_another_process),
         BOTH(test_refuses_what_it_can_not_do),
         TEST(test_an_increment_has_holes_of_the_commit_it_builds_on),
+        TEST(test_copies_have_the_holes_and_blocks_everywhere_else),
         TEST(test_writers_do_not_wait_for_a_trim_that_waits_for_a_view),
         TEST(test_the_housekeeper_gives_back_what_stays_free),
         TEST(test_what_was_given_back_is_no_reason_to_trim),
