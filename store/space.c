@@ -23,16 +23,16 @@
 #include "base/os.h"
 #include "engine.h"
 #include "pages.h"
+#include "space.h"
 #include "store.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SPAN_MIN (UINT64_C(64) << 10)    /* fewer bytes than that are not worth a hole            */
-#define TAIL_MARGIN (UINT64_C(1) << 20)  /* left above the used end but when asked, at least      */
-#define SAY_PAGES 992u                   /* of 32 sectors of the page table, at a time             */
-#define PAUSE_NS (INT64_C(5) * 1000 * 1000)
+#define TAIL_MARGIN (UINT64_C(1) << 20) /* left above the used end but when asked, at least      */
+#define SAY_PAGES   992u                /* of 32 sectors of the page table, at a time             */
+#define PAUSE_NS    (INT64_C(5) * 1000 * 1000)
 
 /* ---- the tail -------------------------------------------------------------------------------- */
 
@@ -59,8 +59,8 @@ static int record_size(hf_store *store, uint64_t size_bytes)
     int code = hf__reserve(&store->seg, HF__EDIT_COST(sizeof(uint64_t)));
     if (code != 0)
         return code;
-    uint64_t *field = hf__edit(&store->seg, offsetof(struct hf__segment_header, size_bytes),
-                               sizeof(uint64_t));
+    uint64_t *field =
+        hf__edit(&store->seg, offsetof(struct hf__segment_header, size_bytes), sizeof(uint64_t));
     *field = size_bytes;
     return 0;
 }
@@ -113,34 +113,28 @@ void hf__space_cut(hf_store *store, const struct hf__file_header *header)
 
 /* ---- what there is --------------------------------------------------------------------------- */
 
-struct span {
-    uint64_t from, to;
-};
-
-struct spans {
-    struct span *all;
-    size_t count, room;
-    uint64_t bytes;
-    bool marked;           /* those of marked blocks are wanted, or else of unmarked ones          */
-};
-
 static int add_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
 {
-    struct spans *spans = user;
+    struct hf__spans *spans = user;
     (void)block;
     if (hole != spans->marked && !HF__BUG(UNMARKED_PUNCHED))
         return 0;
     if (spans->count == spans->room) {
         const size_t room = spans->room == 0 ? 64 : 2 * spans->room;
-        struct span *more = realloc(spans->all, room * sizeof *more);
+        struct hf__span *more = realloc(spans->all, room * sizeof *more);
         if (more == NULL)
             return hf__fail(HF_ENOMEM, "a list of free blocks");
         spans->all = more;
         spans->room = room;
     }
-    spans->all[spans->count++] = (struct span){from, to};
+    spans->all[spans->count++] = (struct hf__span){from, to};
     spans->bytes += to - from;
     return 0;
+}
+
+int hf__spans_find(struct hf__heap *heap, uint64_t span_min, struct hf__spans *spans)
+{
+    return hf__heap_each_span(heap, span_min, add_span, spans);
 }
 
 static int count_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
@@ -157,24 +151,23 @@ int hf__space_count(const hf_store *store, struct hf__segment *seg, uint64_t *gi
     const struct hf__segment_header *header = hf__segment_header(seg);
     struct hf__heap heap = hf__heap_over(store, seg);
     uint64_t bytes[2] = {0, 0};
-    int code = hf__heap_each_span(&heap, SPAN_MIN, count_span, bytes);
-    const uint64_t tail = header->size_bytes - lowered_size(header, SPAN_MIN);
+    int code = hf__heap_each_span(&heap, HF__SPAN_BYTES_MIN, count_span, bytes);
+    const uint64_t tail = header->size_bytes - lowered_size(header, HF__SPAN_BYTES_MIN);
     if (code != 0)
         return code;
     *given_back = bytes[1];
-    *to_give = bytes[0] + (tail < SPAN_MIN ? 0 : tail);
+    *to_give = bytes[0] + (tail < HF__SPAN_BYTES_MIN ? 0 : tail);
     return 0;
 }
 
 uint64_t hf__space_spare(const struct hf__segment_header *header)
 {
-    return header->heap.free_bytes + header->size_bytes -
-           lowered_size(header, margin_of(header));
+    return header->heap.free_bytes + header->size_bytes - lowered_size(header, margin_of(header));
 }
 
 int hf_trim_estimate(hf_store *store, hf_trim_report *report)
 {
-    struct spans spans = {.marked = false}, punched = {.marked = true};
+    struct hf__spans spans = {.marked = false}, punched = {.marked = true};
     hf_view *view;
     bool begun;
     if (report == NULL)
@@ -184,17 +177,17 @@ int hf_trim_estimate(hf_store *store, hf_trim_report *report)
         return code;
     const struct hf__segment_header *header = hf__segment_header(view->seg);
     struct hf__heap heap = hf__heap_over(store, view->seg);
-    code = hf__heap_each_span(&heap, SPAN_MIN, add_span, &spans);
+    code = hf__spans_find(&heap, HF__SPAN_BYTES_MIN, &spans);
     if (code == 0)
-        code = hf__heap_each_span(&heap, SPAN_MIN, add_span, &punched);
-    hf_trim_report own = {.extents = spans.count,
-                          .extent_bytes = spans.bytes,
-                          .punched_extents = punched.count,
-                          .punched_bytes = punched.bytes,
-                          .tail_bytes = header->size_bytes - lowered_size(header, SPAN_MIN),
-                          .compact_bytes = header->heap.free_bytes + header->size_bytes -
-                                           header->heap.used_end};
-    if (own.tail_bytes < SPAN_MIN)
+        code = hf__spans_find(&heap, HF__SPAN_BYTES_MIN, &punched);
+    hf_trim_report own = {
+        .extents = spans.count,
+        .extent_bytes = spans.bytes,
+        .punched_extents = punched.count,
+        .punched_bytes = punched.bytes,
+        .tail_bytes = header->size_bytes - lowered_size(header, HF__SPAN_BYTES_MIN),
+        .compact_bytes = header->heap.free_bytes + header->size_bytes - header->heap.used_end};
+    if (own.tail_bytes < HF__SPAN_BYTES_MIN)
         own.tail_bytes = 0;
     if (begun)
         hf_view_end(view);
@@ -258,15 +251,15 @@ int hf__space_zero(hf_store *store, hf__zeroed_fn *zeroed, void *user)
 /* Is anything marked, or longer than it is said to be? *any: then there is something to punch. */
 static int look_for_any(hf_store *store, bool *any)
 {
-    struct spans marked = {.marked = true};
+    struct hf__spans marked = {.marked = true};
     struct stat st;
-    int code = hf__heap_each_span(&store->heap, SPAN_MIN, add_span, &marked);
+    int code = hf__spans_find(&store->heap, HF__SPAN_BYTES_MIN, &marked);
     if (code == 0 && hf__os->fstat(store->fd, &st) != 0)
         code = hf__fail_os(errno, store->path, "fstat");
     if (code == 0)
-        *any = marked.count != 0 ||
-               hf__backed_bytes((uint64_t)st.st_size) >
-                   hf__whole_pages(hf__segment_header(&store->seg)->size_bytes);
+        *any =
+            marked.count != 0 || hf__backed_bytes((uint64_t)st.st_size) >
+                                     hf__whole_pages(hf__segment_header(&store->seg)->size_bytes);
     free(marked.all);
     return code;
 }
@@ -274,15 +267,15 @@ static int look_for_any(hf_store *store, bool *any)
 static int mark_inside(hf_store *store, const struct hf__trim_wish *wish, hf_trim_report *report)
 {
     const struct hf__segment_header *header = hf__segment_header(&store->seg);
-    struct spans fresh = {.marked = false};
+    struct hf__spans fresh = {.marked = false};
     int code = store->heap.algorithm->trim != NULL ? store->heap.algorithm->trim(&store->heap) : 0;
     if (code == 0)
-        code = hf__heap_each_span(&store->heap, wish->span_min, add_span, &fresh);
+        code = hf__spans_find(&store->heap, wish->span_min, &fresh);
     if (code == 0)
         code = hf__heap_mark_holes(&store->heap, wish->span_min);
-    const uint64_t margin = wish->keeps_margin ? margin_of(header) : SPAN_MIN;
+    const uint64_t margin = wish->keeps_margin ? margin_of(header) : HF__SPAN_BYTES_MIN;
     const uint64_t target = lowered_size(header, margin), size = header->size_bytes;
-    if (code == 0 && size - target >= SPAN_MIN) {
+    if (code == 0 && size - target >= HF__SPAN_BYTES_MIN) {
         code = record_size(store, target);
         report->tail_bytes = size - target;
     }
@@ -349,7 +342,7 @@ static int say_pages(struct saying *saying, uint64_t first, uint64_t end, bool a
 
 /* A page that has been punched has had its entry on stable storage before. Of others it may say so in
  * the page cache alone, after a sync that failed: those are written again. */
-static int say_span(struct saying *saying, const struct span *span)
+static int say_span(struct saying *saying, const struct hf__span *span)
 {
     int code = 0;
     for (uint64_t at = span->from; code == 0 && at < span->to;) {
@@ -369,7 +362,7 @@ static int say_span(struct saying *saying, const struct span *span)
 }
 
 /* The entries are of a commit that isn't there yet: what was archived of the base has others. */
-static int say(hf_store *store, const struct spans *spans, uint64_t base)
+static int say(hf_store *store, const struct hf__spans *spans, uint64_t base)
 {
     struct saying saying = {.store = store, .commit = base + 1};
     int code = 0;
@@ -396,7 +389,7 @@ static int punch_one(hf_store *store, uint64_t from, uint64_t to, hf_trim_report
     return 0;
 }
 
-static int punch(hf_store *store, const struct hf__segment *shown, const struct spans *spans,
+static int punch(hf_store *store, const struct hf__segment *shown, const struct hf__spans *spans,
                  hf_trim_report *report)
 {
     struct stat st;
@@ -413,7 +406,7 @@ static int punch(hf_store *store, const struct hf__segment *shown, const struct 
 
 static int give_back_now(hf_store *store, uint64_t deadline, hf_trim_report *report)
 {
-    struct spans spans = {.marked = true};
+    struct hf__spans spans = {.marked = true};
     struct hf__segment shown;
     uint64_t base;
     int code = store->engine->begin_punch(store, deadline, &shown, &base);
@@ -424,7 +417,7 @@ static int give_back_now(hf_store *store, uint64_t deadline, hf_trim_report *rep
     if (shown.size_bytes < header->heap.used_end)
         code = hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
     if (code == 0)
-        code = hf__heap_each_span(&heap, SPAN_MIN, add_span, &spans);
+        code = hf__spans_find(&heap, HF__SPAN_BYTES_MIN, &spans);
     if (code == 0)
         code = say(store, &spans, base);
     if (code == 0)
@@ -484,7 +477,8 @@ int hf_trim(hf_store *store, hf_trim_report *report)
         return hf__fail_path(HF_EREADONLY, 0, store->path, "hf_trim");
     if (store->backing != HF__BACKING_FILE || store->role == HF__ROLE_FROZEN)
         return hf__fail(HF_ENOTSUP, "a store in memory has nothing to give back to a disk");
-    const struct hf__trim_wish wish = {hf__deadline_in_ms(store->lock_timeout_ms), SPAN_MIN, false};
+    const struct hf__trim_wish wish = {hf__deadline_in_ms(store->lock_timeout_ms),
+                                       HF__SPAN_BYTES_MIN, false};
     int code = hf__space_trim(store, &wish, &own);
     if (code == 0 && report != NULL)
         *report = own;

@@ -16,9 +16,9 @@
 #include "base/os.h"
 #include "store.h"
 
-#define WAIT_MS 100
-#define IDLE_NS INT64_C(1000000000)
-#define SPAN_MAX (UINT64_C(1) << 20) /* a free block of fewer bytes is left alone, or 1/16 of     */
+#define WAIT_MS    100
+#define IDLE_NS    INT64_C(1000000000)
+#define SPAN_MAX   (UINT64_C(1) << 20) /* a free block of fewer bytes is left alone, or 1/16 of     */
 #define SPAN_LEAST (UINT64_C(64) << 10) /* trim_min_bytes                                         */
 
 static bool worth(hf_store *store, uint64_t spare)

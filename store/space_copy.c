@@ -7,6 +7,7 @@
  * store that gave most of its space back can be copied to a disk as full as its own. The copy is mapped
  * to find them; of a heap that can't be walked nothing is left out.
  */
+#include "space.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -15,38 +16,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define SPAN_MIN (UINT64_C(64) << 10)
-
-struct span {
-    uint64_t from, to;
-};
-
-struct spans {
-    struct span *all;
-    size_t count, room;
-};
-
-static int add_span(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole)
-{
-    struct spans *spans = user;
-    (void)block;
-    if (!hole)
-        return 0;
-    if (spans->count == spans->room) {
-        const size_t room = spans->room == 0 ? 64 : 2 * spans->room;
-        struct span *more = realloc(spans->all, room * sizeof *more);
-        if (more == NULL)
-            return HF_ENOMEM;
-        spans->all = more;
-        spans->room = room;
-    }
-    spans->all[spans->count++] = (struct span){from, to};
-    return 0;
-}
-
 static int by_place(const void *a, const void *b)
 {
-    const struct span *x = a, *y = b;
+    const struct hf__span *x = a, *y = b;
     return (x->from > y->from) - (x->from < y->from);
 }
 
@@ -63,17 +35,15 @@ static bool map_pieces(int fd, unsigned char *base, uint64_t size_bytes)
 }
 
 /* None if it fails: then everything gets blocks. */
-static void find_marked(int fd, const struct hf__segment_header *header, struct spans *spans)
+static void find_marked(int fd, const struct hf__segment_header *header, struct hf__spans *spans)
 {
     const uint64_t size = hf__whole_pages(header->heap.used_end);
-    void *base =
-        hf__os->mmap(NULL, (size_t)size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *base = hf__os->mmap(NULL, (size_t)size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base != MAP_FAILED && map_pieces(fd, base, size)) {
-        struct hf__segment seg = {
-            .base = base, .size_bytes = size, .salt = header->constants.salt};
+        struct hf__segment seg = {.base = base, .size_bytes = size, .salt = header->constants.salt};
         struct hf__heap heap = {&seg, HF__HEAP_ROOT,
                                 hf__allocator_by_kind(header->constants.allocator), NULL};
-        if (heap.algorithm == NULL || hf__heap_each_span(&heap, SPAN_MIN, add_span, spans) != 0)
+        if (heap.algorithm == NULL || hf__spans_find(&heap, HF__SPAN_BYTES_MIN, spans) != 0)
             spans->count = 0;
     }
     if (base != MAP_FAILED)
@@ -84,7 +54,7 @@ static void find_marked(int fd, const struct hf__segment_header *header, struct 
 
 int hf__space_allocate(int fd, const struct hf__segment_header *header, uint64_t size_bytes)
 {
-    struct spans spans = {NULL, 0, 0};
+    struct hf__spans spans = {.marked = true};
     uint64_t at = 0;
     int result = 0;
     find_marked(fd, header, &spans);

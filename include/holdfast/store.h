@@ -240,13 +240,16 @@ typedef struct hf_trim_report {
  * length stays until the last process closes the store; that cuts a long tail anyway. Nothing moves.
  *
  * Space that was given back gets disk blocks again before it is used. If the disk is full then, the
- * call that allocates fails with HF_ENOSPC. Call it when much was freed, not after every transaction.
+ * call that allocates fails with HF_ENOSPC. Call it when much was freed, not after every transaction;
+ * what stays free for long goes back by itself (hf_tuning: trim_min_bytes, log engine).
  *
  * It is a transaction, if there is something new to give back, then a checkpoint. A crash in between
  * loses nothing; another call goes on. *report may be NULL.
  *
- * Errors: those of hf_begin and hf_commit; HF_EBUSY also if a view that is open shows an older
- * commit (nothing is a hole then that wasn't), HF_EREADONLY, HF_ENOTSUP (memory backings, copy-on-write
+ * Views that are open are waited for, up to lock_timeout_ms; writers aren't held up meanwhile.
+ *
+ * Errors: those of hf_begin and hf_commit; HF_EBUSY also if a view is open for longer (what was
+ * marked waits for the next call), HF_EREADONLY, HF_ENOTSUP (memory backings, copy-on-write
  * handles), HF_EIO, HF_ENOMEM, HF_ECORRUPT.
  */
 HF_API int hf_trim(hf_store *store, hf_trim_report *report);

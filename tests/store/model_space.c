@@ -72,8 +72,8 @@ static bool change_one(hf_txn *txn, struct object *now)
         return hf_destroy(txn, name_of(i)) == 0;
     }
     now[i].number = rng_next(&rng);
-    now[i].size_bytes = rng_percent(&rng, 40) ? 1 + rng_below(&rng, 6000)
-                                              : 1 + rng_below(&rng, 900000);
+    now[i].size_bytes =
+        rng_percent(&rng, 40) ? 1 + rng_below(&rng, 6000) : 1 + rng_below(&rng, 900000);
     void *bytes = hf_construct(txn, name_of(i), NULL, (size_t)now[i].size_bytes);
     if (bytes != NULL)
         content_fill(bytes, (size_t)now[i].size_bytes, now[i].number);
@@ -127,8 +127,7 @@ static void compare_objects(hf_store *store, const char *what)
         const void *have = hf_find(view, name_of(i), NULL, &count);
         wanted += objects[i].size_bytes != 0;
         content_fill(bytes, (size_t)objects[i].size_bytes, objects[i].number);
-        found += have != NULL && count == objects[i].size_bytes &&
-                 memcmp(have, bytes, count) == 0;
+        found += have != NULL && count == objects[i].size_bytes && memcmp(have, bytes, count) == 0;
     }
     hf_view_end(view);
     free(bytes);
@@ -188,8 +187,7 @@ static void archive(hf_store *store)
     show(store);
     expect(hf_info(store, &info) == 0, "hf_info");
     rare[1] += info.given_back_bytes != 0;
-    snprintf(archives[archive_count], PATH_BYTES, "%s/archive%zu.hfz", directory,
-             archive_count);
+    snprintf(archives[archive_count], PATH_BYTES, "%s/archive%zu.hfz", directory, archive_count);
     if (archive_count != 0)
         options.since_archive = archives[archive_count - 1];
     options.threads = (uint32_t)rng_below(&rng, 3);

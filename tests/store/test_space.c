@@ -200,7 +200,8 @@ static void test_a_hole_that_becomes_tail_is_backed_when_the_store_grows(void **
 /* ---- the order ------------------------------------------------------------------------------- */
 
 static hf_store *watched;
-static char order[64]; /* d: the data file synced, l: the log written                              */
+static char
+    order[64]; /* d: the data file synced, l: the log written                              */
 
 static void note(char what)
 {
@@ -248,7 +249,7 @@ static void test_blocks_put_into_holes_are_synced_before_the_record(void **state
     assert_ok(hf_open(path, &options, &watched));
     make(watched, "before", 100);
     assert_ok(hf_sync(watched));
-    assert_string_equal(order_of("low", 300), "dl");  /* from the hole */
+    assert_string_equal(order_of("low", 300), "dl"); /* from the hole */
     destroy(watched, "low");
     assert_ok(hf_sync(watched));
     assert_ok(hf_close(watched));
@@ -399,7 +400,8 @@ static void test_copies_have_the_holes_and_blocks_everywhere_else(void **state)
     fixture_path(stream, fixture_disk_directory(), "stream.hfz");
     assert_ok(hf_trim(store, NULL));
     assert_ok(hf_begin(store, &txn));
-    assert_got(hf_construct(txn, "zeros", NULL, 3 * MIB)); /* of which a copy could leave the blocks out */
+    assert_got(
+        hf_construct(txn, "zeros", NULL, 3 * MIB)); /* of which a copy could leave the blocks out */
     assert_ok(hf_commit(txn));
     for (int way = 0; way < 3; way++) {
         archive_to(store, stream, NULL);
@@ -656,7 +658,7 @@ static void test_appending_and_closing_do_not_chase_each_other(void **state)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh_path, remove_store)
 #define TEST_DIRECT(f)                                                                             \
     {                                                                                              \
-        #f " (direct)", f, fresh_path_direct, remove_store, NULL                                   \
+#f " (direct)", f, fresh_path_direct, remove_store, NULL                                   \
     }
 #define BOTH(f) TEST(f), TEST_DIRECT(f)
 

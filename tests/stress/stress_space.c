@@ -192,7 +192,8 @@ int main(void)
     if (hf_close(store) != 0)
         return 1;
     mine = open_store(path, HF_OPEN_EXISTING, 0);
-    campaign_expect(&campaign, hf_trim(mine, &report) == 0, "hf_trim: %s", hf_last_error()->message);
+    campaign_expect(&campaign, hf_trim(mine, &report) == 0, "hf_trim: %s",
+                    hf_last_error()->message);
     campaign_expect(&campaign, report.unsupported || report.punched_extents != 0, "no holes");
     read_all(mine, "in the end");
     campaign_expect(&campaign, hf_verify(mine, NULL, NULL) == 0, "%s", hf_last_error()->message);

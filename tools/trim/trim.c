@@ -82,7 +82,7 @@ const struct tool_command command_trim = {
     .synopsis = "[OPTION...] FILE",
     .summary = "Give a store's free space back to the disk",
     .details = "Large free blocks and the free end become holes of the file; nothing moves. Others\n"
-               "may have the store open; a view that shows an older commit is waited for. The space\n"
+               "may have the store open; views that are open are waited for, writers go on. The space\n"
                "gets disk blocks again before it is used.\n",
     .example = "  holdfast trim photos.hf",
     .options = options,
