@@ -9,7 +9,8 @@
  *
  * Invariants
  *   G1  floor <= what was free at each commit of this handle since it was set
- *   G2  since is 0 if the last commit found too little
+ *   G2  since is 0 if the last commit found too little, unless a trim was begun and has to be gone on with
+ *       (again): what it marked isn't free any more for this count
  *   G3  nothing here waits for the writer's place longer than WAIT_MS: hf_close waits for the housekeeper,
  *       perhaps in a transaction
  */
@@ -37,7 +38,7 @@ void hf__space_look(hf_store *store)
     const uint64_t spare = hf__space_spare(hf__segment_header(&store->seg));
     if (spare < hf__tuned(&log->trim_floor))
         __atomic_store_n(&log->trim_floor, spare, __ATOMIC_RELAXED);
-    if (!worth(store, spare)) {
+    if (!worth(store, spare) && hf__tuned(&log->trim_again) == 0) {
         __atomic_store_n(&log->trim_since_ns, 0, __ATOMIC_RELAXED);
     } else if (hf__tuned(&log->trim_since_ns) == 0) {
         __atomic_store_n(&log->trim_since_ns, hf__os->now_ns(), __ATOMIC_RELAXED);
@@ -63,9 +64,10 @@ static void trim(hf_store *store, uint64_t least)
     int code = hf__space_trim(store, &wish, &report);
     if (code == 0 && report.unsupported)
         __atomic_store_n(&log->trim_min_bytes, HF_TRIM_NEVER, __ATOMIC_RELAXED);
+    __atomic_store_n(&log->trim_again, code != 0, __ATOMIC_RELAXED);
     if (code == 0)
         __atomic_add_fetch(&log->trims, 1, __ATOMIC_RELAXED);
-    else /* a view is in the way, or the disk: once more, later */
+    else /* a view is in the way, or the disk */
         __atomic_store_n(&log->trim_since_ns, hf__os->now_ns(), __ATOMIC_RELAXED);
 }
 

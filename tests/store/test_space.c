@@ -511,6 +511,39 @@ static void test_what_was_given_back_is_no_reason_to_trim(void **state)
     assert_ok(hf_close(store));
 }
 
+/* Marked, but not given back: it goes on when the view has ended, whatever is committed meanwhile. */
+static void test_the_housekeeper_goes_on_when_a_view_has_ended(void **state)
+{
+    (void)state;
+    hf_store_info info = {0};
+    assert_ok(hf_close(with_holes_to_be()));
+    struct child child = child_start(hold_a_view, NULL);
+    assert_true(child_wait(&child));
+    hf_store *store = open_patient();
+    hf_log_state log;
+    tune_trims(store, MIB);
+    for (int i = 0; i < 1000 && store->log.trim_again == 0; i++) {
+        make(store, "small", 100);
+        destroy(store, "small");
+        usleep(10000);
+    }
+    assert_true(store->log.trim_again != 0); /* it was tried */
+    for (int i = 0; i < 5; i++) {
+        make(store, "small", 100);
+        destroy(store, "small");
+    }
+    assert_ok(hf_log_info(store, &log));
+    assert_int_equal(log.trims, 0);
+    child_signal(&child);
+    child_join(&child);
+    assert_true(wait_for_trims(store, 1));
+    assert_ok(hf_sync(store));
+    assert_ok(hf_info(store, &info));
+    assert_true(info.given_back_bytes > 7 * MIB);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+}
+
 static void test_a_store_trims_only_when_asked_if_it_is_told_so(void **state)
 {
     (void)state;
@@ -677,6 +710,7 @@ int main(void)
         TEST(test_writers_do_not_wait_for_a_trim_that_waits_for_a_view),
         TEST(test_the_housekeeper_gives_back_what_stays_free),
         TEST(test_what_was_given_back_is_no_reason_to_trim),
+        TEST(test_the_housekeeper_goes_on_when_a_view_has_ended),
         TEST(test_a_store_trims_only_when_asked_if_it_is_told_so),
         BOTH(test_a_hole_that_is_refused_harms_nothing),
         TEST(test_holes_are_said_again_after_a_sync_that_failed),
