@@ -259,6 +259,20 @@ int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__arch
     return code;
 }
 
+/* No record touches these pages, so nobody would mend a sector that was written in part: it is made again
+ * what it was, if possible. */
+static int holes_write(int fd, const char *path, uint64_t salt, struct hf__sector *sector,
+                       const struct hf__sector *before)
+{
+    int code = sector_write(fd, path, salt, sector);
+    if (code != 0) {
+        const hf_error failure = *hf_last_error();
+        (void)hf__write_at(fd, &before->entries, sizeof before->entries, before->file_offset);
+        hf__fail_again(&failure);
+    }
+    return code;
+}
+
 int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t first, uint64_t end,
                           uint64_t commit, bool again, bool *written)
 {
@@ -268,6 +282,7 @@ int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t firs
         bool changed = again;
         if (code == 0 && !sector.sound)
             code = hf__corrupt("page.table", sector.file_offset);
+        const struct hf__sector before = sector;
         for (; code == 0 && page < end && page < sector.first_page + sector.pages; page++) {
             struct hf__page_entry *entry = &sector.entries.entries[page - sector.first_page];
             if (hf__entry_is_hole(entry))
@@ -276,7 +291,7 @@ int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t firs
             changed = true;
         }
         if (code == 0 && changed)
-            code = sector_write(fd, path, salt, &sector);
+            code = holes_write(fd, path, salt, &sector, &before);
         if (code != 0)
             return code;
         *written |= changed;
