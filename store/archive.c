@@ -134,7 +134,7 @@ static int judge_sector(const struct writing *writing)
 {
     const struct hf__source *source = &writing->source;
     const struct hf__sector *sector = &writing->sector;
-    if (sector->sound)
+    if (sector->sound || hf__sector_half_said(sector))
         return 0;
     for (uint64_t page = sector->first_page; page < sector->first_page + sector->pages; page++)
         if (!hf__source_known(source, page))

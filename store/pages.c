@@ -259,18 +259,12 @@ int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__arch
     return code;
 }
 
-/* No record touches these pages, so nobody would mend a sector that was written in part: it is made again
- * what it was, if possible. */
-static int holes_write(int fd, const char *path, uint64_t salt, struct hf__sector *sector,
-                       const struct hf__sector *before)
+bool hf__sector_half_said(const struct hf__sector *sector)
 {
-    int code = sector_write(fd, path, salt, sector);
-    if (code != 0) {
-        const hf_error failure = *hf_last_error();
-        (void)hf__write_at(fd, &before->entries, sizeof before->entries, before->file_offset);
-        hf__fail_again(&failure);
-    }
-    return code;
+    for (uint32_t i = 0; !sector->sound && i < sector->pages; i++)
+        if (hf__entry_is_hole(&sector->entries.entries[i]))
+            return true;
+    return false;
 }
 
 int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t first, uint64_t end,
@@ -279,10 +273,9 @@ int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t firs
     struct hf__sector sector;
     for (uint64_t page = first; page < end;) {
         int code = hf__sector_read(fd, path, salt, page, &sector);
-        bool changed = again;
-        if (code == 0 && !sector.sound)
+        bool changed = again || !sector.sound;
+        if (code == 0 && !sector.sound && !hf__sector_half_said(&sector))
             code = hf__corrupt("page.table", sector.file_offset);
-        const struct hf__sector before = sector;
         for (; code == 0 && page < end && page < sector.first_page + sector.pages; page++) {
             struct hf__page_entry *entry = &sector.entries.entries[page - sector.first_page];
             if (hf__entry_is_hole(entry))
@@ -291,7 +284,7 @@ int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t firs
             changed = true;
         }
         if (code == 0 && changed)
-            code = holes_write(fd, path, salt, &sector, &before);
+            code = sector_write(fd, path, salt, &sector);
         if (code != 0)
             return code;
         *written |= changed;

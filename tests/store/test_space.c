@@ -6,6 +6,7 @@
 
 #include "base/os.h"
 #include "store/layout.h"
+#include "store/pages.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -646,6 +647,54 @@ static void test_holes_are_said_again_after_a_sync_that_failed(void **state)
     assert_ok(hf_close(watched));
 }
 
+/* A sector of the table that was written in part is nobody's finding, and the next trim mends it. */
+static bool tearing;
+
+static ssize_t pwrite_torn(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    unsigned slot;
+    uint64_t number, in_hole = hf__table_sector(4 * MIB / HF__PAGE_BYTES, &slot, &number);
+    if (fd == watched->fd && (uint64_t)offset == in_hole && !tearing) {
+        tearing = true;
+        return pwrite(fd, buffer, size_bytes / 2, offset);
+    }
+    if (tearing) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return pwrite(fd, buffer, size_bytes, offset);
+}
+
+static void test_a_sector_written_in_part_is_mended(void **state)
+{
+    (void)state;
+    static struct hf__os os;
+    struct hf__sector sector;
+    char stream[PATH_BYTES];
+    fixture_path(stream, fixture_disk_directory(), "stream.hfz");
+    assert_ok(hf_close(with_holes_to_be()));
+    watched = open_patient();
+    make(watched, "first", 100);
+    const uint64_t salt = watched->constants.salt, page = 4 * MIB / HF__PAGE_BYTES;
+    os = hf__os_system;
+    os.pwrite = os.pwrite_apart = pwrite_torn;
+    tearing = false;
+    hf__os = &os;
+    assert_code(hf_trim(watched, NULL), HF_ENOSPC);
+    hf__os = &hf__os_system;
+    assert_ok(hf__sector_read(watched->fd, path, salt, page, &sector));
+    assert_false(sector.sound);
+    assert_pages_match(watched);
+    archive_to(watched, stream, NULL);
+    assert_ok(hf_archive_verify(stream, NULL, NULL));
+    assert_ok(hf_trim(watched, NULL));
+    assert_ok(hf__sector_read(watched->fd, path, salt, page, &sector));
+    assert_true(sector.sound);
+    assert_pages_match(watched);
+    assert_ok(hf_close(watched));
+    unlink(stream);
+}
+
 /* ---- the last close -------------------------------------------------------------------------- */
 
 static void test_the_size_that_was_asked_for_is_kept(void **state)
@@ -714,6 +763,7 @@ int main(void)
         TEST(test_a_store_trims_only_when_asked_if_it_is_told_so),
         BOTH(test_a_hole_that_is_refused_harms_nothing),
         TEST(test_holes_are_said_again_after_a_sync_that_failed),
+        TEST(test_a_sector_written_in_part_is_mended),
         BOTH(test_the_size_that_was_asked_for_is_kept),
         BOTH(test_appending_and_closing_do_not_chase_each_other),
     };
