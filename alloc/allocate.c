@@ -44,10 +44,11 @@ static int carve(struct hf__heap *heap, const struct hf__block *from, struct hf_
     }
     block->previous_bytes = front != 0 ? front : from->previous_bytes;
     if (front != 0)
-        front_code = hf__heap_add_free(heap, from->offset, front, from->previous_bytes);
+        front_code = hf__heap_add_free(heap, from->offset, front, from->previous_bytes, from->hole);
     hf__block_write(heap->seg, block);
     if (back != 0)
-        back_code = hf__heap_add_free(heap, hf__block_end(block), back, block->size_bytes);
+        back_code =
+            hf__heap_add_free(heap, hf__block_end(block), back, block->size_bytes, from->hole);
     hf__heap_set_previous(heap, hf__block_end(from), back != 0 ? back : block->size_bytes);
     hf__heap_count(heap, -(int64_t)block->size_bytes, (front != 0) + (back != 0) - 1,
                    (int64_t)block->size_bytes, 1);
@@ -59,13 +60,15 @@ static int take_from_set(struct hf__heap *heap, const struct hf__block *from,
 {
     struct hf__block next;
     int code = hf__heap_after(heap, from, &next);
+    block->offset = hf__fit_start(fit, from->offset);
+    if (code == 0)
+        code = hf__heap_back_block(heap, from, block->offset, hf__block_end(block));
     if (code == 0)
         code = hf__reserve(heap->seg, HF__HEAP_COST);
     if (code == 0)
         code = heap->algorithm->free_set->remove(heap, from);
     if (code != 0)
         return code;
-    block->offset = hf__fit_start(fit, from->offset);
     return carve(heap, from, block);
 }
 
@@ -87,7 +90,7 @@ static int take_from_tail(struct hf__heap *heap, const struct hf__fit *fit, stru
     hf__block_write(heap->seg, block);
     hf__heap_set_end(heap, hf__block_end(block), block->size_bytes);
     hf__heap_count(heap, (int64_t)front, front != 0, (int64_t)block->size_bytes, 1);
-    return front != 0 ? hf__heap_add_free(heap, end, front, last.size_bytes) : 0;
+    return front != 0 ? hf__heap_add_free(heap, end, front, last.size_bytes, false) : 0;
 }
 
 int hf__heap_allocate(struct hf__heap *heap, const struct hf__alloc_request *request, hf_ref *out,
@@ -119,6 +122,9 @@ int hf__heap_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
     if (code == 0)
         code = from.size_bytes != 0 ? take_from_set(heap, &from, &fit, &block)
                                     : take_from_tail(heap, &fit, &block);
+    /* The disk is full, but the tail has blocks already. */
+    if (code == HF_ENOSPC && from.hole && tail_need <= hf__heap_tail(heap))
+        code = take_from_tail(heap, &fit, &block);
     if (code != 0)
         return code;
     *out = block.offset + HF__BLOCK_HEADER_BYTES;
@@ -174,21 +180,24 @@ int hf__heap_release(struct hf__heap *heap, const struct hf__block *released)
         whole.offset = before.offset;
         whole.size_bytes += before.size_bytes;
         whole.previous_bytes = before.previous_bytes;
+        whole.hole = before.hole;
         merged++;
     }
     if (merge_after) {
         hf__block_destroy(heap->seg, after.offset);
         whole.size_bytes += after.size_bytes;
+        whole.hole |= after.hole;
         merged++;
     }
     if (hf__block_end(&whole) == hf__heap_used_end(heap)) {
         hf__heap_count(heap, freed - (int64_t)whole.size_bytes, -merged, -freed, -1);
         lower_end(heap, whole.offset, whole.previous_bytes);
+        hf__heap_lower(heap, &whole);
         return 0;
     }
     hf__heap_count(heap, freed, 1 - merged, -freed, -1);
     hf__heap_set_previous(heap, hf__block_end(&whole), whole.size_bytes);
-    return hf__heap_add_free(heap, whole.offset, whole.size_bytes, whole.previous_bytes);
+    return hf__heap_add_free(heap, whole.offset, whole.size_bytes, whole.previous_bytes, whole.hole);
 }
 
 uint64_t hf__heap_largest_free(const struct hf__heap *heap)

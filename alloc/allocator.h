@@ -113,7 +113,8 @@ struct hf__allocator {
     uint64_t (*largest_free)(const struct hf__heap *heap);
     /* Overwrites all free payload (and the tail up to seg->size_bytes) with zeros, keeping the free
      * set's own nodes. Not announced: the payload of free blocks is nobody's; but zeroed (may be
-     * NULL) is told what was written. */
+     * NULL) is told what was written. Whole pages of blocks marked as holes are left alone where the
+     * door has `back`: they have no memory to be written. */
     void (*zero_free)(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user);
     /* Makes a free set anew from the walk (fsck): merges neighbouring free blocks, lowers used_end,
      * corrects counters. The walk must be sound (H1, H2). 0, HF_ECORRUPT, HF_ENOSPC. */
@@ -184,6 +185,13 @@ struct hf__wreck_scan {
 int hf__wreck_next(const struct hf__heap *heap, struct hf__wreck_scan *scan,
                    struct hf__wreck_block *out);
 
+/* Marks free blocks with whole pages of at least span_min bytes behind what the free set owns: those
+ * pages are to become holes of the file (holes.c). 0, HF_ENOSPC, HF_ENOMEM, HF_ECORRUPT. */
+int hf__heap_mark_holes(struct hf__heap *heap, uint64_t span_min);
+/* Visits each such block; one that returns something else than 0 ends it, and that is returned. [from,
+ * to) are those pages, hole says whether the block is marked. 0, HF_ECORRUPT. */
+typedef int hf__span_fn(void *user, uint64_t block, uint64_t from, uint64_t to, bool hole);
+int hf__heap_each_span(struct hf__heap *heap, uint64_t span_min, hf__span_fn *visit, void *user);
 /* Lowest size the segment can be cut to: used_end. */
 uint64_t hf__heap_used_end(const struct hf__heap *heap);
 

@@ -13,7 +13,8 @@
 
 /* The 16 bytes in front of every block's payload.
  *   size_word  bits 0..43 size of the block in 16-byte units, header included
- *              bits 44..47 kind (enum hf__block_kind), bit 48 pending, bits 49..51 zero
+ *              bits 44..47 kind (enum hf__block_kind), bit 48 pending, bit 49 hole (free blocks:
+ *              whole pages behind the node may have no disk blocks), bits 50 and 51 zero
  *              bits 52..63 low 12 bits of the checksum
  *   prev_word  bits 0..43 size of the block before, in 16-byte units, 0 for the first
  *              bits 44..63 high 20 bits of the checksum

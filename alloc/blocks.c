@@ -23,9 +23,10 @@
 void hf__block_write(struct hf__segment *seg, const struct hf__block *block)
 {
     assert(block->size_bytes >= HF__BLOCK_BYTES_MIN && block->size_bytes <= HF__BLOCK_BYTES_MAX);
+    assert(!block->hole || block->kind == HF__BLOCK_FREE);
     assert(block->size_bytes % HF__BLOCK_UNIT == 0 && block->previous_bytes % HF__BLOCK_UNIT == 0);
     uint64_t size_bits = block->size_bytes / HF__BLOCK_UNIT | (uint64_t)block->kind << 44 |
-                         (uint64_t)block->pending << 48;
+                         (uint64_t)block->pending << 48 | (uint64_t)block->hole << 49;
     uint64_t prev_bits = block->previous_bytes / HF__BLOCK_UNIT;
     uint64_t checksum = hf__block_checksum(seg, block->offset, size_bits, prev_bits);
     struct hf__block_header *header =
@@ -189,12 +190,13 @@ void hf__heap_set_previous(struct hf__heap *heap, uint64_t offset, uint64_t size
 }
 
 int hf__heap_add_free(struct hf__heap *heap, uint64_t offset, uint64_t size_bytes,
-                      uint64_t previous_bytes)
+                      uint64_t previous_bytes, bool hole)
 {
     struct hf__block block = {.offset = offset,
                               .size_bytes = size_bytes,
                               .previous_bytes = previous_bytes,
-                              .kind = HF__BLOCK_FREE};
+                              .kind = HF__BLOCK_FREE,
+                              .hole = hole};
     hf__block_write(heap->seg, &block);
     return heap->algorithm->free_set->insert(heap, &block);
 }

@@ -9,7 +9,7 @@
  *   blocks.c     headers, neighbours, the root; walk, identify, pending
  *   allocate.c   init, allocate, free          many.c      allocate_many
  *   resize.c     expand, split                 check.c     check
- *   repair.c     rebuild, mend_walk, zero_free
+ *   repair.c     rebuild, mend_walk, zero_free holes.c       holes in free blocks
  *   best_fit.c, seq_fit.c                      the two free sets
  *   slab.h                                     chunks of small slots above them
  */
@@ -30,6 +30,7 @@ struct hf__block {
     uint64_t previous_bytes;
     uint32_t kind;
     bool pending;
+    bool hole; /* free, and its whole pages may have no disk blocks: hf__heap_back_block          */
 };
 
 #define HF__UNITS_MASK      ((UINT64_C(1) << 44) - 1)
@@ -78,8 +79,10 @@ static inline bool hf__block_read(const struct hf__segment *seg, uint64_t offset
     out->previous_bytes = prev_bits * HF__BLOCK_UNIT;
     out->kind = (uint32_t)(size_bits >> 44) & 15;
     out->pending = (size_bits >> 48 & 1) != 0;
+    out->hole = (size_bits >> 49 & 1) != 0;
     return out->size_bytes >= HF__BLOCK_BYTES_MIN &&
-           (out->kind <= HF__BLOCK_LOST || hf__block_special_ok(out)) && size_bits >> 49 == 0 &&
+           (out->kind <= HF__BLOCK_LOST || hf__block_special_ok(out)) && size_bits >> 50 == 0 &&
+           (!out->hole || out->kind == HF__BLOCK_FREE) &&
            found == hf__block_checksum(seg, offset, size_bits, prev_bits);
 }
 
@@ -143,7 +146,13 @@ int hf__heap_back(struct hf__heap *heap, uint64_t end);
 int hf__block_bytes_for(uint64_t payload_bytes, uint64_t *out);
 /* Writes a free block's header and puts it in the free set. 0, HF_ECORRUPT. */
 int hf__heap_add_free(struct hf__heap *heap, uint64_t offset, uint64_t size_bytes,
-                      uint64_t previous_bytes);
+                      uint64_t previous_bytes, bool hole);
+/* A free block becomes tail. */
+void hf__heap_lower(struct hf__heap *heap, const struct hf__block *block);
+/* Before [from, to) of a free block is taken: that, and the beginning of what stays free behind it, has
+ * disk blocks. 0, HF_ENOSPC. */
+int hf__heap_back_block(struct hf__heap *heap, const struct hf__block *block, uint64_t from,
+                        uint64_t to);
 
 /* ---- what an algorithm brings ---------------------------------------------------------------- */
 

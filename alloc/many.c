@@ -130,6 +130,8 @@ static int prepare(struct hf__heap *heap, const struct many *many, uint64_t *cos
         else if ((code = hf__heap_block(heap, start, &from)) == 0)
             code = end <= hf__block_end(&from) ? hf__heap_after(heap, &from, &other)
                                                : hf__corrupt("block.neighbours", end);
+        if (code == 0 && start != hf__heap_used_end(heap))
+            code = hf__heap_back_block(heap, &from, start, end);
         if (code != 0)
             return code;
         *cost += HF__HEAP_COST + (as_range(end - start, next - i)
@@ -192,7 +194,7 @@ static int cut_from_set(struct hf__heap *heap, const struct many *many, uint64_t
     hf__heap_set_previous(heap, hf__block_end(&from), back != 0 ? back : last);
     hf__heap_count(heap, -(int64_t)(end - start), (back != 0) - 1, (int64_t)(end - start),
                    (int64_t)(next - i));
-    return back != 0 ? hf__heap_add_free(heap, end, back, last) : 0;
+    return back != 0 ? hf__heap_add_free(heap, end, back, last, from.hole) : 0;
 }
 
 int hf__heap_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_t size_each,

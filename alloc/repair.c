@@ -204,6 +204,7 @@ static int add_free(struct rebuild *rebuild, const struct hf__block *block)
     rebuild->free_bytes += block->size_bytes;
     if (last != NULL && hf__block_end(last) == block->offset) {
         last->size_bytes += block->size_bytes;
+        last->hole |= block->hole;
         return 0;
     }
     if (rebuild->count == rebuild->runs_max) {
@@ -293,6 +294,7 @@ static void merge_runs(struct rebuild *rebuild)
             assert(i + 1 == rebuild->count);
             hf__block_destroy(heap->seg, run->offset);
             hf__heap_set_end(heap, run->offset, run->previous_bytes);
+            hf__heap_lower(heap, run);
             rebuild->free_bytes -= run->size_bytes;
             rebuild->count--;
         } else if (merged) {
@@ -340,6 +342,8 @@ int hf__heap_rebuild(struct hf__heap *heap)
 
 /* ---- zero_free ------------------------------------------------------------------------------- */
 
+#define PAGE_BYTES UINT64_C(4096)
+
 /* Only what isn't zero is written, so that a sparse tail stays sparse. */
 static void zero(struct hf__segment *seg, uint64_t offset, uint64_t end, hf__zeroed_fn *zeroed,
                  void *user)
@@ -358,6 +362,22 @@ static void zero(struct hf__segment *seg, uint64_t offset, uint64_t end, hf__zer
     }
 }
 
+/* Pages that may be holes are left to who knows which are: to write, or only to look, would fill them. */
+static void zero_block(struct hf__heap *heap, const struct hf__block *block, hf__zeroed_fn *zeroed,
+                       void *user)
+{
+    struct hf__segment *seg = heap->seg;
+    uint64_t from =
+        block->offset + HF__BLOCK_HEADER_BYTES + heap->algorithm->free_set->node_bytes;
+    const uint64_t hole = (from + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    const uint64_t end = hf__block_end(block), hole_end = end / PAGE_BYTES * PAGE_BYTES;
+    if (block->hole && hole < hole_end && seg->door != NULL && seg->door->back != NULL) {
+        zero(seg, from, hole, zeroed, user);
+        from = hole_end;
+    }
+    zero(seg, from, end, zeroed, user);
+}
+
 void hf__heap_zero_free(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user)
 {
     if (hf__heap_sound(heap) != 0)
@@ -371,8 +391,7 @@ void hf__heap_zero_free(struct hf__heap *heap, hf__zeroed_fn *zeroed, void *user
         if (hf__chunk_of_block(heap, &block, root->used_end, &chunk))
             hf__slab_zero_free(heap, &chunk, hf__block_end(&block), zero, zeroed, user);
         if (block.kind == HF__BLOCK_FREE)
-            zero(heap->seg, offset + HF__BLOCK_HEADER_BYTES + heap->algorithm->free_set->node_bytes,
-                 hf__block_end(&block), zeroed, user);
+            zero_block(heap, &block, zeroed, user);
     }
     zero(heap->seg, root->used_end, heap->seg->size_bytes, zeroed, user);
 }

@@ -116,10 +116,29 @@ static int stretch(struct hf__heap *heap, const struct reach *reach, uint64_t wa
                    (front != 0) - use_before + (back != 0) - use_after, (int64_t)gained, 0);
     int front_code = 0, back_code = 0;
     if (front != 0)
-        front_code = hf__heap_add_free(heap, before->offset, front, before->previous_bytes);
+        front_code = hf__heap_add_free(heap, before->offset, front, before->previous_bytes,
+                                       before->hole);
     if (back != 0)
-        back_code = hf__heap_add_free(heap, end, back, grown->size_bytes);
+        back_code = hf__heap_add_free(heap, end, back, grown->size_bytes, after->hole);
     return front_code != 0 ? front_code : back_code;
+}
+
+/* What a block of that size takes of its neighbours has disk blocks. */
+static int back_reach(struct hf__heap *heap, const struct reach *reach, uint64_t want)
+{
+    const struct hf__block *before = &reach->before, *after = &reach->after;
+    int code = 0;
+    if (after->size_bytes != 0) {
+        const uint64_t to = reach->block.offset + want;
+        code = hf__heap_back_block(heap, after, after->offset,
+                                   to < hf__block_end(after) ? to : hf__block_end(after));
+    }
+    if (code == 0 && want > reach->forward_bytes) {
+        uint64_t front = before->size_bytes - (want - reach->forward_bytes);
+        front = front < HF__BLOCK_BYTES_MIN ? 0 : front;
+        code = hf__heap_back_block(heap, before, before->offset + front, hf__block_end(before));
+    }
+    return code;
 }
 
 int hf__heap_expand(struct hf__heap *heap, hf_ref block, unsigned flags, uint64_t limit_bytes,
@@ -146,7 +165,9 @@ int hf__heap_expand(struct hf__heap *heap, hf_ref block, unsigned flags, uint64_
     }
     grown = reach.block;
     if (want > reach.block.size_bytes) {
-        code = hf__reserve(heap->seg, HF__HEAP_COST);
+        code = back_reach(heap, &reach, want);
+        if (code == 0)
+            code = hf__reserve(heap->seg, HF__HEAP_COST);
         if (code == 0)
             code = stretch(heap, &reach, want, &grown);
         if (code != 0)

@@ -66,6 +66,12 @@
     X(RECOVERY_LEAVES_SHORT, "recovery doesn't give the file the size that the segment has")       \
     X(RECOVERY_CLEAN_FIRST, "recovery says clean, then replays")                                   \
     X(RECOVERY_UNLINKS_FIRST, "recovery unlinks the logs, then says clean")                        \
+    X(UNMARKED_PUNCHED, "free blocks that aren't marked become holes, too")                        \
+    X(HOLES_NOT_SAID, "the page table isn't told of holes")                                        \
+    X(PUNCHED_ABOVE_BASE, "space becomes a hole while records above the base may write there")     \
+    X(BLOCKS_NOT_PUT_BACK, "a hole that is used again gets no disk blocks first")                  \
+    X(BLOCKS_NOT_SYNCED, "a record is written before the blocks in its holes are stable")          \
+    X(HOLES_NOT_SYNCED, "space becomes a hole before the page table says so on stable storage")    \
     X(PAGES_NOT_WRITTEN, "a checkpoint and a recovery leave the page table as it is")              \
     X(PAGES_AFTER_SYNC, "a checkpoint writes the page table when the data has been synced")         \
     X(PAGES_OF_RECORDS_ONLY, "the page table isn't written for fresh space and a moved used end")  \

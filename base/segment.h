@@ -43,6 +43,13 @@ struct hf__door {
     /* What others see of space that was free is what the last commit left there, which need not be
      * what this view has: from now on it is what this view has. Can't fail; NULL = it is already. */
     void (*fresh)(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes);
+    /* [offset, offset + size_bytes), which may be a hole of the file, has disk blocks before it is
+     * written; up to `end` it may be so, too, if that is cheaper. 0, HF_ENOSPC; NULL = nothing is a
+     * hole. */
+    int (*back)(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes, uint64_t end);
+    /* The tail from there on may have holes: the segment ends there, until it grows again. Can't fail
+     * once reserved (the cost of one word); NULL = nothing is a hole. */
+    void (*lower)(struct hf__segment *seg, uint64_t size_bytes);
 };
 
 struct hf__segment {

@@ -2,7 +2,7 @@
 # bash completion for holdfast
 _holdfast() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-    local commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify dump load salvage"
+    local commands="create put get ls rm import export stat fsck grow shrink trim compact readers log archive restore snapshot verify dump load salvage"
     local options=""
     COMPREPLY=()
     if [ "${COMP_WORDS[0]##*/}" = fsck.holdfast ]; then
@@ -31,6 +31,7 @@ _holdfast() {
     fsck) options="--repair --no-repair --progress --no-progress --findings-max --leaks --leaks-fail --no-pointers --json --quiet --help" ;;
     grow) options="--json --quiet --help" ;;
     shrink) options="--json --quiet --help" ;;
+    trim) options="--dry-run --wait --json --quiet --help" ;;
     compact) options="--dry-run --drop-unreachable --json --quiet --help" ;;
     readers) options="--wait --json --quiet --help" ;;
     log) options="--verbose --json --quiet --help" ;;

@@ -134,7 +134,7 @@ static int judge_sector(const struct writing *writing)
 {
     const struct hf__source *source = &writing->source;
     const struct hf__sector *sector = &writing->sector;
-    if (sector->sound)
+    if (sector->sound || hf__sector_half_said(sector))
         return 0;
     for (uint64_t page = sector->first_page; page < sector->first_page + sector->pages; page++)
         if (!hf__source_known(source, page))
@@ -160,7 +160,7 @@ static int entry_of(struct writing *writing, uint64_t page, struct hf__page_entr
             return code;
     }
     *out = writing->sector.entries.entries[page - writing->sector.first_page];
-    if (out->checksum != 0)
+    if (out->checksum != 0 || hf__entry_is_hole(out))
         return 0;
     (void)hf__corrupt("page.table", writing->sector.file_offset);
     return hf__fail_path(HF_ECORRUPT, 0, store->path, "the page table has no entry for page %llu",
@@ -200,12 +200,15 @@ static int fill_stretch(struct writing *writing, struct hf__stretch *stretch, ui
                 return code;
             /* Of a torn sector only the checksum can be trusted, by its page: that goes in. */
             const uint64_t commit = writing->sector.sound ? entry.commit : source->commit;
-            *page = (struct hf__stretch_page){entry.checksum, commit,
-                                              all || commit > since || !writing->sector.sound};
+            /* A hole may be of the commit that comes next (space.c), which isn't archived. */
+            *page = (struct hf__stretch_page){entry.checksum,
+                                              commit < source->commit ? commit : source->commit,
+                                              all || commit > since || !writing->sector.sound,
+                                              hf__entry_is_hole(&entry)};
         } else {
             const uint64_t commit = touched_commit(source, at);
             /* Its checksum is needed anyway, so one that the earlier state has goes in, too. */
-            *page = (struct hf__stretch_page){0, commit, true};
+            *page = (struct hf__stretch_page){0, commit, true, false};
         }
         stretch->taken += page->taken;
         at++;

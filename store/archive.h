@@ -42,6 +42,12 @@ int hf__digest_new(XXH3_state_t **out);
 uint64_t hf__archive_block_check(uint64_t salt, uint64_t number,
                                  const struct hf__archive_entry *entries, uint64_t count);
 
+/* A page of free space that was given back: zeros, of which no checksum is kept. */
+static inline bool hf__archive_is_hole(const struct hf__archive_entry *entry)
+{
+    return entry->checksum == 0 && entry->commit != 0;
+}
+
 /* ---- archive_source.c ------------------------------------------------------------------------ */
 
 /* A part of a page as a commit left it that is durable, but not applied yet. */
@@ -80,8 +86,8 @@ int hf__source_read(const struct hf__source *source, uint64_t first, uint64_t co
 #define HF__STRETCH_PAGES 4096u
 
 struct hf__stretch_page {
-    uint64_t checksum, commit; /* checksum 0: to be computed                                      */
-    bool taken;
+    uint64_t checksum, commit; /* checksum 0: to be computed, unless it is a hole                 */
+    bool taken, hole;          /* hole: free space, of which nothing is said                      */
 };
 
 /* A stretch of the state: all its pages' checksums, and a block of those that were taken. */

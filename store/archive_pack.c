@@ -9,7 +9,8 @@
  * Invariants
  *   K1  taken <= begun <= pushed <= taken + ring: a stretch belongs to the writer, then to one
  *       worker, then to the writer again
- *   K2  a page whose entry is true of the state goes into a block only if it has that checksum
+ *   K2  a page whose entry is true of the state goes into a block only if it has that checksum; one that
+ *       is a hole, as zeros
  */
 #include "archive.h"
 
@@ -87,10 +88,14 @@ static int pack(const struct hf__source *source, struct hf__stretch *stretch, ZS
         if (!page->taken)
             continue;
         const uint64_t used = hf__page_bytes_used(number, source->used_end);
-        entries[n] = (struct hf__archive_entry){
-            number, hf__page_checksum(pages + n * HF__PAGE_BYTES, used, salt, number),
-            page->commit};
-        code = compare(source, page, &entries[n]);
+        unsigned char *bytes = pages + n * HF__PAGE_BYTES;
+        entries[n] = (struct hf__archive_entry){number, 0, page->commit};
+        if (page->hole) {
+            memset(bytes, 0, HF__PAGE_BYTES);
+        } else {
+            entries[n].checksum = hf__page_checksum(bytes, used, salt, number);
+            code = compare(source, page, &entries[n]);
+        }
         page->checksum = entries[n++].checksum;
     }
     if (code != 0)

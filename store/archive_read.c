@@ -11,7 +11,7 @@
  *       the trailer with its check, the seek table with the frames that were met; behind it there
  *       is none
  *   A2  memory doesn't grow with what the bytes claim, but for 8 bytes a frame that was read
- *   A3  pages of a block that is handed on have the checksums that its entries say
+ *   A3  pages of a block that is handed on have the checksums that its entries say, or are holes and zero
  */
 #include "archive.h"
 
@@ -193,6 +193,7 @@ static int prove_pages(struct hf__archive_reader *reader, const struct hf__archi
                        uint64_t count, const unsigned char *pages)
 {
     const struct hf__archive_header *header = &reader->header;
+    static const unsigned char zeros[HF__PAGE_BYTES];
     const bool all = (header->flags & HF__ARCHIVE_INCREMENT) == 0;
     for (uint64_t i = 0; i < count; i++) {
         const struct hf__archive_entry *entry = &entries[i];
@@ -200,8 +201,11 @@ static int prove_pages(struct hf__archive_reader *reader, const struct hf__archi
             (all && entry->page != reader->next_page) || entry->commit > header->commit)
             return damaged(reader, "a page that doesn't belong there");
         const uint64_t used = hf__page_bytes_used(entry->page, header->used_end);
-        if (entry->checksum != hf__page_checksum(pages + i * HF__PAGE_BYTES, used,
-                                                 header->constants.salt, entry->page))
+        const unsigned char *bytes = pages + i * HF__PAGE_BYTES;
+        if (hf__archive_is_hole(entry) ? memcmp(bytes, zeros, sizeof zeros) != 0
+                                       : entry->checksum != hf__page_checksum(bytes, used,
+                                                                              header->constants.salt,
+                                                                              entry->page))
             return damaged(reader, "a page that isn't what its checksum says");
         hf__digest_page(reader->digest, entry->page, entry->checksum);
         reader->next_page = entry->page + 1;

@@ -518,6 +518,7 @@ int hf__attach_for_removal(hf_store *store, uint64_t deadline)
 static int last_out(hf_store *store)
 {
     struct hf__file_header header;
+    bool written = false;
     int code = 0;
     if (store->role != HF__ROLE_READER)
         code = hf__header_read(store->fd, store->path, true, &header);
@@ -526,6 +527,8 @@ static int last_out(hf_store *store)
          header.table_state != HF__TABLE_TRUE)) {
         if (HF__BUG(END_LOGS_GO_FIRST))
             unlink_leftovers(store);
+        written = true;
+        (void)hf__space_lower(store);
         code = store->engine->clean(store, HF__NO_DEADLINE);
     }
     /* At rest both slots say the same, so that losing either loses nothing. */
@@ -533,6 +536,8 @@ static int last_out(hf_store *store)
         code = hf__header_settle(store->fd, store->path);
     if (code == 0 && hf__header_read(store->fd, store->path, true, &header) == 0 &&
         header.state == HF__STATE_CLEAN && same_file(store)) {
+        if (written)
+            hf__space_cut(store, &header);
         unlink_leftovers(store);
         hf__os->unlink(store->lock_path);
     }

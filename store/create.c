@@ -88,7 +88,7 @@ static int plain_release(struct hf__segment *seg, hf_ref block)
 }
 
 const struct hf__door hf__plain_door = {plain_reserve, plain_edit, plain_grow, plain_allocate,
-                                        plain_release, NULL};
+                                        plain_release, NULL, NULL, NULL};
 
 int hf__format_segment(unsigned char *base, uint64_t size_bytes,
                        const struct hf__constants *constants)
@@ -312,7 +312,7 @@ static int probe_size_max(uint64_t want_bytes, uint64_t need_bytes, bool twice, 
 
 struct new_file {
     const struct hf__constants *constants;
-    uint64_t size_bytes;
+    uint64_t size_bytes, size_kept_bytes;
 };
 
 static int write_new(int fd, const char *path, const void *what)
@@ -328,6 +328,7 @@ static int write_new(int fd, const char *path, const void *what)
         if (header->heap.used_end > size_bytes)
             code = hf__fail_path(HF_EFULL, 0, path, "the first size is too small");
         header->size_bytes = size_bytes;
+        header->size_kept_bytes = ((const struct new_file *)what)->size_kept_bytes;
         if (code == 0 && hf__segment_allocate(fd, 0, size_bytes) != 0)
             code = hf__fail_os(errno, path, "allocating");
         if (code == 0 && hf__segment_write(fd, image, header->heap.used_end, 0) != 0)
@@ -362,6 +363,6 @@ int hf__create_file(const char *path, const hf_options *options)
         code = hf__constants_new(&constants, options, options->engine, size_max);
     if (code != 0)
         return code;
-    struct new_file what = {&constants, size};
+    struct new_file what = {&constants, size, options->size_initial_bytes != 0 ? size : 0};
     return hf__create_with(path, options->permissions, write_new, &what);
 }

@@ -281,15 +281,27 @@ static int door_release(struct hf__segment *seg, hf_ref block)
     return code;
 }
 
-static const struct hf__door direct_door = {door_reserve, door_edit, door_grow, door_allocate,
-                                            door_release, NULL};
+static int door_back(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes, uint64_t end)
+{
+    return hf__map_back(seg->owner, offset, size_bytes, end);
+}
 
+static void door_lower(struct hf__segment *seg, uint64_t size_bytes)
+{
+    uint64_t *field =
+        hf__edit(seg, offsetof(struct hf__segment_header, size_bytes), sizeof(uint64_t));
+    *field = seg->size_bytes = size_bytes;
+}
+
+static const struct hf__door direct_door = {door_reserve, door_edit, door_grow, door_allocate,
+                                            door_release, NULL,         door_back,  door_lower};
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
 static int direct_begin(hf_store *store, bool prepare, uint64_t deadline)
 {
     int code = direct_lock(store, deadline);
+    store->backed.from = store->backed.to = 0;
     if (code == 0 && prepare) {
         code = direct_mark_in_use(store);
         if (code != 0)
@@ -327,6 +339,19 @@ static void direct_abandon(hf_store *store, bool sound)
     }
 }
 
+/* A transaction that has ended leaves nothing to undo. The table is stale. */
+static int direct_begin_punch(hf_store *store, uint64_t deadline, struct hf__segment *shown,
+                              uint64_t *base)
+{
+    int code = direct_begin(store, true, deadline);
+    if (code != 0)
+        return code;
+    *shown = store->seg;
+    shown->door = NULL;
+    *base = 0;
+    return 0;
+}
+
 static int direct_unstick(hf_store *store, uint64_t deadline)
 {
     int code = direct_lock(store, deadline);
@@ -343,6 +368,8 @@ const struct hf__engine hf__engine_direct = {
     .commit = direct_commit,
     .rollback = direct_rollback,
     .abandon = direct_abandon,
+    .begin_punch = direct_begin_punch,
+    .end_punch = direct_unlock,
     .sync = direct_sync,
     .clean = direct_clean,
     .unstick = direct_unstick,

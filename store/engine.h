@@ -41,6 +41,12 @@ struct hf__engine {
     /* In a transaction: what lies above the used end is overwritten where the file is, too. NULL: the
      * writable segment is the file. */
     int (*zero_tail)(hf_store *store);
+    /* Takes the writer's place with the file at the last commit, and nothing that could lead to another
+     * state: *shown is the segment as the file has it. (*base for the page table, 0 if that is not kept
+     * up, and no view is inside.) HF_EBUSY: a view is in the way, and isn't waited for, since writers
+     * would wait, too. Then end_punch. */
+    int (*begin_punch)(hf_store *store, uint64_t deadline, struct hf__segment *shown, uint64_t *base);
+    void (*end_punch)(hf_store *store);
     int (*sync)(hf_store *store, uint64_t deadline);
     /* The file is to say "clean": its last writer leaves. */
     int (*clean)(hf_store *store, uint64_t deadline);

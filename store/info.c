@@ -3,7 +3,7 @@
  * info.c - what a store says about itself
  *
  * Everything is kept in counters of the segment header, so hf_info costs the same in any store, but
- * for the largest free block, which the allocator has to look up.
+ * for free blocks, of which the allocator has to look the largest ones up.
  */
 #include "store.h"
 
@@ -62,6 +62,9 @@ static void fill_from_segment(const hf_store *store, hf_view *view, hf_store_inf
     out->anonymous_count = header->anonymous_count;
     out->raw_count = header->raw_count;
     out->type_count = header->type_count;
+    /* Of a heap that is damaged they aren't told. */
+    if (store->backing == HF__BACKING_FILE)
+        (void)hf__space_count(store, view->seg, &out->given_back_bytes, &out->trimmable_bytes);
 }
 
 int hf_info(hf_store *store, hf_store_info *out)

@@ -11,6 +11,9 @@
 
 #include "base/os.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
 /* Sectors of a span, and the bytes they take in the file. */
 static uint64_t sectors_of(unsigned span)
 {
@@ -114,17 +117,50 @@ ssize_t hf__segment_read(int fd, void *bytes, uint64_t size_bytes, uint64_t offs
     return (ssize_t)(at - offset);
 }
 
+/* The table's part for pages of one piece. */
+static int allocate_table(int fd, const struct hf__piece *piece, uint64_t from)
+{
+    const uint64_t last = (from + piece->size_bytes - 1) / HF__PAGE_BYTES;
+    unsigned slot;
+    uint64_t number;
+    const uint64_t table = hf__table_sector(from / HF__PAGE_BYTES, &slot, &number);
+    const uint64_t table_end = hf__table_sector(last, &slot, &number) + HF__SECTOR_BYTES;
+    return hf__allocate_at(fd, table, table_end - table);
+}
+
+int hf__table_allocate(int fd, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        const struct hf__piece piece = hf__piece_at(from, to);
+        if (allocate_table(fd, &piece, from) != 0)
+            return -1;
+        from += piece.size_bytes;
+    }
+    return 0;
+}
+
 int hf__segment_allocate(int fd, uint64_t from, uint64_t to)
 {
     while (from < to) {
         const struct hf__piece piece = hf__piece_at(from, to);
-        const uint64_t last = (from + piece.size_bytes - 1) / HF__PAGE_BYTES;
-        unsigned slot;
-        uint64_t number;
-        const uint64_t table = hf__table_sector(from / HF__PAGE_BYTES, &slot, &number);
-        const uint64_t table_end = hf__table_sector(last, &slot, &number) + HF__SECTOR_BYTES;
-        if (hf__allocate_at(fd, table, table_end - table) != 0 ||
+        if (allocate_table(fd, &piece, from) != 0 ||
             hf__allocate_at(fd, piece.file_offset, piece.size_bytes) != 0)
+            return -1;
+        from += piece.size_bytes;
+    }
+    return 0;
+}
+
+int hf__segment_punch(int fd, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        const struct hf__piece piece = hf__piece_at(from, to);
+        int result;
+        do {
+            result = hf__os->fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                       (off_t)piece.file_offset, (off_t)piece.size_bytes);
+        } while (result != 0 && errno == EINTR);
+        if (result != 0)
             return -1;
         from += piece.size_bytes;
     }

@@ -64,5 +64,11 @@ ssize_t hf__segment_read(int fd, void *bytes, uint64_t size_bytes, uint64_t offs
 /* Disk blocks for [from, to) of the segment and for its entries in the page table; the file made long
  * enough. 0, or -1 and errno. */
 int hf__segment_allocate(int fd, uint64_t from, uint64_t to);
+/* For the entries alone. */
+int hf__table_allocate(int fd, uint64_t from, uint64_t to);
+/* Gives the blocks of [from, to) of the segment, whole pages, back to the disk: it reads as zeros then.
+ * The page table's blocks and the file's length stay. 0, or -1 and errno: EOPNOTSUPP where there is no
+ * such thing. */
+int hf__segment_punch(int fd, uint64_t from, uint64_t to);
 
 #endif

@@ -5,7 +5,8 @@
  * LAZY commits it makes durable and visible; what a view kept from being applied it tries to apply
  * again. It sleeps until it is woken, waits for the interval so that more may come, then syncs and
  * applies. What it can't do now it tries again, each time after a longer pause: to close the gate in
- * vain costs other readers a moment. A handle that never needs one never starts it.
+ * vain costs other readers a moment. Space that has been free for long it gives back (space_auto.c). A handle
+ * that never needs one never starts it.
  */
 #include "base/os.h"
 #include "store.h"
@@ -60,8 +61,10 @@ static void *keep_house(void *argument)
         uint32_t word = word_of(store);
         if (word == END)
             return NULL;
+        const int64_t idle_ns = hf__space_keep(store);
         if (word == IDLE) {
-            hf__os->futex_wait(&store->log.lazy_word, IDLE, INT64_C(1000000000));
+            if (idle_ns > 0)
+                hf__os->futex_wait(&store->log.lazy_word, IDLE, idle_ns);
             continue;
         }
         /* So long, unless the handle is being closed. */

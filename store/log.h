@@ -81,7 +81,8 @@ struct hf__log {
     unsigned char *through;       /* W: the file mapped writable, for applying; NULL: not yet    */
     bool through_refused;
     uint64_t log_max_bytes, first_bytes, switch_bytes, private_max_bytes; /* hf_tuning: hf__tuned */
-    uint64_t gate_wait_ns, lazy_interval_ns, debug_checks;
+    uint64_t gate_wait_ns, lazy_interval_ns, debug_checks, trim_min_bytes, trim_delay_ns;
+    uint64_t trim_floor, trim_since_ns, trim_again, trims; /* space_auto.c; atomic               */
     uint64_t checking;            /* the debug_checks of this transaction                        */
     uint64_t checks, checks_skipped;
 };

@@ -108,8 +108,20 @@ static void door_fresh(struct hf__segment *seg, uint64_t offset, uint64_t size_b
     log_fresh(seg->owner, offset, size_bytes);
 }
 
+static int door_back(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes, uint64_t end)
+{
+    return hf__map_back(seg->owner, offset, size_bytes, end);
+}
+
+static void door_lower(struct hf__segment *seg, uint64_t size_bytes)
+{
+    uint64_t *field =
+        hf__edit(seg, offsetof(struct hf__segment_header, size_bytes), sizeof(uint64_t));
+    *field = seg->size_bytes = size_bytes;
+}
+
 static const struct hf__door log_door = {door_reserve,  door_edit,    door_grow,
-                                         door_allocate, door_release, door_fresh};
+                                         door_allocate, door_release, door_fresh, door_back,  door_lower};
 
 /* ---- the writer's place ---------------------------------------------------------------------- */
 
@@ -168,6 +180,7 @@ static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
     }
     hf__undo_forget(&store->undo);
     hf__private_begin(store);
+    store->backed.from = store->backed.to = 0;
     return 0;
 }
 
@@ -177,7 +190,7 @@ static int log_rollback(hf_store *store, uint64_t to)
         hf__lines_empty(&store->log.changed);
     int code = HF__BUG(UNDO_SKIPPED) ? 0
                                      : hf__undo_apply(&store->undo, store->seg.base,
-                                                      store->seg.size_bytes, to, false, NULL);
+                                                      store->size_max_bytes, to, false, NULL);
     return code == 0 ? hf__txn_refresh_size(store) : code;
 }
 
@@ -234,6 +247,10 @@ static int prepare_record(hf_store *store, uint64_t *length)
         code = hf__log_mark_unsynced(store);
     if (code == 0)
         code = hf__private_write_window(store);
+    /* Blocks that were put into holes are there for whoever replays the record, too. */
+    if (code == 0 && store->backed.changed && store->log.window_start == UINT64_MAX &&
+        !HF__BUG(BLOCKS_NOT_SYNCED))
+        code = hf__log_sync_data(store);
     if (code == 0 && store->log.window_start != UINT64_MAX && !HF__BUG(WINDOW_NOT_SYNCED)) {
         code = hf__log_sync_data(store);
         if (code != 0 && (HF__BUG(WINDOW_FAILURE_UNTOLD) || HF__BUG(WINDOW_FAILURE_IGNORED)))
@@ -339,10 +356,12 @@ static int log_commit(hf_store *store)
     if (code != 0)
         return HF__BUG(UNKNOWN_ROLLED_BACK) ? give_up(store, code) : give_up_unknown(store, code);
     const uint64_t own_end = store->log.seen_end;
+    store->backed.changed = false;
     if (length != 0)
         own = hf__private_record_take(&store->log);
     hf__undo_forget(&store->undo);
     (void)hf__private_end(store);
+    hf__space_look(store);
     log_end(store);
     if (own != NULL)
         code = settle(store, own, own_end);
@@ -377,6 +396,53 @@ static int log_zero_tail(hf_store *store)
         at += part;
     }
     return 0;
+}
+
+/* ---- what may be given back ------------------------------------------------------------------- */
+
+/* After a checkpoint, as long as both places are held, the data file is the base on stable storage and
+ * no record stands above it. */
+static int log_begin_punch(hf_store *store, uint64_t deadline, struct hf__segment *shown,
+                           uint64_t *base)
+{
+    struct hf__log_front front;
+    struct hf__log_tail tail;
+    int code = enter(store, deadline);
+    if (code != 0)
+        return code;
+    hf__tail_read(store, &tail);
+    if (tail.epoch != 0 && (tail.base != tail.appended || HF__BUG(PUNCHED_ABOVE_BASE)))
+        code = HF__BUG(PUNCHED_ABOVE_BASE)
+                   ? hf__log_apply(store, NULL, 0, false, soon(store))
+                   : hf__log_checkpoint(store, 0, soon(store));
+    if (code == 0)
+        code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    if (code != 0)
+        goto err_end;
+    hf__tail_read(store, &tail);
+    hf__front_read(store, &front);
+    *shown = store->seg;
+    shown->base = store->log.shared + HF__SEGMENT_OFFSET;
+    shown->door = NULL;
+    shown->size_bytes = hf__segment_header(shown)->size_bytes;
+    *base = hf__segment_header(shown)->commit;
+    const bool settled = tail.epoch == 0 ||
+                         (tail.base == tail.appended && front.applied == tail.base) ||
+                         HF__BUG(PUNCHED_ABOVE_BASE);
+    if (settled && (tail.epoch == 0 || *base == tail.appended) &&
+        shown->size_bytes <= store->size_max_bytes)
+        return 0;
+    code = hf__fail_path(HF_EBUSY, 0, store->path, "its log could not be emptied");
+    hf__place_unlock(&store->locks, &store->locks.applying);
+err_end:
+    log_end(store);
+    return code;
+}
+
+static void log_end_punch(hf_store *store)
+{
+    hf__place_unlock(&store->locks, &store->locks.applying);
+    log_end(store);
 }
 
 /* ---- syncing and leaving --------------------------------------------------------------------- */
@@ -440,6 +506,8 @@ const struct hf__engine hf__engine_log = {
     .abandon = log_abandon,
     .fresh = log_fresh,
     .zero_tail = log_zero_tail,
+    .begin_punch = log_begin_punch,
+    .end_punch = log_end_punch,
     .sync = log_sync,
     .clean = log_clean,
     .unstick = log_unstick,

@@ -19,6 +19,8 @@
 #define PRIVATE_MAX_BYTES (UINT64_C(64) << 20)
 #define GATE_WAIT_US UINT64_C(1000)
 #define LAZY_INTERVAL_MS UINT64_C(10)
+#define TRIM_MIN_BYTES (UINT64_C(64) << 20)
+#define TRIM_DELAY_MS UINT64_C(10000)
 
 static uint32_t flag(const uint32_t *word)
 {
@@ -136,6 +138,7 @@ int hf_log_info(hf_store *store, hf_log_state *out)
         clean_state(store, &state);
     state.checks = hf__tuned(&store->log.checks);
     state.checks_skipped = hf__tuned(&store->log.checks_skipped);
+    state.trims = hf__tuned(&store->log.trims);
     *out = state;
     return 0;
 }
@@ -156,6 +159,8 @@ static void tune(struct hf__log *log, const hf_tuning *tuning)
     set(&log->gate_wait_ns, tuning->gate_wait_us * 1000, GATE_WAIT_US * 1000);
     set(&log->lazy_interval_ns, tuning->lazy_interval_ms * 1000000, LAZY_INTERVAL_MS * 1000000);
     set(&log->debug_checks, tuning->debug_checks, 0);
+    set(&log->trim_min_bytes, tuning->trim_min_bytes, TRIM_MIN_BYTES);
+    set(&log->trim_delay_ns, tuning->trim_delay_ms * 1000000, TRIM_DELAY_MS * 1000000);
 }
 
 void hf__tune_defaults(struct hf__log *log)
@@ -203,7 +208,10 @@ int hf_tune(hf_store *store, const hf_tuning *tuning)
         !within(tuning->log_first_bytes, UINT64_C(16) << 10, UINT64_C(1) << 40) ||
         !within(tuning->log_switch_bytes, UINT64_C(16) << 10, UINT64_C(1) << 40) ||
         !within(tuning->private_max_bytes, 1, UINT64_C(1) << 50) ||
-        tuning->gate_wait_us > 10 * 1000 * 1000 || tuning->lazy_interval_ms > 24 * 3600 * 1000)
+        tuning->gate_wait_us > 10 * 1000 * 1000 || tuning->lazy_interval_ms > 24 * 3600 * 1000 ||
+        tuning->trim_delay_ms > 24 * 3600 * 1000 ||
+        (tuning->trim_min_bytes != HF_TRIM_NEVER &&
+         !within(tuning->trim_min_bytes, UINT64_C(64) << 10, UINT64_C(1) << 50)))
         return hf__fail(HF_EINVAL, "hf_tune: a value is out of bounds");
     if ((tuning->debug_checks & ~(uint32_t)(HF_DEBUG_ANNOUNCE | HF_DEBUG_POINTERS)) != 0)
         return hf__fail(HF_EINVAL, "hf_tune: an unknown debugging check");

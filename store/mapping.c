@@ -9,10 +9,13 @@
  * Invariants
  *   M1  seg.base is aligned to HF_ALIGN_BYTES_MAX (buffers: to what the caller gave)
  *   M2  every byte below seg.size_bytes has a disk block (or memory) behind it: files are grown
- *       with fallocate before size_bytes says so, so a store into the segment never raises SIGBUS
+ *       with fallocate before size_bytes says so, so a store into the segment never raises SIGBUS;
+ *       but for whole pages of free blocks that are marked (alloc/holes.c), which get theirs again
+ *       before they are taken (hf__map_back)
  */
 #include "store.h"
 
+#include "base/bug.h"
 #include "base/os.h"
 
 #include <errno.h>
@@ -23,6 +26,7 @@
 #define HUGE_FROM_BYTES (UINT64_C(16) << 20)
 #define STEP_MIN (UINT64_C(1) << 20)
 #define STEP_MAX (UINT64_C(256) << 20)
+#define BACK_AHEAD (UINT64_C(1) << 20)
 
 static uint64_t round_up(uint64_t value, uint64_t to)
 {
@@ -266,6 +270,12 @@ err_unmap:
 static int back_with_file(hf_store *store, uint64_t target)
 {
     const uint64_t size = store->seg.size_bytes;
+    struct stat st;
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    /* Where the file is long enough already, no recovery could see that blocks are missing. */
+    if ((uint64_t)st.st_size > hf__file_bytes(size))
+        store->backed.changed = true;
     if (hf__segment_allocate(store->fd, size, target) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
     const uint64_t from = round_up(size, HF__PAGE_BYTES), end = round_up(target, HF__PAGE_BYTES);
@@ -326,4 +336,30 @@ int hf__map_grow(hf_store *store, uint64_t size_bytes)
     if (code == HF_ENOSPC && least < target)
         code = back_to(store, least);
     return code;
+}
+
+/* ---- holes ----------------------------------------------------------------------------------- */
+
+int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t end)
+{
+    const uint64_t from = offset & ~(uint64_t)(HF__PAGE_BYTES - 1);
+    uint64_t to = hf__whole_pages(offset + size_bytes);
+    if (store->backing != HF__BACKING_FILE || store->role == HF__ROLE_FROZEN)
+        return 0; /* memory, or private pages: what is no hole there */
+    if (from >= store->backed.from && to <= store->backed.to)
+        return 0;
+    /* A transaction that takes many small blocks asks once for all of them. */
+    const uint64_t ahead = from + BACK_AHEAD < end ? hf__whole_pages(from + BACK_AHEAD)
+                                                   : hf__whole_pages(end);
+    const uint64_t want = ahead > to && ahead <= store->seg.size_bytes ? ahead : to;
+    store->backed.changed = true;
+    if (HF__BUG(BLOCKS_NOT_PUT_BACK))
+        return 0;
+    if (want > to && hf__segment_allocate(store->fd, from, want) == 0)
+        to = want;
+    else if (hf__segment_allocate(store->fd, from, to) != 0)
+        return hf__fail_os(errno, store->path, "blocks for space that was given back");
+    store->backed.from = from;
+    store->backed.to = to;
+    return 0;
 }

@@ -267,6 +267,9 @@ int hf_zero_free_memory(hf_txn *txn)
     code = hf__txn_settle(store);
     if (code != 0)
         return code;
+    code = hf__space_zero(store, note_zeroed, store);
+    if (code != 0)
+        return code;
     store->heap.algorithm->zero_free(&store->heap, note_zeroed, store);
     return store->engine->zero_tail != NULL ? store->engine->zero_tail(store) : 0;
 }

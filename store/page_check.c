@@ -91,7 +91,8 @@ static int read_sector(struct job *job, uint64_t page, struct hf__sector *sector
     int code = hf__sector_read_steady(job->fd, job->path, job->salt, page, sector);
     if (code != 0 || sector->sound)
         return code;
-    if (!touches(job, sector->first_page, sector->first_page + sector->pages))
+    if (!touches(job, sector->first_page, sector->first_page + sector->pages) &&
+        !hf__sector_half_said(sector))
         found(job, ROT_SECTOR, sector->first_page, 0);
     else
         sector->sound = true;
@@ -105,6 +106,8 @@ static void compare(struct job *job, const struct hf__sector *sector, uint64_t p
         return;
     const struct hf__page_entry *entry = &sector->entries.entries[page - sector->first_page];
     const uint64_t used = hf__page_bytes_used(page, job->truth->used_end);
+    if (hf__entry_is_hole(entry))
+        return;
     ++*compared;
     if (entry->checksum == 0)
         found(job, ROT_ENTRY, page, 0);

@@ -258,3 +258,36 @@ int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__arch
     }
     return code;
 }
+
+bool hf__sector_half_said(const struct hf__sector *sector)
+{
+    for (uint32_t i = 0; !sector->sound && i < sector->pages; i++)
+        if (hf__entry_is_hole(&sector->entries.entries[i]))
+            return true;
+    return false;
+}
+
+int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t first, uint64_t end,
+                          uint64_t commit, bool again, bool *written)
+{
+    struct hf__sector sector;
+    for (uint64_t page = first; page < end;) {
+        int code = hf__sector_read(fd, path, salt, page, &sector);
+        bool changed = again || !sector.sound;
+        if (code == 0 && !sector.sound && !hf__sector_half_said(&sector))
+            code = hf__corrupt("page.table", sector.file_offset);
+        for (; code == 0 && page < end && page < sector.first_page + sector.pages; page++) {
+            struct hf__page_entry *entry = &sector.entries.entries[page - sector.first_page];
+            if (hf__entry_is_hole(entry))
+                continue;
+            *entry = (struct hf__page_entry){0, commit};
+            changed = true;
+        }
+        if (code == 0 && changed)
+            code = sector_write(fd, path, salt, &sector);
+        if (code != 0)
+            return code;
+        *written |= changed;
+    }
+    return 0;
+}

@@ -72,6 +72,22 @@ int hf__pages_set(int fd, const char *path, uint64_t salt, const struct hf__arch
 /* All entries up to the used end. An entry that was right keeps its commit, others get this one. */
 int hf__pages_write_all(int fd, const char *path, uint64_t salt, uint64_t used_end, uint64_t commit);
 
+/* Pages that are about to become holes, or are: their entries say so, and nothing of their content, since
+ * that commit. Those that say so already keep it; again: their sectors are written all the same. Not
+ * synced; *written: there is something to sync. HF_EIO (a sector may be written in part),
+ * HF_ECORRUPT (one is rotten). */
+int hf__pages_write_holes(int fd, const char *path, uint64_t salt, uint64_t first, uint64_t end,
+                          uint64_t commit, bool again, bool *written);
+/* A page of a free block, given back to the disk: it reads as zeros, or as it was. */
+static inline bool hf__entry_is_hole(const struct hf__page_entry *entry)
+{
+    return entry->checksum == 0 && entry->commit != 0;
+}
+
+/* Written in part, with a hole among its entries: no record touches holes, so nobody but the next trim would
+ * mend it. Its other entries count; a wrong one is found by its page. */
+bool hf__sector_half_said(const struct hf__sector *sector);
+
 /* ---- comparing ------------------------------------------------------------------------------- */
 
 /* Of which pages the table is true now: those below the used end that weren't touched since. */

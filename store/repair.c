@@ -263,6 +263,10 @@ static int rebuild(hf_store *store, hf_check_report *report)
     if (code != 0)
         return code;
     code = hf__heap_mend_walk(&store->heap, &totals.lost_bytes);
+    /* What was set aside may lie over holes that nobody knows of any more (mapping.c, M2). */
+    if (code == 0 && totals.lost_bytes != 0 &&
+        hf__segment_allocate(store->fd, 0, store->seg.size_bytes) != 0)
+        code = hf__fail_os(errno, store->path, "backing the file");
     if (code == 0)
         code = store->heap.algorithm->rebuild(&store->heap);
     if (code == 0)

@@ -13,13 +13,14 @@
 
 #include <errno.h>
 
-static int record_size(hf_store *store, uint64_t size_bytes)
+/* kept: what a later cut of the tail leaves. */
+static int record_size(hf_store *store, uint64_t size_bytes, uint64_t kept)
 {
     hf_txn *txn;
     int code = hf_begin(store, &txn);
     if (code != 0)
         return code;
-    code = hf__reserve(&store->seg, HF__EDIT_COST(sizeof(uint64_t)));
+    code = hf__reserve(&store->seg, 2 * HF__EDIT_COST(sizeof(uint64_t)));
     if (code != 0) {
         hf_abort(txn);
         return code;
@@ -27,6 +28,9 @@ static int record_size(hf_store *store, uint64_t size_bytes)
     uint64_t *field = hf__edit(&store->seg, offsetof(struct hf__segment_header, size_bytes),
                                sizeof(uint64_t));
     *field = size_bytes;
+    field = hf__edit(&store->seg, offsetof(struct hf__segment_header, size_kept_bytes),
+                     sizeof(uint64_t));
+    *field = kept;
     code = hf_commit(txn);
     store->seg.size_bytes = hf__segment_header(&store->seg)->size_bytes;
     return code;
@@ -49,7 +53,7 @@ static int grow(hf_store *store, uint64_t extra_bytes)
         (void)!hf__os->ftruncate(store->fd, (off_t)hf__file_bytes(size));
         return code;
     }
-    return record_size(store, target);
+    return record_size(store, target, target);
 }
 
 /* What the allocator keeps for the next need. */
@@ -78,8 +82,8 @@ static int shrink_to_fit(hf_store *store)
     uint64_t target = hf__whole_pages(used);
     if (target < HF__SEGMENT_BYTES_MIN)
         target = HF__SEGMENT_BYTES_MIN;
-    if (target < store->seg.size_bytes)
-        code = record_size(store, target);
+    if (target < store->seg.size_bytes || hf__segment_header(&store->seg)->size_kept_bytes != 0)
+        code = record_size(store, target, 0);
     if (code == 0 && hf__os->ftruncate(store->fd, (off_t)hf__file_bytes(target)) != 0)
         code = hf__fail_os(errno, store->path, "ftruncate");
     return code;

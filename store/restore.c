@@ -84,10 +84,15 @@ static int take_block(void *user, const struct hf__archive_entry *entries, size_
     struct restoring *restoring = user;
     for (size_t i = 0; i < count;) {
         size_t end = i + 1;
-        while (end < count && entries[end].page == entries[end - 1].page + 1)
+        const bool hole = hf__archive_is_hole(&entries[i]);
+        while (end < count && entries[end].page == entries[end - 1].page + 1 &&
+               hf__archive_is_hole(&entries[end]) == hole)
             end++;
-        if (hf__segment_write(restoring->fd, pages + i * HF__PAGE_BYTES, (end - i) * HF__PAGE_BYTES,
-                              entries[i].page * HF__PAGE_BYTES) != 0)
+        const uint64_t from = entries[i].page * HF__PAGE_BYTES, size = (end - i) * HF__PAGE_BYTES;
+        /* What an earlier archive had there goes; where that isn't possible, it is overwritten. */
+        const bool gone = hole && hf__segment_punch(restoring->fd, from, from + size) == 0;
+        if (!gone &&
+            hf__segment_write(restoring->fd, pages + i * HF__PAGE_BYTES, size, from) != 0)
             return hf__fail_os(errno, restoring->path, "write");
         i = end;
     }
@@ -169,7 +174,7 @@ static int finish(const struct restoring *restoring)
                              "the archive's header and the store's in it differ");
     if (hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->size_bytes)) != 0)
         return hf__fail_os(errno, restoring->path, "ftruncate");
-    if (hf__segment_allocate(restoring->fd, 0, state->size_bytes) != 0)
+    if (hf__space_allocate(restoring->fd, &segment, state->size_bytes) != 0)
         return hf__fail_os(errno, restoring->path, "allocating");
     return hf__header_write_first(restoring->fd, restoring->path, &state->constants,
                                   state->size_bytes, state->used_end);

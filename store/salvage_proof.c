@@ -160,9 +160,9 @@ static int judge_sector(struct hf__wreck *wreck, const struct hf__sector *sector
         *page = HF__PAGE_BYTES;
         if (entry->checksum == hf__page_checksum(at, HF__PAGE_BYTES, salt, first + i))
             continue;
-        /* The last page, or one that was the last. */
-        const bool last = i + 1 == count || sector->entries.entries[i + 1].checksum == 0;
-        const uint64_t used = last ? bytes_that_match(at, salt, first + i, entry->checksum) : 0;
+        /* The last page, or one that was the last: those behind may have entries of a time when the used
+         * end was higher. */
+        const uint64_t used = bytes_that_match(at, salt, first + i, entry->checksum);
         *page = used == 0 ? HF__PROOF_DIFFERS : (uint16_t)used;
         if (used != 0 && ends->part == 0)
             ends->part = (first + i) * HF__PAGE_BYTES + used;

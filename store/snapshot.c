@@ -253,7 +253,7 @@ static int read_segment(const struct job *job, struct hf__segment_header *out)
 }
 
 /* N7: a store of its own, cut at its used end. Holes inside must not become SIGBUS when they are written
- * on a full disk. */
+ * on a full disk: those that nobody knows of get blocks. */
 static int become_a_store(struct job *job, struct hf__segment_header *segment)
 {
     static const unsigned char zeros[HF__PAGE_BYTES];
@@ -272,7 +272,7 @@ static int become_a_store(struct job *job, struct hf__segment_header *segment)
         return hf__fail_os(errno, path, "write");
     if (hf__os->ftruncate(fd, (off_t)hf__file_bytes(size)) != 0)
         return hf__fail_os(errno, path, "ftruncate");
-    if (hf__segment_allocate(fd, 0, size) != 0)
+    if (hf__space_allocate(fd, segment, size) != 0)
         return hf__fail_os(errno, path, "allocating");
     job->report.file_bytes = hf__file_bytes(size);
     return 0;

@@ -12,7 +12,8 @@
  * Files of this room: open.c (hf_open and its kin), attach.c (locks, sidecars, fork), header.c
  * (file header), mapping.c (address space, growth), txn.c (transactions), engine.h with direct.c
  * (and undo.c) and log_engine.c (and what log.h lists) behind it, view.c, object.c, type.c,
- * iterate.c, memory.c, check.c, repair.c, resize.c, save.c, info.c.
+ * iterate.c, memory.c, check.c, repair.c, resize.c, space.c, space_auto.c,
+ * space_copy.c, save.c, info.c.
  */
 #ifndef HF_STORE_STORE_H
 #define HF_STORE_STORE_H
@@ -105,6 +106,11 @@ struct hf_store {
     uint32_t durability;          /* HF_SYNC, HF_LAZY, HF_NOSYNC                                 */
     hf_recovery recovery;
     bool opening;                 /* rollbacks now count as cold                                 */
+
+    struct {
+        uint64_t from, to; /* had blocks put there in this transaction                           */
+        bool changed;      /* some were: they must be on stable storage before a commit is        */
+    } backed;
 
     struct hf_txn txn;
     uint64_t writer_thread;       /* which thread of this process has it; atomic                 */
@@ -219,9 +225,47 @@ int hf__map_private(hf_store *store, unsigned char **out);
 int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes);
 /* Backs the segment up to at least size_bytes, in a step. The door's grow for each backing. */
 int hf__map_grow(hf_store *store, uint64_t size_bytes);
+/* Disk blocks for [offset, offset + size_bytes), of a free block that ends at `end` and may have holes.
+ * HF_ENOSPC. The door's back for files. */
+int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t end);
 /* A second, private mapping of the file with the pending undo list applied: for readers that meet a
  * dead writer and may not write. The caller munmaps reserved_bytes. */
 int hf__map_replay(hf_store *store, void **out);
+
+/* ---- space.c --------------------------------------------------------------------------------- */
+
+struct hf__trim_wish {
+    uint64_t deadline, span_min; /* fewer bytes of a free block are left alone                    */
+    bool keeps_margin;           /* of the tail, for growing                                      */
+};
+/* What hf_trim does. *report is added to. */
+int hf__space_trim(hf_store *store, const struct hf__trim_wish *wish, hf_trim_report *report);
+/* Bytes of marked blocks and above the size; and those that hf_trim would give back now. */
+int hf__space_count(const hf_store *store, struct hf__segment *seg, uint64_t *given_back,
+                    uint64_t *to_give);
+/* hf_zero_free_memory's part: the pages of marked blocks that aren't holes. HF_EIO, HF_ECORRUPT. */
+int hf__space_zero(hf_store *store, hf__zeroed_fn *zeroed, void *user);
+/* Free bytes, but for the tail that growing needs. */
+uint64_t hf__space_spare(const struct hf__segment_header *header);
+
+/* With the file held alone, before it is made clean: a tail that is much longer than it need be is
+ * given up, in a commit. */
+int hf__space_lower(hf_store *store);
+/* After that: the file is cut to what its clean header says. */
+void hf__space_cut(hf_store *store, const struct hf__file_header *header);
+
+/* ---- space_copy.c ---------------------------------------------------------------------------- */
+
+/* Disk blocks for a copy of size_bytes, but for what may be holes in it. 0, or -1 with errno. */
+int hf__space_allocate(int fd, const struct hf__segment_header *header, uint64_t size_bytes);
+
+/* ---- space_auto.c ---------------------------------------------------------------------------- */
+
+/* With the writer's place held: after a commit, and when all has been marked that can be. */
+void hf__space_look(hf_store *store);
+void hf__space_settled(hf_store *store);
+/* The housekeeper's: gives back what has been free for long enough; in so many ns he may look again. */
+int64_t hf__space_keep(hf_store *store);
 
 /* ---- attach.c -------------------------------------------------------------------------------- */
 
@@ -312,6 +356,8 @@ static inline uint64_t hf__offset_of(const hf_view *view, const void *p)
 }
 /* Reads seg.size_bytes anew (X4). HF_ECORRUPT, HF_EADDRSPACE. */
 int hf__txn_refresh_size(hf_store *store);
+/* hf_begin with a deadline of its own. */
+int hf__begin_by(hf_store *store, uint64_t deadline, hf_txn **out);
 /* Used part of the segment, for judging addresses: [HF__FIRST_BLOCK, end). */
 static inline uint64_t hf__used_end(const struct hf__segment *seg)
 {

@@ -165,7 +165,8 @@ struct hf__segment_header {
     struct hf__index_root named;    /* 128                                                       */
     struct hf__index_root unique;   /* 192                                                       */
     struct hf__constants constants; /* 256                                                       */
-    uint8_t reserved[632];          /* 392                                                       */
+    uint64_t size_kept_bytes;       /* 392 size that was asked for: a cut of the tail stops there  */
+    uint8_t reserved[624];          /* 400                                                       */
 };
 _Static_assert(sizeof(struct hf__segment_header) == HF__SEGMENT_HEADER_BYTES, "segment header");
 _Static_assert(offsetof(struct hf__segment_header, magic) == 0, "magic");
@@ -181,7 +182,8 @@ _Static_assert(offsetof(struct hf__segment_header, heap) == 64, "heap");
 _Static_assert(offsetof(struct hf__segment_header, named) == 128, "named");
 _Static_assert(offsetof(struct hf__segment_header, unique) == 192, "unique");
 _Static_assert(offsetof(struct hf__segment_header, constants) == 256, "constants");
-_Static_assert(offsetof(struct hf__segment_header, reserved) == 392, "reserved");
+_Static_assert(offsetof(struct hf__segment_header, size_kept_bytes) == 392, "size_kept_bytes");
+_Static_assert(offsetof(struct hf__segment_header, reserved) == 400, "reserved");
 
 /*
  * The undo sidecar: this header, then records from HF__UNDO_FIRST to `end`. A record is the old

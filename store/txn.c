@@ -168,11 +168,11 @@ static int check_begin(hf_store *store, hf_txn **out)
     return 0;
 }
 
-int hf_begin(hf_store *store, hf_txn **out)
+int hf__begin_by(hf_store *store, uint64_t deadline, hf_txn **out)
 {
     int code = check_begin(store, out);
     if (code == 0)
-        code = store->engine->begin(store, true, hf__deadline_in_ms(store->lock_timeout_ms));
+        code = store->engine->begin(store, true, deadline);
     if (code != 0)
         return code;
     hf_txn *txn = &store->txn;
@@ -191,6 +191,12 @@ int hf_begin(hf_store *store, hf_txn **out)
     __atomic_store_n(&store->writer_thread, hf__thread_id(), __ATOMIC_RELAXED);
     *out = txn;
     return 0;
+}
+
+int hf_begin(hf_store *store, hf_txn **out)
+{
+    return hf__begin_by(store,
+                        hf__deadline_in_ms(store != NULL ? store->lock_timeout_ms : 0), out);
 }
 
 static void end(hf_txn *txn)

@@ -7,6 +7,6 @@
 
 extern const struct tool_command command_create, command_put, command_get, command_ls, command_rm,
     command_import, command_export, command_stat, command_fsck, command_grow, command_shrink, command_readers,
-    command_log, command_compact, command_archive, command_restore, command_snapshot, command_verify, command_dump, command_load, command_salvage;
+    command_log, command_trim, command_compact, command_archive, command_restore, command_snapshot, command_verify, command_dump, command_load, command_salvage;
 
 #endif

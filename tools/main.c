@@ -21,7 +21,7 @@
 static const struct tool_command *const commands[] = {
     &command_create, &command_put,  &command_get,  &command_ls,   &command_rm,     &command_import,
     &command_export, &command_stat, &command_fsck, &command_grow, &command_shrink,
-    &command_compact, &command_readers, &command_log, &command_archive, &command_restore, &command_snapshot, &command_verify, &command_dump, &command_load, &command_salvage,
+    &command_trim, &command_compact, &command_readers, &command_log, &command_archive, &command_restore, &command_snapshot, &command_verify, &command_dump, &command_load, &command_salvage,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

@@ -74,7 +74,8 @@ typedef struct hf_log_state {
     uint32_t reserved0;
     uint64_t checks;      /* of this handle: transactions that debug_checks looked at             */
     uint64_t checks_skipped; /* and those it couldn't, because a view kept commits unapplied      */
-    uint64_t reserved[4];
+    uint64_t trims;       /* of this handle: how often free space was given back without hf_trim  */
+    uint64_t reserved[3];
 } hf_log_state;
 
 /*
@@ -105,16 +106,27 @@ typedef struct hf_tuning {     /* zero means default everywhere                 
     uint64_t lazy_interval_ms; /* how soon LAZY commits are made durable; up to a day, 10 ms      */
     uint32_t debug_checks;     /* HF_DEBUG_..., 0 = none                                          */
     uint32_t reserved0;        /* zero                                                            */
-    uint64_t reserved[8];      /* zero                                                            */
+    uint64_t trim_min_bytes;   /* free space is given back to the disk (hf_trim) if it comes to   *
+                                * this and to an eighth of what is in use; 64 KiB to 1 PiB,       *
+                                * 64 MiB; HF_TRIM_NEVER: only when asked                          */
+    uint64_t trim_delay_ms;    /* and has done so for that long; up to a day, 10 s                */
+    uint64_t reserved[6];      /* zero                                                            */
 } hf_tuning;
 
+#define HF_TRIM_NEVER UINT64_MAX
+
 #define HF_TUNING_INIT                                                                             \
-    { 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0, 0, 0} }
+    { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0} }
 
 /*
  * hf_tune - sets all of the above for this handle, from its next transaction on; NULL sets the
  * defaults. May be called at any time, from any thread. Other handles keep theirs. Read-only
  * handles and other engines take the values and have no use for them.
+ *
+ * trim_min_bytes: the housekeeper looks for whole pages of large free blocks, and above the used end,
+ * beyond what growing needs soon. It trims in a transaction of its own, which counts as a commit, waits
+ * neither for a view nor long for the writer's place, but tries again later. What is used again gets
+ * disk blocks first, a MiB at a time, which costs a sync of the data file: thus the delay.
  *
  * debug_checks finds two mistakes at the hf_commit that would make them last. The transaction is
  * then rolled back and the message says where: offset, and the object or block.

@@ -183,6 +183,9 @@ typedef struct hf_store_info {
     uint64_t used_end_bytes;                  /* what shrink_to_fit would leave of the segment    */
     uint64_t largest_free_bytes;              /* largest hf_alloc that fits without growing       */
     uint64_t named_count, unique_count, anonymous_count, raw_count, type_count;
+    uint64_t given_back_bytes;                /* of free_bytes: without disk blocks, or soon      */
+    uint64_t trimmable_bytes;                 /* of free_bytes and tail_bytes: what hf_trim could  *
+                                               * give back now                                    */
 } hf_store_info;
 
 /* hf_info - all of the above, from one consistent moment. Takes a view. Errors: as
@@ -220,6 +223,42 @@ HF_API int hf_dirty_bytes(hf_store *store, uint64_t *out_bytes);
  * HF_ECORRUPT, HF_ENOTSUP (inside a transaction that has freed something), and those of hf_view_begin.
  */
 HF_API int hf_save_as(hf_store *store, const char *path, uint32_t permissions);
+
+typedef struct hf_trim_report {
+    uint64_t extents, extent_bytes;  /* free blocks that were given back, or would be, for the first
+                                      * time: whole pages of blocks that have 64 KiB of them          */
+    uint64_t punched_extents, punched_bytes; /* all that are given back now, earlier ones too         */
+    uint64_t tail_bytes;             /* the segment gets, or would get, shorter by that              */
+    uint64_t compact_bytes;          /* hf_trim_estimate: free in all, what compaction would gain    */
+    uint64_t freed_bytes;            /* hf_trim: the file holds that much less of the disk            */
+    uint32_t unsupported, reserved0; /* 1: the file system can't make holes, nothing was given back   */
+    uint64_t reserved[4];
+} hf_trim_report;
+
+/*
+ * hf_trim - gives free space back to the disk while others have the store open (as fstrim does for a
+ * file system): large free blocks become holes of the file, and so does what lies above the used end,
+ * but for the size the store was created with (size_initial_bytes) or grown to (hf_grow). The file's
+ * length stays until the last process closes the store; that cuts a long tail anyway. Nothing moves.
+ *
+ * Space that was given back gets disk blocks again before it is used. If the disk is full then, the
+ * call that allocates fails with HF_ENOSPC. Call it when much was freed, not after every transaction;
+ * what stays free for long goes back by itself (hf_tuning: trim_min_bytes, log engine).
+ *
+ * It is a transaction, if there is something new to give back, then a checkpoint. A crash in between
+ * loses nothing; another call goes on. *report may be NULL.
+ *
+ * Views that are open are waited for, up to lock_timeout_ms; writers aren't held up meanwhile.
+ *
+ * Errors: those of hf_begin and hf_commit; HF_EBUSY also if a view is open for longer (what was
+ * marked waits for the next call), HF_EREADONLY, HF_ENOTSUP (memory backings, copy-on-write
+ * handles), HF_EIO, HF_ENOMEM, HF_ECORRUPT.
+ */
+HF_API int hf_trim(hf_store *store, hf_trim_report *report);
+
+/* hf_trim_estimate - what hf_trim would do now, in every mode; and what compaction would gain. Reads
+ * the free blocks of 64 KiB and more. Takes a view. Errors: as hf_view_begin, HF_ENOMEM, HF_ECORRUPT. */
+HF_API int hf_trim_estimate(hf_store *store, hf_trim_report *report);
 
 /*
  * hf_grow - makes a closed store's segment extra_bytes larger (rounded up to pages), up to its

@@ -884,7 +884,10 @@ static void test_h1_impossible_sizes_kinds_and_bits_are_no_header(void **state)
         assert_false(is_header(1024, units));
     for (uint64_t kind = HF__BLOCK_LOST + 1; kind < 16; kind++)
         assert_false(is_header(1024, 3 | kind << 44));
-    for (unsigned bit = 49; bit < 52; bit++)
+    assert_true(is_header(1024, 3 | UINT64_C(1) << 49)); /* a free block with holes */
+    for (uint64_t kind = HF__BLOCK_RAW; kind <= HF__BLOCK_LOST; kind++)
+        assert_false(is_header(1024, 3 | kind << 44 | UINT64_C(1) << 49));
+    for (unsigned bit = 50; bit < 52; bit++)
         assert_false(is_header(1024, 3 | UINT64_C(1) << bit));
 }
 

@@ -34,6 +34,7 @@ const char *const cut_rare_names[RARES] = {
     "archive that is whole before it is synced",
     "store in the middle of its repair as it was",
     "store in the middle of its repair repaired",
+    "free space made a hole",
 };
 
 /* ---- the programs ---------------------------------------------------------------------------- */
@@ -103,6 +104,56 @@ static void run_growth(struct cut_player *p)
         cut_commit(p, txn);
         cut_change(p, 1);
     }
+    cut_close(p);
+}
+
+/* Its transaction is a commit like another, if there is something new to give back. */
+static void trim(struct cut_player *p)
+{
+    hf_trim_report report;
+    if (p->trouble != NULL)
+        return;
+    p->mark.attempted++;
+    cut_marked(p);
+    if (hf_trim(p->store, &report) != 0)
+        cut_failed(p, "hf_trim");
+    if (report.extents == 0 && report.tail_bytes == 0)
+        p->mark.attempted--;
+    else if (!cut_note_commit(p))
+        cut_failed(p, "looking at a trim");
+    p->rare[RARE_PUNCHED] += report.punched_extents;
+    p->mark.acknowledged = p->mark.attempted;
+    cut_marked(p);
+}
+
+/* Free blocks and the tail become holes, are used again in part, and freed, and become holes. */
+static void run_trim(struct cut_player *p)
+{
+    if (!cut_open(p, HF_OPEN_EXISTING))
+        return;
+    hf_ref low = cut_bulk(p, 150 * KiB, true);
+    hf_ref middle = cut_bulk(p, 30 * KiB, true);
+    hf_ref high = cut_bulk(p, 100 * KiB, true);
+    cut_change(p, 1);
+    cut_bulk(p, 300, true);
+    cut_free_at(p, low);
+    trim(p);
+    cut_change(p, 2);
+    cut_bulk(p, 70 * KiB, false);
+    hf_ref again = cut_bulk(p, 20 * KiB, true);
+    cut_free_at(p, high);
+    cut_change(p, 1);
+    trim(p);
+    cut_free_at(p, middle);
+    cut_free_at(p, again);
+    cut_bulk(p, 180 * KiB, true);
+    trim(p);
+    /* Its record stands above the base, and writes where the hole is to be. */
+    hf_ref brief = cut_bulk(p, 90 * KiB, true);
+    cut_bulk(p, 300, true);
+    cut_free_at(p, brief);
+    trim(p);
+    cut_change(p, 1);
     cut_close(p);
 }
 
@@ -403,6 +454,7 @@ static bool set_aside(struct cut_player *p, hf_store **other)
     *other = p->store;
     p->store = NULL;
     hf__list_remove(*other);
+    p->in_company = true;
     return p->trouble == NULL;
 }
 
@@ -421,6 +473,7 @@ static void close_one(struct cut_player *p, hf_store **other)
     cut_close(p);
     p->store = *other;
     *other = NULL;
+    p->in_company = false;
     p->durability = p->store->durability;
 }
 
@@ -498,6 +551,7 @@ const struct cut_program cut_programs[] = {
     {"mix", cut_make_store, run_mix, 1, 1},
     {"compact", cut_make_store, cut_run_compact, 1, 2},
     {"growth", cut_make_store, run_growth, 1, 1},
+    {"trim", cut_make_store, run_trim, 2, 4},
     {"window", cut_make_store, run_window, 1, 8},
     {"window-over", cut_make_store, run_window_over, 1, 32},
     {"window-back", cut_make_store, run_window_rollback, 1, 8},

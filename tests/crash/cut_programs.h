@@ -32,6 +32,7 @@ enum cut_rare {
     RARE_ARCHIVE_WHOLE, /* one that hasn't been synced, and is whole all the same                */
     RARE_STILL_BROKEN,  /* a store in the middle of its repair: as before                        */
     RARE_REPAIRED,      /* and repaired                                                          */
+    RARE_PUNCHED,       /* free space made a hole                                                */
     RARES
 };
 extern const char *const cut_rare_names[RARES];

@@ -8,6 +8,8 @@
 #include "cut_mappings.h"
 #include "cut_recorder.h"
 
+#include "holdfast.h"
+#include "store/layout.h"
 #include "store/log_format.h"
 #include "tests/support/campaign.h"
 
@@ -32,6 +34,9 @@ static int window_file = -1; /* mapped shared and writable */
 static char data_path[1024];
 static uint64_t window_from;
 static struct cut_mappings mappings;
+static unsigned char holes[SHADOW_BYTES / 4096]; /* pages of the data file without disk blocks      */
+static bool blocks_unsynced;                     /* some got blocks since the last sync             */
+static const char *fault;                        /* a rule of docs/space.md that was broken          */
 static bool fail_data, fail_log; /* the next sync */
 static bool fail_write;          /* of the next record */
 static void (*during)(void *);
@@ -97,6 +102,68 @@ static void note_write(int file, const void *bytes, uint64_t size_bytes, uint64_
         shadow->size_bytes = offset + size_bytes;
 }
 
+/* ---- holes ----------------------------------------------------------------------------------- */
+
+/* Punched: without blocks. Then whoever writes there has asked for them before, and they are on stable
+ * storage before a record is written: on a full disk a write, or a replay, would die of it. */
+static void note_blocks(int file, uint64_t offset, uint64_t size_bytes, bool taken)
+{
+    const uint64_t end = offset + size_bytes < SHADOW_BYTES ? offset + size_bytes : SHADOW_BYTES;
+    if (file != names[CUT_DATA])
+        return;
+    for (uint64_t page = offset / 4096; page * 4096 < end; page++) {
+        blocks_unsynced |= !taken && holes[page] != 0;
+        holes[page] = taken;
+    }
+}
+
+static void expect_blocks(int file, uint64_t offset, uint64_t size_bytes)
+{
+    if (file != names[CUT_DATA] || size_bytes == 0)
+        return;
+    for (uint64_t page = offset / 4096; page <= (offset + size_bytes - 1) / 4096; page++)
+        if (holes[page] != 0)
+            fault = "something is written into a hole";
+}
+
+struct punched {
+    uint64_t from, to, base; /* of the data file; of the log                                      */
+    uint32_t file;           /* that counts                                                       */
+};
+
+static int look_at_record(void *user, const hf_log_record *record)
+{
+    const struct punched *punched = user;
+    if (record->file != punched->file || record->commit <= punched->base)
+        return 0;
+    for (uint64_t i = 0; i < record->range_count; i++) {
+        const hf_log_range *range = &record->ranges[i];
+        for (uint64_t at = range->offset, end = at + range->size_bytes; at < end;) {
+            const struct hf__piece piece = hf__piece_at(at, end);
+            if (piece.file_offset < punched->to &&
+                piece.file_offset + piece.size_bytes > punched->from)
+                fault = "a hole where a record above the base writes";
+            at += piece.size_bytes;
+        }
+    }
+    return 0;
+}
+
+static void expect_no_record(uint64_t offset, uint64_t size_bytes)
+{
+    struct punched punched = {.from = offset, .to = offset + size_bytes};
+    hf_log_summary summary;
+    hf__os = &hf__os_system;
+    if (hf_log_scan(data_path, NULL, NULL, &summary) == 0)
+        for (uint32_t i = 0; i < 2; i++)
+            if (summary.files[i].counts) {
+                punched.file = i;
+                punched.base = summary.files[i].base;
+                (void)hf_log_scan(data_path, look_at_record, &punched, &summary);
+            }
+    hf__os = &table;
+}
+
 /* What was stored through the mapping since the last look, as writes of runs of sectors. */
 static void look_at_window(void)
 {
@@ -112,6 +179,8 @@ static void look_at_window(void)
             continue;
         for (ssize_t i = 0; i < n; i += 4096) {
             ssize_t run = n - i < 4096 ? n - i : 4096;
+            if (memcmp(page + i, shadow->bytes + at + i, (size_t)run) != 0)
+                expect_blocks(window_file, at + (uint64_t)i, (uint64_t)run);
             if (memcmp(page + i, shadow->bytes + at + i, (size_t)run) != 0)
                 note_write(window_file, page + i, (uint64_t)run, at + (uint64_t)i);
         }
@@ -196,6 +265,10 @@ static ssize_t record_pwrite(int fd, const void *bytes, size_t size_bytes, off_t
         look_at_window();
     ssize_t n = hf__os_system.pwrite(fd, bytes, size_bytes, offset);
     if (file >= 0 && n > 0)
+        expect_blocks(file, (uint64_t)offset, (uint64_t)n);
+    if (file >= 0 && file != names[CUT_DATA] && blocks_unsynced && is_record(bytes, size_bytes))
+        fault = "a record before the blocks in holes are stable";
+    if (file >= 0 && n > 0)
         note_write(file, bytes, (uint64_t)n, (uint64_t)offset);
     if (fail_write && file >= 0 && file != names[CUT_DATA] && is_record(bytes, size_bytes)) {
         fail_write = false;
@@ -275,6 +348,7 @@ static int record_sync(int fd)
             errno = EIO;
             return -1;
         }
+        blocks_unsynced &= file != names[CUT_DATA];
     }
     return 0; /* in the recording's world nothing else needs to be stable */
 }
@@ -294,6 +368,9 @@ static int record_ftruncate(int fd, off_t size_bytes)
             exit(2);
         note_write(file, zeros, cut, (uint64_t)size_bytes);
         free(zeros);
+        for (uint64_t page = ((uint64_t)size_bytes + 4095) / 4096;
+             file == names[CUT_DATA] && page < sizeof holes; page++)
+            holes[page] = 0; /* whoever makes it longer allocates, and recovery sees that it is short */
     }
     shadow->size_bytes = (uint64_t)size_bytes;
     note_size(file);
@@ -307,6 +384,21 @@ static int record_fallocate(int fd, int mode, off_t offset, off_t size_bytes)
     if (result != 0 || file < 0)
         return result;
     look_at_window();
+    if ((mode & FALLOC_FL_PUNCH_HOLE) != 0) { /* a sector of it is zeros, or as it was */
+        uint64_t end = (uint64_t)(offset + size_bytes);
+        end = end < shadows[file].size_bytes ? end : shadows[file].size_bytes;
+        if ((uint64_t)offset >= end)
+            return 0;
+        unsigned char *zeros = calloc(1, end - (uint64_t)offset);
+        if (zeros == NULL)
+            exit(2);
+        note_write(file, zeros, end - (uint64_t)offset, (uint64_t)offset);
+        free(zeros);
+        note_blocks(file, (uint64_t)offset, end - (uint64_t)offset, true);
+        expect_no_record((uint64_t)offset, end - (uint64_t)offset);
+        return 0;
+    }
+    note_blocks(file, (uint64_t)offset, (uint64_t)size_bytes, false);
     if ((uint64_t)(offset + size_bytes) > shadows[file].size_bytes) {
         shadows[file].size_bytes = (uint64_t)(offset + size_bytes);
         if (shadows[file].size_bytes > SHADOW_BYTES)
@@ -373,11 +465,17 @@ static void *record_mmap(void *address, size_t size_bytes, int protection, int f
     return at;
 }
 
+static void note_store(int file, const void *bytes, uint64_t size_bytes, uint64_t offset)
+{
+    expect_blocks(file, offset, size_bytes);
+    note_write(file, bytes, size_bytes, offset);
+}
+
 static void record_store(void *target, const void *from, size_t size_bytes)
 {
     look_at_window();
     hf__os_system.store(target, from, size_bytes);
-    cut_mappings_each(&mappings, target, from, size_bytes, note_write);
+    cut_mappings_each(&mappings, target, from, size_bytes, note_store);
 }
 
 static int record_munmap(void *address, size_t size_bytes)
@@ -427,7 +525,9 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     for (int fd = 0; fd < FDS; fd++)
         fd_file[fd] = -1;
     window_file = -1;
-    fail_data = fail_log = fail_write = false;
+    fail_data = fail_log = fail_write = blocks_unsynced = false;
+    fault = NULL;
+    memset(holes, 0, sizeof holes);
     table = hf__os_system;
     table.open = record_open;
     table.close = record_close;
@@ -451,6 +551,11 @@ void cut_record_mark(struct cut_mark mark)
 {
     look_at_window();
     push(CUT_MARK, -1)->mark = mark;
+}
+
+const char *cut_record_fault(void)
+{
+    return fault;
 }
 
 void cut_record_fail_sync(bool of_data, bool fails)

@@ -99,6 +99,8 @@ struct cut_trace {
 /* Starts recording what happens to directory/s.hf and its sidecars, which are read first. */
 void cut_record_start(struct cut_trace *trace, const char *directory, struct cut_mark mark);
 void cut_record_mark(struct cut_mark mark);
+/* What was done that a full disk would not have allowed, or NULL. */
+const char *cut_record_fault(void);
 /* The next sync of the data file, or of a log file, fails, or no more does. */
 void cut_record_fail_sync(bool of_data, bool fails);
 /* link(2), for what the tools do: the library makes no links. */

@@ -110,6 +110,17 @@ void cut_close(struct cut_player *p)
     if (p->store == NULL)
         return;
     p->store->log.housekeeping = false;
+    /* What hf_close would do, so that its commit is known. */
+    const uint64_t before = hf__segment_header(&p->store->seg)->commit;
+    p->mark.attempted++;
+    cut_marked(p);
+    if (p->trouble == NULL && !p->in_company && hf__space_lower(p->store) != 0)
+        cut_failed(p, "lowering the size");
+    if (hf__segment_header(&p->store->seg)->commit == before)
+        p->mark.attempted--;
+    else if (!cut_note_commit(p))
+        cut_failed(p, "looking at a lowered size");
+    cut_marked(p);
     if (hf_close(p->store) != 0)
         cut_failed(p, "hf_close");
     p->store = NULL;
@@ -173,7 +184,7 @@ bool cut_note_state(struct cut_player *p)
 }
 
 /* If the write of the commit just made failed, only the next transaction knows whether it was one. */
-static bool note_commit(struct cut_player *p)
+bool cut_note_commit(struct cut_player *p)
 {
     hf_txn *next = p->write_fails ? cut_begin(p) : NULL;
     const bool good = cut_note_state(p) && p->state.commit == p->mark.attempted;
@@ -211,7 +222,7 @@ void cut_commit(struct cut_player *p, hf_txn *txn)
     hf__front_read(p->store, &front);
     p->rare[RARE_SWITCH] += tail.epoch != before.epoch;
     p->rare[RARE_DEFERRED] += p->durability == HF_SYNC && front.applied < tail.appended;
-    if (!note_commit(p))
+    if (!cut_note_commit(p))
         cut_failed(p, "looking at a commit");
     if (p->durability == HF_SYNC && code == 0) {
         p->mark.acknowledged = p->mark.attempted;
@@ -376,6 +387,8 @@ bool cut_play(struct cut_trace *trace, const char *directory, void (*run)(struct
                            .rare = rare};
     cut_record_start(trace, directory, mark_at_start);
     run(&p);
+    if (p.trouble == NULL)
+        p.trouble = cut_record_fault();
     if (p.trouble != NULL)
         printf("%s\n", p.trouble);
     cut_close(&p);

@@ -34,6 +34,7 @@ struct cut_player {
     uint64_t *rare;
     bool may_fail;        /* the next commit                                                     */
     bool write_fails;     /* of its record                                                       */
+    bool in_company;      /* another handle has the store open                                   */
     struct cut_state state; /* that was looked at last                                             */
     int goals;            /* that the trace has so far                                            */
     uint64_t meanwhile;   /* commits left to make in the middle of a copy                         */
@@ -67,6 +68,8 @@ void cut_sync(struct cut_player *p);
 hf_txn *cut_begin(struct cut_player *p);
 void cut_commit(struct cut_player *p, hf_txn *txn);
 bool cut_note_state(struct cut_player *p);
+/* The same of the commit just made, which must have the number attempted. */
+bool cut_note_commit(struct cut_player *p);
 void cut_set(struct cut_player *p, hf_txn *txn, const char *name, uint64_t value);
 /* One of twelve cells, which are far enough apart to lie in several sectors. */
 void cut_set_random(struct cut_player *p, hf_txn *txn);

@@ -373,6 +373,11 @@ static void write_once(hf_store *store, const struct setting *s, struct rng *rng
         child_fault("hf_commit of %llu", (unsigned long long)j);
     raise_to(&shared->acknowledged, j);
     atomic_fetch_add(&shared->commits, 1);
+    if (rng_percent(rng, 4)) {
+        const int code = hf_trim(store, NULL);
+        if (code != 0 && code != HF_EBUSY)
+            child_fault("hf_trim after %llu", (unsigned long long)j);
+    }
 }
 
 /* ---- the reader ------------------------------------------------------------------------------ */

@@ -146,6 +146,9 @@ static hf_store *child_open(uint32_t mode, uint32_t durability)
         tuning.private_max_bytes = 1 + rng_below(&self.rng, 100000);
     if (rng_percent(&self.rng, 50))
         tuning.log_switch_bytes = 16 << 10; /* logs stay as short as they may */
+    tuning.trim_delay_ms = 1 + rng_below(&self.rng, 20);
+    if (rng_percent(&self.rng, 50))
+        tuning.trim_min_bytes = 64 << 10; /* and space is given back as soon as it can be */
     if (tolerate(hf_tune(store, &tuning), "hf_tune") != 0)
         return NULL;
     atomic_fetch_add(&shared->opens, 1);
@@ -299,6 +302,11 @@ static void write_once(hf_store *store)
         const int synced = hf_sync(store);
         if (synced != HF_EBUSY) /* durable, not yet visible */
             tolerate(synced, "hf_sync");
+    }
+    if (rng_percent(&self.rng, 4)) {
+        const int trimmed = hf_trim(store, NULL);
+        if (trimmed != HF_EBUSY && trimmed != HF_ELOGFULL) /* a view is in the way */
+            tolerate(trimmed, "hf_trim");
     }
 }
 

@@ -155,6 +155,28 @@ static void do_compact(void)
         give_up("hf_compact");
 }
 
+/* A free block, and the tail, that become holes and are used again. */
+static void do_trim(void)
+{
+    hf_store *store = must_open(HF_OPEN_EXISTING);
+    hf_txn *txn;
+    if (hf_begin(store, &txn) != 0)
+        give_up("hf_begin");
+    void *large = hf_alloc(txn, 300000);
+    if (large == NULL || hf_alloc(txn, 3000) == NULL)
+        give_up("hf_alloc");
+    const hf_ref ref = hf_ref_of(hf_txn_view(txn), large);
+    if (hf_commit(txn) != 0 || hf_begin(store, &txn) != 0)
+        give_up("hf_commit");
+    hf_free(txn, hf_at(hf_txn_view(txn), ref));
+    if (hf_commit(txn) != 0)
+        give_up("hf_commit");
+    if (hf_trim(store, NULL) != 0)
+        give_up("hf_trim");
+    change(store, 200000);
+    must_close(store);
+}
+
 static void do_save(void)
 {
     hf_store *store = must_open(HF_OPEN_EXISTING);
@@ -207,6 +229,7 @@ static const struct scenario {
     {"grow and shrink", do_resize, BESIDE_NOBODY},
     {"compact", do_compact, BESIDE_NOBODY},
     {"recover and compact", do_compact, START_PENDING | BESIDE_NOBODY},
+    {"trim", do_trim, 0},
     {"save as", do_save, 0},
     {"remove", do_remove, MAY_VANISH | BESIDE_NOBODY},
     {"repair", do_repair, START_DAMAGED | BESIDE_NOBODY},

@@ -463,6 +463,34 @@ static void work_write(void)
     note(hf_close(store));
 }
 
+/* A free block that becomes a hole and is used again. */
+static void work_trim(void)
+{
+    hf_store *store = try_open(HF_OPEN_OR_CREATE);
+    hf_txn *txn = NULL;
+    if (store == NULL)
+        return;
+    for (int i = 0; i < 2; i++) {
+        if (hf_begin(store, &txn) != 0)
+            continue;
+        void *large = hf_alloc(txn, 300000), *last = hf_alloc(txn, 3000);
+        note(large != NULL && last != NULL ? 0 : hf_last_error()->code);
+        hf_ref ref = large != NULL ? hf_ref_of(hf_txn_view(txn), large) : 0;
+        const int made = hf_commit(txn);
+        note(made);
+        if (made != 0)
+            ref = 0;
+        if (ref != 0 && hf_begin(store, &txn) == 0) {
+            hf_free(txn, hf_at(hf_txn_view(txn), ref));
+            note(hf_commit(txn));
+        }
+        note(hf_trim(store, NULL));
+        try_change(store, 200000, i == 1);
+        note(look(store, "with the fault in force") ? 0 : -1);
+    }
+    note(hf_close(store));
+}
+
 static void work_read(void)
 {
     hf_view *outer, *inner;
@@ -596,6 +624,7 @@ static const struct workload {
     unsigned flags;
 } workloads[] = {
     {"writing", work_write, 0},
+    {"giving space back", work_trim, 0},
     {"creating and writing", work_write, START_EMPTY},
     {"recovering and writing", work_write, START_PENDING},
     {"reading", work_read, 0},

@@ -173,7 +173,7 @@ static int door_release(struct hf__segment *seg, hf_ref block)
 }
 
 static const struct hf__door door = {door_reserve, door_edit, door_grow, door_allocate,
-                                     door_release, NULL};
+                                     door_release, NULL, NULL, NULL};
 
 /* ---- life, batches --------------------------------------------------------------------------- */
 

@@ -302,6 +302,59 @@ static void test_opening_on_a_full_disk_harms_nothing(void **state)
     assert_false(fixture_sidecar_exists(path, "-lock"));
 }
 
+/* What hf_trim gave back somebody else has taken: there is none to be had, and no signal. */
+static void test_holes_on_a_full_disk_are_enospc(void **state)
+{
+    (void)state;
+    hf_store *store = open_large(HF_CREATE_NEW);
+    hf_trim_report report;
+    hf_txn *txn = begin(store);
+    unsigned char *p = hf_construct(txn, "large", NULL, 2 * MIB);
+    assert_got(p);
+    memset(p, 5, 2 * MIB);
+    assert_got(hf_construct(txn, "last", NULL, 100));
+    assert_ok(hf_commit(txn));
+    txn = begin(store);
+    assert_ok(hf_destroy(txn, "large"));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_trim(store, &report));
+    assert_true(report.punched_bytes > MIB && report.unsupported == 0);
+    fill_disk();
+    for (int i = 0; i < 3; i++) {
+        txn = begin(store);
+        assert_fails(hf_construct(txn, "again", NULL, 1800000), HF_ENOSPC);
+        assert_fails(hf_alloc(txn, 1900000), HF_ENOSPC);
+        hf_abort(txn);
+    }
+    /* A transaction's own pages still show what was there, which must not go back into a hole. */
+    txn = begin(store);
+    int code = hf_zero_free_memory(txn);
+    assert_true(code == 0 || code == HF_ENOSPC);
+    hf_abort(txn);
+    /* A little at a time: the tail's blocks are there, and then there are no more. */
+    for (int i = 0, committed = 0; committed == 0 && i < 1000; i++) {
+        txn = begin(store);
+        p = hf_alloc(txn, 3000);
+        if (p != NULL)
+            memset(p, 9, 3000);
+        else
+            assert_int_equal(hf_last_error()->code, HF_ENOSPC);
+        committed = hf_commit(txn);
+        assert_true(committed == 0 || committed == HF_ENOSPC);
+        committed |= p == NULL;
+    }
+    fixture_assert_sound(store);
+    unlink(filler_path);
+    txn = begin(store);
+    p = hf_construct(txn, "again", NULL, 1800000);
+    assert_got(p);
+    memset(p, 7, 1800000);
+    assert_ok(hf_commit(txn));
+    fixture_assert_sound(store);
+    assert_ok(hf_verify(store, NULL, NULL));
+    assert_ok(hf_close(store));
+}
+
 static void test_saving_and_growing_on_a_full_disk_leave_nothing(void **state)
 {
     (void)state;
@@ -565,6 +618,7 @@ static int run_on(const char *file_system)
         TEST(test_large_edit_without_room_is_enospc),
         TEST(test_creating_on_a_full_disk_leaves_nothing),
         TEST(test_opening_on_a_full_disk_harms_nothing),
+        TEST(test_holes_on_a_full_disk_are_enospc),
         TEST(test_saving_and_growing_on_a_full_disk_leave_nothing),
         TEST(test_copies_on_a_full_disk_leave_the_store_alone),
         TEST(test_replacing_on_a_full_disk_keeps_the_old),

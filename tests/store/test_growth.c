@@ -381,8 +381,8 @@ static void test_shrink_to_fit_cuts_at_the_used_end(void **state)
     assert_ok(hf_destroy(txn, "top"));
     assert_ok(hf_commit(txn));
     hf_store_info before = info_of(store);
-    assert_ok(hf_close(store));
     uint64_t long_bytes = fixture_file_bytes(path);
+    assert_ok(hf_close(store));
     for (int round = 0; round < 2; round++) { /* the second finds nothing to do */
         assert_ok(hf_shrink_to_fit(path));
         assert_true(fixture_file_bytes(path) < long_bytes - MIB);

@@ -177,7 +177,10 @@ static void test_tuning_has_bounds(void **state)
                        {.lazy_interval_ms = UINT64_C(1) << 40},
                        {.debug_checks = 4},
                        {.reserved0 = 1},
-                       {.reserved = {0, 0, 0, 0, 0, 0, 0, 1}}};
+                       {.reserved = {0, 0, 0, 0, 0, 1}},
+                       {.trim_min_bytes = 1000},
+                       {.trim_min_bytes = UINT64_C(1) << 51},
+                       {.trim_delay_ms = UINT64_MAX}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_code(hf_tune(store, &bad[i]), HF_EINVAL);
     hf_tuning good = HF_TUNING_INIT;

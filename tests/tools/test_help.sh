@@ -2,7 +2,7 @@
 # test_help.sh - what the command says about itself, and that manual and completions say the same
 . "$HF_SOURCE_DIR/tests/support/shell_test.sh"
 
-commands="create put get ls rm import export stat fsck grow shrink compact readers log archive restore snapshot verify dump load salvage"
+commands="create put get ls rm import export stat fsck grow shrink trim compact readers log archive restore snapshot verify dump load salvage"
 
 # Options as --help lists them.
 options_of() {

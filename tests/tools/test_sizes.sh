@@ -46,6 +46,31 @@ test_shrink_keeps_the_objects() {
     holdfast get a.hf y | cmp - value
 }
 
+test_trim_gives_space_back() {
+    holdfast create --quiet a.hf
+    head -c 4000000 /dev/urandom >value
+    holdfast put --quiet a.hf x value
+    holdfast put --quiet a.hf y --value kept
+    holdfast rm --quiet a.hf x
+    expect 0 holdfast trim --dry-run --json a.hf
+    is_json out
+    [ "$(json_number extent_bytes out)" -gt 3000000 ] || die "$(cat out)"
+    before=$(stat -c %b a.hf)
+    expect 0 holdfast stat a.hf
+    says "compaction would gain" out
+    expect 0 holdfast trim --json a.hf
+    is_json out
+    grep -q '"unsupported": *true' out || [ "$(stat -c %b a.hf)" -lt $((before - 6000)) ] || die "not less"
+    [ "$(holdfast get a.hf y)" = kept ]
+    expect 0 holdfast fsck --quiet a.hf
+    expect 0 holdfast trim a.hf
+    says "0 free blocks" out
+    holdfast put --quiet a.hf x value
+    holdfast get a.hf x | cmp - value
+    expect 0 holdfast fsck --quiet a.hf
+    expect 3 holdfast trim missing.hf
+}
+
 test_a_full_store_is_6_and_unharmed() {
     holdfast create --quiet --max-size 2M a.hf
     holdfast put --quiet a.hf x --value kept
@@ -56,4 +81,4 @@ test_a_full_store_is_6_and_unharmed() {
     expect 0 holdfast fsck --quiet a.hf
 }
 
-run_tests test_grow_to_and_by test_shrink_keeps_the_objects test_a_full_store_is_6_and_unharmed
+run_tests test_grow_to_and_by test_shrink_keeps_the_objects test_trim_gives_space_back test_a_full_store_is_6_and_unharmed

@@ -34,6 +34,7 @@ struct stat_run {
     bool brief;
     hf_store_info info;
     hf_recovery recovery;
+    hf_trim_report space;
     struct usage kinds[HF_KIND_ANONYMOUS + 1];
     struct usage *types; /* sorted by name and version */
     size_t type_count, type_room;
@@ -130,6 +131,8 @@ static int collect(struct stat_run *run)
     if (code != TOOL_OK)
         return code;
     code = hf_info(store, &run->info);
+    if (code == 0)
+        code = hf_trim_estimate(store, &run->space);
     if (code == 0)
         code = hf_recovery_info(store, &run->recovery);
     if (code != 0)
@@ -240,6 +243,11 @@ static void print_human(const struct stat_run *run)
                run->recovery.replayed_ranges);
     for (int i = 0; i < SIZE_ROW_COUNT; i++)
         printf("  %-18s %s\n", size_rows[i].label, size_format(field(info, &size_rows[i])).text);
+    printf("  %-18s %s; compaction would gain %s\n", "trim would give",
+           size_format(run->space.extent_bytes + run->space.tail_bytes).text,
+           size_format(run->space.compact_bytes).text);
+    if (run->space.punched_bytes > 0)
+        printf("  %-18s up to %s\n", "given back", size_format(run->space.punched_bytes).text);
     printf("  %-18s %" PRIu64 " named, %" PRIu64 " unique, %" PRIu64 " anonymous, %" PRIu64
            " raw blocks, %" PRIu64 " types\n",
            "objects", info->named_count, info->unique_count, info->anonymous_count, info->raw_count,
@@ -299,6 +307,9 @@ static void print_json(const struct stat_run *run)
         json_uint(&json, size_rows[i].key, field(info, &size_rows[i]));
     for (int i = 0; i < COUNT_ROW_COUNT; i++)
         json_uint(&json, count_rows[i].key, field(info, &count_rows[i]));
+    json_uint(&json, "trim_bytes", run->space.extent_bytes + run->space.tail_bytes);
+    json_uint(&json, "compact_bytes", run->space.compact_bytes);
+    json_uint(&json, "punched_bytes", run->space.punched_bytes);
     json_object(&json, "recovery");
     json_uint(&json, "recoveries", run->recovery.recoveries);
     json_uint(&json, "undone_ranges", run->recovery.undone_ranges);
