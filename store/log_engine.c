@@ -348,6 +348,10 @@ static int log_commit(hf_store *store)
 {
     struct hf__record *own = NULL;
     uint64_t length;
+    /* Not even counted: a savepoint was rolled back to, and what changed is as it was. A record would be
+     * a commit that the segment's header doesn't know. */
+    if (hf__undo_end(&store->undo) == HF__UNDO_FIRST)
+        hf__lines_empty(&store->log.changed);
     int code = prepare_record(store, &length);
     if (code != 0)
         return give_up(store, code);

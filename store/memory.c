@@ -254,8 +254,10 @@ void *hf_resize(hf_txn *txn, unsigned command, const void *p, size_t limit_bytes
 static void note_zeroed(void *user, uint64_t offset, uint64_t size_bytes)
 {
     hf_store *store = user;
-    if (store->engine->fresh != NULL)
-        store->engine->fresh(store, offset, size_bytes);
+    if (store->engine->fresh == NULL)
+        return;
+    store->engine->fresh(store, offset, size_bytes);
+    store->txn.zeroed = true;
 }
 
 int hf_zero_free_memory(hf_txn *txn)

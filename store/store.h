@@ -65,6 +65,7 @@ struct hf_txn {
     struct hf_view view;
     uint64_t serial;              /* tells the marks of different transactions apart             */
     bool active;
+    bool zeroed;                  /* free memory was, which no rollback undoes and a record tells  */
     int failed;                   /* sticky error of hf_free, 0 = none                           */
     hf_error failure;             /* its details, for hf_commit                                  */
     uint64_t failed_id;           /* savepoint_id then: a rollback to that or before forgets it  */

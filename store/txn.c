@@ -185,6 +185,7 @@ int hf__begin_by(hf_store *store, uint64_t deadline, hf_txn **out)
     txn->serial++;
     txn->active = true;
     txn->failed = 0;
+    txn->zeroed = false;
     txn->pending_count = txn->savepoint_count = 0;
     txn->savepoint_id = 0;
     hf__view_of_txn_init(txn);
@@ -271,8 +272,8 @@ int hf_commit(hf_txn *txn)
         code = hf__txn_settle(txn->store);
     if (code == 0)
         code = free_pending(txn);
-    /* A transaction that changed nothing is no commit. */
-    if (code == 0 && hf__undo_end(&txn->store->undo) != HF__UNDO_FIRST)
+    /* A transaction that changed nothing is no commit, and leaves no record. */
+    if (code == 0 && (txn->zeroed || hf__undo_end(&txn->store->undo) != HF__UNDO_FIRST))
         code = count_commit(txn->store);
     if (code != 0) {
         hf_error failure = *hf_last_error();

@@ -398,10 +398,72 @@ static void test_torn_last_record_ends_the_log(void **state)
     assert_int_equal(that_counts(&summary)->end_reason, HF_LOG_END_TORN);
 }
 
+/* What the segment's header counts is what the log counts, whatever a transaction consists of. */
+static void expect_counted(hf_store *store, uint64_t commit)
+{
+    hf_view *view;
+    assert_ok(hf_view_begin(store, &view));
+    assert_int_equal(hf__segment_header(view->seg)->commit, commit);
+    hf_view_end(view);
+    assert_int_equal(info(store).appended, commit);
+    assert_ok(hf_verify(store, NULL, NULL));
+}
+
+static void test_what_was_rolled_back_leaves_no_record(void **state)
+{
+    (void)state;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    hf_mark mark;
+    hf_txn *txn;
+    assert_ok(hf_begin(store, &txn));
+    char *p = hf_construct(txn, "p", NULL, 5000);
+    assert_got(p);
+    assert_ok(hf_commit(txn));
+    const uint64_t commit = info(store).appended;
+    expect_counted(store, commit);
+    assert_ok(hf_begin(store, &txn));
+    assert_ok(hf_savepoint(txn, &mark));
+    p = hf_edit(txn, hf_find(hf_txn_view(txn), "p", NULL, NULL), 5000);
+    assert_got(p);
+    memset(p, 7, 5000);
+    assert_ok(hf_rollback_to(txn, mark));
+    assert_ok(hf_commit(txn));
+    expect_counted(store, commit);
+    assert_ok(hf_close(store));
+}
+
+static void test_zeroing_alone_is_a_commit(void **state)
+{
+    (void)state;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    hf_txn *txn;
+    assert_ok(hf_begin(store, &txn));
+    char *p = hf_construct(txn, "p", NULL, 5000);
+    assert_got(p);
+    memset(p, 7, 5000);
+    assert_got(hf_construct(txn, "q", NULL, 100)); /* so that p doesn't end at the used end */
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_begin(store, &txn));
+    assert_ok(hf_destroy(txn, "p"));
+    assert_ok(hf_commit(txn));
+    const uint64_t commit = info(store).appended;
+    assert_ok(hf_begin(store, &txn));
+    assert_ok(hf_zero_free_memory(txn));
+    assert_ok(hf_commit(txn));
+    expect_counted(store, commit + 1);
+    assert_ok(hf_begin(store, &txn));
+    assert_ok(hf_zero_free_memory(txn)); /* there is nothing left */
+    assert_ok(hf_commit(txn));
+    expect_counted(store, commit + 1);
+    assert_ok(hf_close(store));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fresh_store, remove_store)
     const struct CMUnitTest tests[] = {
+        CASE(test_what_was_rolled_back_leaves_no_record),
+        CASE(test_zeroing_alone_is_a_commit),
         CASE(test_own_view_is_listed_with_its_commit),
         CASE(test_other_process_defers_until_it_ends),
         CASE(test_dead_readers_are_left_out_and_more_are_counted_than_fit),
