@@ -87,6 +87,8 @@ static void *keep_house(void *argument)
 void hf__lazy_wake(hf_store *store)
 {
     uint32_t idle = IDLE;
+    if (__atomic_load_n(&store->log.lazy_ended, __ATOMIC_ACQUIRE))
+        return;
     if (!__atomic_load_n(&store->log.housekeeping, __ATOMIC_ACQUIRE)) {
         bool none = false;
         if (__atomic_compare_exchange_n(&store->log.housekeeping, &none, true, false,
@@ -105,8 +107,10 @@ void hf__lazy_wake(hf_store *store)
         hf__os->futex_wake(&store->log.lazy_word, INT_MAX);
 }
 
+/* Whatever closing still commits (a lowered size), closing applies itself. */
 void hf__lazy_stop(hf_store *store)
 {
+    __atomic_store_n(&store->log.lazy_ended, true, __ATOMIC_RELEASE);
     if (!__atomic_load_n(&store->log.housekeeping, __ATOMIC_ACQUIRE) || store->forked)
         return;
     uint32_t left = __atomic_exchange_n(&store->log.lazy_word, END, __ATOMIC_SEQ_CST);

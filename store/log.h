@@ -75,6 +75,7 @@ struct hf__log {
 
     pthread_t housekeeper;
     bool housekeeping;            /* there is one; atomic                                        */
+    bool lazy_ended;              /* the handle is being closed: no housekeeper comes any more   */
     uint32_t lazy_word;           /* futex: 1 = something is to be synced, 2 = end               */
     int64_t pid;                  /* of this process                                             */
     unsigned char *shared;        /* S: reserved_bytes from the start of the file                */
