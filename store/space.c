@@ -33,6 +33,7 @@
 #define TAIL_MARGIN (UINT64_C(1) << 20) /* left above the used end but when asked, at least      */
 #define SAY_PAGES   992u                /* of 32 sectors of the page table, at a time             */
 #define PAUSE_NS    (INT64_C(5) * 1000 * 1000)
+#define VIEWS_WAIT_MS 1000
 
 /* ---- the tail -------------------------------------------------------------------------------- */
 
@@ -429,10 +430,13 @@ static int give_back_now(hf_store *store, uint64_t deadline, hf_trim_report *rep
     return code;
 }
 
-/* Waits for views without the writer's place, so that nobody waits with it. */
+/* Waits for views without the writer's place, so that nobody waits with it; and never for ever: long
+ * ones that overlap may leave no gap. What is marked is given back the next time. */
 static int give_back(hf_store *store, uint64_t deadline, hf_trim_report *report)
 {
     static uint32_t nobody;
+    if (deadline == HF__NO_DEADLINE)
+        deadline = hf__deadline_in_ms(VIEWS_WAIT_MS);
     for (;;) {
         int code = give_back_now(store, deadline, report);
         if (code != HF_EBUSY || hf__os->now_ns() >= deadline)

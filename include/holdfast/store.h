@@ -248,7 +248,8 @@ typedef struct hf_trim_report {
  * It is a transaction, if there is something new to give back, then a checkpoint. A crash in between
  * loses nothing; another call goes on. *report may be NULL.
  *
- * Views that are open are waited for, up to lock_timeout_ms; writers aren't held up meanwhile.
+ * Views that are open are waited for, up to lock_timeout_ms, and one second where that is 0: long views
+ * that overlap may never leave a gap. Writers aren't held up meanwhile.
  *
  * Errors: those of hf_begin and hf_commit; HF_EBUSY also if a view is open for longer (what was
  * marked waits for the next call), HF_EREADONLY, HF_ENOTSUP (memory backings, copy-on-write
