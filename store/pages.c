@@ -215,8 +215,10 @@ static int write_runs(int fd, const char *path, uint64_t salt, uint64_t used_end
             open = true;
             const uint64_t sector_end = sector.first_page + sector.pages;
             const uint64_t end = run.end < sector_end ? run.end : sector_end;
+            const bool in_memory = run.first >= reader.first && end <= reader.end;
             code = set_entries(&reader, &sector, salt, used_end, &run, end,
-                               reach(&runs[i], count - i), keep && sector.sound);
+                               in_memory ? end : reach(&runs[i], count - i),
+                               keep && sector.sound);
             run.first = end;
         }
     }
