@@ -208,6 +208,14 @@ static int open_now(const char *path, uint32_t mode, hf_store **out)
     return hf_open(path, &options, out);
 }
 
+int fixture_begin_on_heap(size_t size_bytes, hf_store **store, hf_txn **txn, hf_view **view)
+{
+    if (hf_open_heap(size_bytes, NULL, store) != 0 || hf_begin(*store, txn) != 0)
+        return -1;
+    *view = hf_txn_view(*txn);
+    return 0;
+}
+
 hf_store *fixture_open(const char *path, uint32_t mode)
 {
     hf_store *store = NULL;

@@ -67,6 +67,8 @@ extern uint32_t fixture_engine;
 const char *fixture_journal(void);
 
 /* An open that doesn't wait; asserts success. */
+/* For a set-up: a heap store of so many bytes with a transaction begun, and its view. Not 0: it failed. */
+int fixture_begin_on_heap(size_t size_bytes, hf_store **store, hf_txn **txn, hf_view **view);
 hf_store *fixture_open(const char *path, uint32_t mode);
 /* The same call, giving the code; an unexpected store is closed again. */
 int fixture_open_code(const char *path, uint32_t mode);

@@ -3,18 +3,12 @@
  * test_ref_check.c - each rule of pointers, broken by hand, is told; what is right isn't; and leaks
  * are those of a model on random graphs
  */
-#include "holdfast.h"
+#include "store_fixture.h"
+
 #include "store/live.h"
 #include "store/store.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 struct leaf {
     uint64_t value[3];
@@ -45,10 +39,7 @@ static hf_view *view;
 static int set_up(void **state)
 {
     (void)state;
-    if (hf_open_heap(8 << 20, NULL, &store) != 0 || hf_begin(store, &txn) != 0)
-        return -1;
-    view = hf_txn_view(txn);
-    return 0;
+    return fixture_begin_on_heap(8 << 20, &store, &txn, &view);
 }
 
 static int tear_down(void **state)

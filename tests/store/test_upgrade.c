@@ -38,10 +38,7 @@ static hf_view *view;
 static int set_up(void **state)
 {
     (void)state;
-    if (hf_open_heap(1 << 20, NULL, &store) != 0 || hf_begin(store, &txn) != 0)
-        return -1;
-    view = hf_txn_view(txn);
-    return 0;
+    return fixture_begin_on_heap(1 << 20, &store, &txn, &view);
 }
 
 static int tear_down(void **state)
