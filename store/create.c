@@ -128,16 +128,30 @@ struct spares {
     size_t directory_bytes; /* of path, the slash included                                        */
 };
 
-/* NAME.new-PID-XXXXXXXX, as temporary_open makes it? */
+/* Past a .new-PID-XXXXXXXX, as temporary_open makes it; NULL: that isn't there. */
+static const char *past_suffix(const char *at)
+{
+    if (strncmp(at, ".new-", 5) != 0)
+        return NULL;
+    at += 5;
+    const size_t digits = strspn(at, "0123456789");
+    if (digits == 0 || at[digits] != '-')
+        return NULL;
+    at += digits + 1;
+    return strspn(at, "0123456789abcdef") >= 8 ? at + 8 : NULL;
+}
+
+/* A spare of base, or, as a store that is built under a spare name is itself made, one of a spare? */
 static bool is_spare(const char *base, const char *name)
 {
     const size_t length = strlen(base);
-    if (strncmp(name, base, length) != 0 || strncmp(name + length, ".new-", 5) != 0)
+    if (strncmp(name, base, length) != 0)
         return false;
-    const char *at = name + length + 5;
-    const size_t digits = strspn(at, "0123456789");
-    return digits != 0 && at[digits] == '-' && strlen(at + digits + 1) == 8 &&
-           strspn(at + digits + 1, "0123456789abcdef") == 8;
+    const char *at = name + length;
+    do
+        at = past_suffix(at);
+    while (at != NULL && *at != 0);
+    return at != NULL;
 }
 
 /* The file itself comes last: as long as it is there, somebody comes back for the others. */
@@ -219,12 +233,24 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
     return fd;
 }
 
-static int publish(int fd, const char *temporary, const char *path, bool over)
+/* What a new file replaces. */
+struct replaced {
+    int fd;          /* whose owner, mode and attributes it takes over; -1: nobody's              */
+    bool over;       /* otherwise the name must be free                                           */
+    hf_store *store; /* whose sidecars go once the new file is whole; NULL: it has none           */
+};
+
+/* The sidecars go before the name leads to the new store, which may have some of its own then, and not
+ * before that is on the disk: an old store that could not be recovered needs them as long as it stays. */
+static int publish(int fd, const char *temporary, const char *path, const struct replaced *old)
 {
+    const bool over = old->over;
     int (*const name)(const char *, const char *) = over ? hf__os->rename : hf__os->rename_new;
     if (!HF__BUG(CREATE_NOT_SYNCED) && !(HF__BUG(REPLACE_NOT_SYNCED) && over) &&
         hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
+    if (old->store != NULL)
+        hf__removal_sidecars(old->store);
     if (HF__BUG(REPLACE_UNLINKS_FIRST) && over)
         hf__os->unlink(path);
     if (name(temporary, path) != 0)
@@ -250,8 +276,7 @@ static int take_after(int fd, int old_fd, const char *path)
     return 0;
 }
 
-/* old_fd: the file that is replaced, or -1 where the name must be free. */
-static int make_file(const char *path, uint32_t permissions, int old_fd, bool over,
+static int make_file(const char *path, uint32_t permissions, const struct replaced *old,
                      int (*write)(int fd, const char *path, const void *what), const void *what)
 {
     char *temporary = NULL;
@@ -268,10 +293,10 @@ static int make_file(const char *path, uint32_t permissions, int old_fd, bool ov
     int code = hf__fs_check(fd, path, &mapped);
     if (code == 0)
         code = write(fd, path, what);
-    if (code == 0 && old_fd >= 0)
-        code = take_after(fd, old_fd, path);
+    if (code == 0 && old->fd >= 0)
+        code = take_after(fd, old->fd, path);
     if (code == 0)
-        code = publish(fd, temporary, path, over);
+        code = publish(fd, temporary, path, old);
     /* Whatever happened, the spare name must not stay; after a success it is gone already. */
     if (code != 0)
         hf__os->unlink(temporary);
@@ -283,19 +308,22 @@ static int make_file(const char *path, uint32_t permissions, int old_fd, bool ov
 int hf__create_with(const char *path, uint32_t permissions,
                     int (*write)(int fd, const char *path, const void *what), const void *what)
 {
-    return make_file(path, permissions, -1, false, write, what);
+    static const struct replaced nothing = {-1, false, NULL};
+    return make_file(path, permissions, &nothing, write, what);
 }
 
 int hf__replace_with(const char *path, int old_fd,
                      int (*write)(int fd, const char *path, const void *what), const void *what)
 {
-    return make_file(path, 0600, old_fd, true, write, what);
+    const struct replaced old = {old_fd, true, NULL};
+    return make_file(path, 0600, &old, write, what);
 }
 
-int hf__create_over(const char *path, uint32_t permissions,
+int hf__create_over(hf_store *old, uint32_t permissions,
                     int (*write)(int fd, const char *path, const void *what), const void *what)
 {
-    return make_file(path, permissions, -1, true, write, what);
+    const struct replaced replaced = {-1, true, old};
+    return make_file(old->path, permissions, &replaced, write, what);
 }
 
 /* The largest segment, up to what is wanted, that this process could map. */

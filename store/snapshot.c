@@ -338,8 +338,7 @@ static int replace(struct job *job, const char *to_path)
         return hf__create_with(to_path, job->options->permissions, write_snapshot, &job);
     if (code != 0)
         return code;
-    hf__removal_sidecars(old);
-    code = hf__create_over(old->path, job->options->permissions, write_snapshot, &job);
+    code = hf__create_over(old, job->options->permissions, write_snapshot, &job);
     hf_error failure = *hf_last_error();
     hf__removal_end(old);
     if (code != 0)

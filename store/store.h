@@ -315,6 +315,10 @@ int hf__create_with(const char *path, uint32_t permissions,
  * attributes are its own. After an error whose cause is the directory's sync the new file is there. */
 int hf__replace_with(const char *path, int old_fd,
                      int (*write)(int fd, const char *path, const void *what), const void *what);
+/* The same in place of a store that hf__removal_begin gave the caller, with a mode of its own: until the
+ * new file is whole and synced, nothing of the old one is touched; then its sidecars go. */
+int hf__create_over(hf_store *old, uint32_t permissions,
+                    int (*write)(int fd, const char *path, const void *what), const void *what);
 /* Plain memory, whose owner is the heap over it; it doesn't grow. */
 extern const struct hf__door hf__plain_door;
 
@@ -322,9 +326,6 @@ extern const struct hf__door hf__plain_door;
 
 /* Writes [from, to) of the segment, leaving out pages of zeros. 0, or -1 and errno. */
 int hf__write_sparse(int fd, const unsigned char *base, uint64_t from, uint64_t to);
-/* The same in the place of a store that the caller holds alone, if there is one: named with rename. */
-int hf__create_over(const char *path, uint32_t permissions,
-                    int (*write)(int fd, const char *path, const void *what), const void *what);
 
 /* ---- txn.c ----------------------------------------------------------------------------------- */
 

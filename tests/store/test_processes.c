@@ -342,6 +342,34 @@ static void test_spare_files_of_dead_makers_are_removed(void **state)
     }
 }
 
+static bool left(const char *suffix)
+{
+    char name[sizeof path + 64];
+    snprintf(name, sizeof name, "%s%s", path, suffix);
+    const int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    fixture_create(path);
+    assert_ok(hf_remove(path));
+    const bool there = access(name, F_OK) == 0;
+    if (there)
+        unlink(name);
+    return there;
+}
+
+/* A store that is built under a spare name was itself made under a spare of that. Other files stay. */
+static void test_spares_of_spares_are_removed_and_nothing_else(void **state)
+{
+    (void)state;
+    assert_false(left(".new-12-0123abcd"));
+    assert_false(left(".new-12-0123abcd.new-12-4567cdef"));
+    assert_true(left(".new-12-0123abcd.new"));
+    assert_true(left(".new-12-0123abcde"));
+    assert_true(left(".new-12-0123abcd.new-12-4567cdeg"));
+    assert_true(left(".new--0123abcd"));
+    assert_true(left(".new-12-0123abcd.bak"));
+}
+
 static void test_copy_on_write_and_writers_exclude_each_other(void **state)
 {
     (void)state;
@@ -737,6 +765,7 @@ int main(void)
         TEST(test_hard_link_while_open_is_eotherpath),
         TEST(test_remove_and_resize_are_refused_while_open_elsewhere),
         TEST(test_spare_files_of_dead_makers_are_removed),
+        TEST(test_spares_of_spares_are_removed_and_nothing_else),
         TEST(test_copy_on_write_and_writers_exclude_each_other),
         TEST(test_read_only_beside_a_writer_follows_its_commits),
         TEST(test_reader_without_permission_keeps_writers_out_and_they_it),

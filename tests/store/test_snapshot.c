@@ -533,6 +533,69 @@ static void test_snapshot_replaces_a_store(void **state)
     assert_ok(hf_close(store));
 }
 
+/* ---- a store that is to be replaced and can't be recovered now ------------------------------- */
+
+static void *commits_2(void *store)
+{
+    commit_k(store, 2);
+    return NULL;
+}
+
+static void commit_and_die(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_store *store = open_as(copy_path, HF_CREATE_NEW, HF_ENGINE_LOG, HF_SYNC);
+    hf_view *view;
+    pthread_t writer;
+    large = 3000;
+    commit_k(store, 1);
+    child_expect(hf_view_begin(store, &view) == 0); /* what comes is in the log alone */
+    child_expect(pthread_create(&writer, NULL, commits_2, store) == 0);
+    child_expect(pthread_join(writer, NULL) == 0);
+    raise(SIGKILL);
+}
+
+static ssize_t disk_full(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    (void)fd, (void)buffer, (void)size_bytes, (void)offset;
+    errno = ENOSPC;
+    return -1;
+}
+
+static ssize_t range_full(int from_fd, off_t from, int fd, off_t to, size_t size_bytes)
+{
+    (void)from_fd, (void)from, (void)fd, (void)to, (void)size_bytes;
+    errno = ENOSPC;
+    return -1;
+}
+
+/* On a full disk its commits can't be applied, and the snapshot fails: they are all still there. */
+static void test_snapshot_that_fails_leaves_the_old_store_its_log(void **state)
+{
+    (void)state;
+    static struct hf__os full;
+    struct child child = child_start(commit_and_die, NULL);
+    child_join_killed(&child, SIGKILL);
+    assert_true(fixture_any_sidecar_exists(copy_path));
+    hf_store *store = create(0, 0);
+    commit_k(store, 5);
+    full = hf__os_system;
+    full.pwrite = full.pwrite_apart = disk_full;
+    full.copy_range = range_full;
+    hf__os = &full;
+    const int code = snapshot_of(store, HF_SNAPSHOT_COPY_RANGE, HF_SNAPSHOT_REPLACE);
+    hf__os = &hf__os_system;
+    assert_code(code, HF_ENOSPC);
+    large = 3000;
+    hf_store *copy = open_as(copy_path, HF_OPEN_EXISTING, 0, 0);
+    assert_shows(copy, 2);
+    assert_ok(hf_close(copy));
+    assert_ok(snapshot_of(store, 0, HF_SNAPSHOT_REPLACE));
+    assert_ok(hf_close(store));
+    assert_int_equal(files(), 2);
+}
+
 /* ---- killed ---------------------------------------------------------------------------------- */
 
 struct death {
@@ -607,6 +670,7 @@ int main(void)
         CASE(test_snapshot_cancelled_leaves_nothing),
         CASE(test_snapshot_misuse),
         CASE(test_snapshot_replaces_a_store),
+        CASE(test_snapshot_that_fails_leaves_the_old_store_its_log),
         CASE(test_snapshot_killed_at_each_call),
     };
 #undef CASE
