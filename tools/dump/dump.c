@@ -89,7 +89,10 @@ static void print_counts(const struct dump *dump)
     fprintf(stdout, "{\"end\":true,\"types\":%" PRIu32, dump->types.count);
     for (int kind = HF_KIND_NAMED; kind <= GRAPH_RAW; kind++)
         fprintf(stdout, ",\"%s\":%" PRIu64, kind_names[kind], dump->counts[kind]);
-    fprintf(stdout, ",\"opaque\":%" PRIu64 "}", dump->opaque);
+    fprintf(stdout, ",\"opaque\":%" PRIu64, dump->opaque);
+    if (dump->graph.left_out > 0)
+        fprintf(stdout, ",\"pools_left_out\":%" PRIu64, dump->graph.left_out);
+    putc('}', stdout);
 }
 
 /* Of a document about some objects only the types that these have are part. */

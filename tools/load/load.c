@@ -161,7 +161,7 @@ static int check_count(struct load *load, const char *key, uint64_t is)
 static int read_end(struct load *load)
 {
     static const char *const members[] = {"end",       "types", "named",  "unique",
-                                          "anonymous", "raw",   "opaque", NULL};
+                                          "anonymous", "raw",   "opaque", "pools_left_out", NULL};
     bool end = false;
     int code = load_object_end(load);
 
@@ -179,6 +179,9 @@ static int read_end(struct load *load)
         code = check_count(load, "raw", load->raw);
     if (code == TOOL_OK)
         code = check_count(load, "opaque", load->opaque);
+    if (code == TOOL_OK)
+        code = lines_optional_u64(&load->lines, load->lines.line, "pools_left_out", UINT64_MAX,
+                                  &load->pools_left_out);
     if (code == TOOL_OK)
         code = load_pointers(load);
     if (code == TOOL_OK)
@@ -277,6 +280,7 @@ static void print_result(const struct load *load, double seconds)
         json_uint(&json, "anonymous", load->anonymous);
         json_uint(&json, "raw", load->raw);
         json_uint(&json, "opaque", load->opaque);
+        json_uint(&json, "pools_left_out", load->pools_left_out);
         json_uint(&json, "kept", load->kept_count);
         json_uint(&json, "replaced", load->replaced);
         json_uint(&json, "pointers", load->pointers);
@@ -297,6 +301,9 @@ static void print_result(const struct load *load, double seconds)
                   " objects and blocks are plain bytes: references in them, if there are "
                   "any, lead to the wrong places now",
                   load->opaque);
+    if (load->pools_left_out > 0)
+        tool_note(load->tool, path, "the dump was made without the %" PRIu64 " pools of its store",
+                  load->pools_left_out);
     if (load->dangling > 0)
         tool_note(load->tool, path, "%" PRIu64 " pointers led nowhere and are null now",
                   load->dangling);

@@ -27,6 +27,7 @@ struct load {
     bool kept; /* an object of the store stays: what the dump tells is passed over */
 
     uint64_t named, unique, anonymous, raw, opaque, kept_count, replaced, dangling, pointers;
+    uint64_t pools_left_out; /* says the dump                                                     */
     uint64_t size_bytes;
 };
 
