@@ -65,6 +65,7 @@ static void fork_child(void)
     for (hf_store *store = list_head; store != NULL; store = store->next) {
         store->forked = true;
         hf__drop_fd(&store->fd);
+        hf__drop_fd(&store->map_fd);
         hf__drop_fd(&store->locks.lock_fd);
         hf__drop_fd(&store->undo.fd);
         hf__log_drop_fds(&store->log);

@@ -329,7 +329,7 @@ int hf__create_over(hf_store *old, uint32_t permissions,
 /* The largest segment, up to what is wanted, that this process could map. */
 static int probe_size_max(uint64_t want_bytes, uint64_t need_bytes, bool twice, uint64_t *out)
 {
-    hf_store probe = {.backing = HF__BACKING_FILE};
+    hf_store probe = {.backing = HF__BACKING_FILE, .map_fd = -1};
     int code = hf__map_reserve(&probe, want_bytes, need_bytes, twice);
     if (code != 0)
         return code;

@@ -250,6 +250,9 @@ static int check_announced(hf_store *store)
     if (hf__os->fstat(store->fd, &st) != 0 ||
         hf__backed_bytes((uint64_t)st.st_size) < c.limit)
         return hf__fail_path(HF_ETRUNCATED, 0, store->path, "its end is behind the file's end");
+    int code = hf__map_shown(store, c.limit);
+    if (code != 0)
+        return code;
     compare_all(&c);
     return c.stretches == 0 ? 0 : refuse_unannounced(&c);
 }

@@ -138,7 +138,8 @@ static int enter(hf_store *store, uint64_t deadline)
         return code;
     if (store->locks.writing.stolen)
         __atomic_store_n(&hf__words(store)->adopt, 1, __ATOMIC_SEQ_CST);
-    if (hf__flag(&hf__words(store)->recover))
+    code = hf__map_writers(store);
+    if (code == 0 && hf__flag(&hf__words(store)->recover))
         code = hf__log_recover(store, deadline);
     if (code == 0 && hf__flag(&hf__words(store)->adopt))
         code = hf__log_adopt(store);
@@ -383,9 +384,12 @@ static int log_zero_tail(hf_store *store)
     struct hf__log_tail tail;
     const uint64_t used_end = hf__used_end(&store->seg);
     const unsigned char *shared = store->log.shared + HF__SEGMENT_OFFSET;
+    int code = hf__map_shown(store, store->seg.size_bytes);
+    if (code != 0)
+        return code;
     hf__tail_read(store, &tail);
     if (tail.fresh_end > used_end && !HF__BUG(ZEROS_TOO_LOW)) {
-        int code = hf__log_checkpoint(store, 0, soon(store));
+        code = hf__log_checkpoint(store, 0, soon(store));
         if (code != 0)
             return code;
         hf__tail_read(store, &tail);
@@ -435,8 +439,11 @@ static int log_begin_punch(hf_store *store, uint64_t deadline, struct hf__segmen
                          HF__BUG(PUNCHED_ABOVE_BASE);
     if (settled && (tail.epoch == 0 || *base == tail.appended) &&
         shown->size_bytes <= store->size_max_bytes)
+        code = hf__map_shown(store, shown->size_bytes);
+    else
+        code = hf__fail_path(HF_EBUSY, 0, store->path, "its log could not be emptied");
+    if (code == 0)
         return 0;
-    code = hf__fail_path(HF_EBUSY, 0, store->path, "its log could not be emptied");
     hf__place_unlock(&store->locks, &store->locks.applying);
 err_end:
     log_end(store);

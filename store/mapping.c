@@ -3,8 +3,13 @@
  * mapping.c - address space, and memory or file behind it
  *
  * A handle reserves address space for the largest segment once, so growing never moves anything:
- * the file is mapped over the whole reservation at once, far past its end, and what lies past the
- * end becomes usable when the file gets longer, in every process that has it mapped.
+ * the file is mapped far past its end, and what lies past the end becomes usable when the file gets
+ * longer, in every process that has it mapped.
+ *
+ * The log engine has two mappings of it side by side in one reservation, P and S. Both come late, because
+ * mapping and unmapping all spans twice was the dearest part of opening: of S, which readers look through,
+ * only the spans that the segment reaches into, more of them when a view finds it larger
+ * (hf__map_shown); P with the first transaction (hf__map_writers).
  *
  * Invariants
  *   M1  seg.base is aligned to HF_ALIGN_BYTES_MAX (buffers: to what the caller gave)
@@ -12,6 +17,8 @@
  *       with fallocate before size_bytes says so, so a store into the segment never raises SIGBUS;
  *       but for whole pages of free blocks that are marked (alloc/holes.c), which get theirs again
  *       before they are taken (hf__map_back)
+ *   M3  the spans of store->shown up to shown_bytes are mapped; whoever reads through it has asked for
+ *       as many before (hf__map_shown), so nobody meets the bare reservation
  */
 #include "store.h"
 
@@ -20,6 +27,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,20 +47,32 @@ static uint64_t lead_of(const hf_store *store)
     return store->backing == HF__BACKING_FILE ? HF__SEGMENT_OFFSET : 0;
 }
 
-/* size_bytes of inaccessible address space, aligned; NULL if there is none. */
-static unsigned char *reserve(uint64_t size_bytes)
+/* At least size_bytes of inaccessible address space, with an aligned place in it; NULL if there is none. */
+static unsigned char *reserve_around(uint64_t size_bytes, unsigned char **range, uint64_t *range_bytes)
 {
-    const uint64_t align = HF_ALIGN_BYTES_MAX, total = size_bytes + align;
+    const uint64_t total = size_bytes + HF_ALIGN_BYTES_MAX;
     if (total > SIZE_MAX || total < size_bytes)
         return NULL;
     unsigned char *at = hf__os->mmap(NULL, (size_t)total, PROT_NONE,
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return NULL;
-    unsigned char *aligned = (unsigned char *)round_up((uintptr_t)at, align);
-    uint64_t before = (uint64_t)(aligned - at), behind = align - before;
+    *range = at;
+    *range_bytes = total;
+    return (unsigned char *)round_up((uintptr_t)at, HF_ALIGN_BYTES_MAX);
+}
+
+/* The same of just that size, which the caller munmaps. */
+static unsigned char *reserve(uint64_t size_bytes)
+{
+    unsigned char *range;
+    uint64_t range_bytes;
+    unsigned char *aligned = reserve_around(size_bytes, &range, &range_bytes);
+    if (aligned == NULL)
+        return NULL;
+    const uint64_t before = (uint64_t)(aligned - range), behind = HF_ALIGN_BYTES_MAX - before;
     if (before != 0)
-        hf__os->munmap(at, (size_t)before);
+        hf__os->munmap(range, (size_t)before);
     if (behind != 0)
         hf__os->munmap(aligned + size_bytes, (size_t)behind);
     return aligned;
@@ -64,15 +84,12 @@ int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, b
     uint64_t want = round_up(want_bytes, HF__PAGE_BYTES);
     const uint64_t need = round_up(need_bytes, HF__PAGE_BYTES);
     for (;;) {
-        unsigned char *at = reserve(lead + want);
-        unsigned char *second = at != NULL && twice ? reserve(lead + want) : NULL;
-        if (at != NULL && twice && second == NULL) {
-            hf__os->munmap(at, (size_t)(lead + want));
-            at = NULL;
-        }
+        const uint64_t one = round_up(lead + want, HF_ALIGN_BYTES_MAX);
+        unsigned char *at = reserve_around(twice ? 2 * one : one, &store->range, &store->range_bytes);
         if (at != NULL) {
             store->reserved = at;
-            store->log.shared = second;
+            store->log.shared = twice ? at + one : NULL;
+            store->shown = twice ? at + one : at;
             store->reserved_bytes = lead + want;
             store->size_max_bytes = want_bytes < want ? want_bytes : want;
             store->seg.base = at + lead;
@@ -108,11 +125,11 @@ static int open_to_map(const hf_store *store, bool to_write, int *out)
     return code;
 }
 
-/* Maps the segment from `from` on (0: the header, too) into a reservation, piece by piece. */
-static int map_over(const hf_store *store, int fd, unsigned char *mapping, uint64_t from,
+/* Maps [from, end) of the segment (from 0: the header, too) into a reservation, piece by piece. */
+static int map_part(const hf_store *store, int fd, unsigned char *mapping, uint64_t from, uint64_t end,
                     int protection, int flags)
 {
-    const uint64_t lead = lead_of(store), end = store->reserved_bytes - lead;
+    const uint64_t lead = lead_of(store);
     while (from < end) {
         const struct hf__piece piece = hf__piece_at(from, end);
         const uint64_t ahead = from == 0 ? lead : 0;
@@ -123,6 +140,12 @@ static int map_over(const hf_store *store, int fd, unsigned char *mapping, uint6
         from += piece.size_bytes;
     }
     return 0;
+}
+
+static int map_over(const hf_store *store, int fd, unsigned char *mapping, uint64_t from,
+                    int protection, int flags)
+{
+    return map_part(store, fd, mapping, from, store->reserved_bytes - lead_of(store), protection, flags);
 }
 
 static int map_from(const hf_store *store, unsigned char *mapping, uint64_t from, int protection,
@@ -146,9 +169,48 @@ int hf__map_file(hf_store *store, bool writable, bool is_private)
         return code;
     code = map_over(store, fd, store->reserved, 0, PROT_READ | (writable ? PROT_WRITE : 0),
                     is_private ? MAP_PRIVATE : MAP_SHARED);
-    if (code == 0 && store->log.shared != NULL)
-        code = map_over(store, fd, store->log.shared, 0, PROT_READ, MAP_SHARED);
     hf__os->close(fd);
+    return code;
+}
+
+/* Whole spans, so that growing within the last one asks for no more. */
+static int map_shown_locked(hf_store *store, uint64_t size_bytes)
+{
+    const uint64_t limit = store->reserved_bytes - lead_of(store);
+    const uint64_t last = size_bytes == 0 ? 0 : size_bytes - 1, have = store->shown_bytes;
+    uint64_t end = hf__span_end(hf__span_of(last < limit ? last : limit - 1));
+    end = end < limit ? end : limit;
+    if (end <= have)
+        return 0;
+    int code = map_part(store, store->map_fd, store->shown, have, end, PROT_READ, MAP_SHARED);
+    if (code == 0)
+        __atomic_store_n(&store->shown_bytes, end, __ATOMIC_RELEASE);
+    return code;
+}
+
+int hf__map_more_shown(hf_store *store, uint64_t size_bytes)
+{
+    pthread_mutex_lock(&store->map_mutex);
+    int code = map_shown_locked(store, size_bytes);
+    pthread_mutex_unlock(&store->map_mutex);
+    return code;
+}
+
+int hf__map_readers(hf_store *store, uint64_t size_bytes)
+{
+    int code = open_to_map(store, false, &store->map_fd);
+    store->shown_bytes = 0;
+    return code == 0 ? hf__map_more_shown(store, size_bytes) : code;
+}
+
+int hf__map_writers(hf_store *store)
+{
+    if (store->writers_mapped)
+        return 0;
+    int code = map_over(store, store->map_fd, store->reserved, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    if (code == 0)
+        code = hf__private_open(store);
+    store->writers_mapped = code == 0;
     return code;
 }
 
@@ -222,12 +284,13 @@ int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_by
 void hf__map_release(hf_store *store)
 {
     if (store->reserved != NULL)
-        hf__os->munmap(store->reserved, (size_t)store->reserved_bytes);
-    if (store->log.shared != NULL)
-        hf__os->munmap(store->log.shared, (size_t)store->reserved_bytes);
+        hf__os->munmap(store->range, (size_t)store->range_bytes);
     if (store->log.through != NULL)
         hf__os->munmap(store->log.through, (size_t)store->reserved_bytes);
-    store->reserved = store->log.shared = store->log.through = NULL;
+    if (store->map_fd >= 0)
+        hf__os->close(store->map_fd);
+    store->map_fd = -1;
+    store->range = store->reserved = store->shown = store->log.shared = store->log.through = NULL;
 }
 
 int hf__map_replay(hf_store *store, void **out)

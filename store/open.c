@@ -78,9 +78,11 @@ int hf__store_new(hf_store **out, enum hf__backing backing, const hf_options *op
     store->backing = backing;
     store->mode = options->mode;
     store->lock_timeout_ms = options->lock_timeout_ms;
-    store->fd = -1;
+    store->fd = store->map_fd = -1;
+    pthread_mutex_init(&store->map_mutex, NULL);
     store->locks.lock_fd = store->locks.data_fd = -1;
     store->views = views;
+    store->shown_bytes = UINT64_MAX;
     store->durability = options->durability;
     hf__undo_init(&store->undo, NULL);
     hf__log_init(&store->log);
@@ -101,6 +103,7 @@ void hf__store_free(hf_store *store)
     free(store->lock_path);
     free(store->undo_path);
     free(store->views);
+    pthread_mutex_destroy(&store->map_mutex);
     free(store);
 }
 
@@ -189,9 +192,11 @@ static int map_store(hf_store *store, const struct hf__file_header *header)
                            logged && !frozen && writes);
     if (code != 0)
         return code;
-    code = hf__map_file(store, writes || frozen, frozen || (logged && writes));
-    if (code == 0 && logged && !frozen && writes)
-        code = hf__private_open(store);
+    code = logged && !frozen ? hf__map_readers(store, size)
+                             : hf__map_file(store, writes || frozen, frozen);
+    /* Who is alone looks at the writer's mapping before a transaction begins. */
+    if (code == 0 && logged && store->role == HF__ROLE_ALONE)
+        code = hf__map_writers(store);
     /* While a log waits to be replayed, the file's end is recovery's business. */
     if (code == 0 && header->state < HF__STATE_LOGGED)
         code = back_cut_tail(store, size);

@@ -92,8 +92,15 @@ struct hf_store {
     ino_t inode;
     mode_t file_mode;
 
-    unsigned char *reserved;      /* the address range this handle holds, NULL for buffers       */
+    unsigned char *range;         /* the address range this handle holds, NULL for buffers       */
+    uint64_t range_bytes;
+    unsigned char *reserved;      /* in it, aligned: where the file's start is mapped, P if two are */
     uint64_t reserved_bytes;
+    unsigned char *shown;         /* what readers look through: log.shared or reserved           */
+    uint64_t shown_bytes;         /* how far into the segment it is mapped (M3); atomic          */
+    bool writers_mapped;          /* P is mapped, too; under the writer's place                  */
+    int map_fd;                   /* what more is mapped from; it carries no locks. -1: all is   */
+    pthread_mutex_t map_mutex;    /* for mapping more of `shown`                                 */
     uint64_t size_max_bytes;      /* largest segment this handle can address                     */
     struct hf__segment seg;
     struct hf__heap heap;
@@ -211,9 +218,21 @@ int hf__segment_header_read(int fd, const char *path, const struct hf__file_head
  * sets reserved, reserved_bytes, size_max_bytes and seg.base. twice: also log.shared, for the log
  * engine's second mapping. HF_EADDRSPACE. */
 int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, bool twice);
-/* Maps the data file over the reservation: shared, or private (writable in memory only); and over the
- * second one, through which readers look, shared and read-only. */
+/* Maps the whole data file over the reservation: shared, or private (writable in memory only). */
 int hf__map_file(hf_store *store, bool writable, bool is_private);
+/* For the log engine: maps what readers look through, shared and read-only, as far as a segment of
+ * size_bytes reaches. */
+int hf__map_readers(hf_store *store, uint64_t size_bytes);
+/* The same, further; at any time, by any thread. */
+int hf__map_more_shown(hf_store *store, uint64_t size_bytes);
+static inline int hf__map_shown(hf_store *store, uint64_t size_bytes)
+{
+    return size_bytes <= __atomic_load_n(&store->shown_bytes, __ATOMIC_ACQUIRE)
+               ? 0
+               : hf__map_more_shown(store, size_bytes);
+}
+/* P, private, and the table of its pages, if it isn't there yet. With the writer's place held. */
+int hf__map_writers(hf_store *store);
 void hf__map_release(hf_store *store);
 /* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */
 int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);

@@ -76,7 +76,7 @@ static int enter(hf_store *store, uint32_t *out_slot)
 }
 
 /* How far this view may read. */
-static int view_size(const hf_store *store, hf_view *view)
+static int view_size(hf_store *store, hf_view *view)
 {
     uint64_t size = hf__segment_header(&view->own)->size_bytes;
     if (size > store->constants.size_max_bytes)
@@ -85,7 +85,7 @@ static int view_size(const hf_store *store, hf_view *view)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path,
                              "it has grown past what this process could reserve");
     view->own.size_bytes = size;
-    return 0;
+    return hf__map_shown(store, size);
 }
 
 int hf_view_begin(hf_store *store, hf_view **out)
