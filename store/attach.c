@@ -18,6 +18,10 @@
  *       LOGGED and UNSYNCED that the log files do
  *   T4  after the lock is had, the name still leads to the locked inode (else: try again)
  *
+ *   T5  as long as the lock table says "untouched", the file's header slots are clean and agree, and
+ *       the lock file is the only sidecar: who makes another one or writes a header says so before,
+ *       and the last one out has nothing to look for
+ *
  * A lock sidecar made while an undo list waits starts with its gate closed by nobody: the rollback
  * is then the same as beside living processes, done by the first who takes the writer's place.
  */
@@ -262,16 +266,20 @@ static int this_boot(const struct hf__file_header *header, bool *out)
 }
 
 /* Beside writers (quiet false) the segment header may change between the two reads. */
-static int read_headers(hf_store *store, struct hf__file_header *header, bool repair, bool quiet)
+static int read_headers(hf_store *store, struct hf__file_header *header, bool repair, bool quiet,
+                        bool *settled)
 {
+    bool agree = false;
     struct hf__segment_header segment = {0};
     bool read_only = store->mode == HF_READ_ONLY || store->mode == HF_COPY_ON_WRITE;
     int code = repair ? hf__repair_headers(store, header)
-                      : hf__header_read(store->fd, store->path, read_only, header);
+                      : hf__header_read_both(store->fd, store->path, read_only, header, &agree);
     if (code == 0)
         code = hf__segment_header_read(store->fd, store->path, header, quiet, &segment);
     if (code == 0)
         store->constants = segment.constants;
+    store->found_bytes = segment.size_bytes;
+    *settled = agree && header->state == HF__STATE_CLEAN && header->table_state == HF__TABLE_TRUE;
     if (code == 0 &&
         memcmp(&header->constants, &segment.constants, sizeof segment.constants) != 0)
         code = hf__fail_path(HF_ECORRUPT, 0, store->path,
@@ -330,6 +338,12 @@ static int settle_leftovers(hf_store *store, struct hf__file_header *header)
     return hf__header_write(store->fd, store->path, header);
 }
 
+static bool sidecars_there(const hf_store *store)
+{
+    struct stat st;
+    return hf__log_leftovers(store) || hf__os->stat(store->undo_path, &st) == 0;
+}
+
 static void unlink_leftovers(const hf_store *store)
 {
     hf__os->unlink(store->undo_path);
@@ -340,14 +354,15 @@ static void unlink_leftovers(const hf_store *store)
 static int first_in(hf_store *store, bool repair, struct hf__file_header *header)
 {
     struct hf__lock_start start = {.marked = false};
-    bool in_use = false;
+    bool in_use = false, settled = false;
     const bool reader = store->role == HF__ROLE_READER;
-    int code = read_headers(store, header, repair, true);
+    int code = read_headers(store, header, repair, true, &settled);
     if (code == 0)
         code = judge_leftovers(store, header, repair, reader, &in_use, &start);
     if (code != 0)
         return code;
-    if (!in_use && !reader) {
+    const bool sidecars = !in_use && sidecars_there(store);
+    if (sidecars && !reader) {
         code = settle_leftovers(store, header);
         if (code != 0)
             return code;
@@ -355,6 +370,7 @@ static int first_in(hf_store *store, bool repair, struct hf__file_header *header
     }
     /* Without an undo list (repair goes on without one) there is nothing that could be undone. */
     start.marked = in_use && (reader || start.recover || store->undo.map != NULL);
+    start.settled = settled && !in_use && !sidecars && store->role != HF__ROLE_ALONE;
     code = hf__locks_create(&store->locks, store->path, store->lock_path, store->fd,
                             header->constants.uuid, store->file_mode, &start);
     if (code != 0)
@@ -379,7 +395,8 @@ static int join(hf_store *store, struct hf__file_header *header)
             return AGAIN;
         }
     }
-    int code = read_headers(store, header, false, false);
+    bool settled;
+    int code = read_headers(store, header, false, false, &settled);
     if (code == 0)
         code = hf__locks_attach(&store->locks, store->path, store->lock_path, store->fd,
                                 store->fd_read_only, header->constants.uuid);
@@ -391,7 +408,7 @@ static int join(hf_store *store, struct hf__file_header *header)
 static int freeze(hf_store *store, struct hf__file_header *header)
 {
     struct hf__lock_start ignored;
-    bool in_use;
+    bool in_use, settled;
     hf__locks_detach(&store->locks, false);
     if (hf__range_shared(store->fd, HF__RANGE_FROZEN) != 0)
         return AGAIN;
@@ -401,7 +418,7 @@ static int freeze(hf_store *store, struct hf__file_header *header)
     }
     /* For messages only. */
     (void)hf__range_shared(store->fd, HF__RANGE_NAMES + getpid());
-    int code = read_headers(store, header, false, true);
+    int code = read_headers(store, header, false, true, &settled);
     if (code == 0)
         code = judge_leftovers(store, header, false, true, &in_use, &ignored);
     if (code == 0)
@@ -521,6 +538,11 @@ static int last_out(hf_store *store)
     struct hf__file_header header;
     bool written = false;
     int code = 0;
+    if (!hf__flag(&store->locks.table->header.touched)) { /* T5 */
+        if (same_file(store))
+            hf__os->unlink(store->lock_path);
+        return 0;
+    }
     if (store->role != HF__ROLE_READER)
         code = hf__header_read(store->fd, store->path, true, &header);
     if (store->role != HF__ROLE_READER && code == 0 &&

@@ -42,6 +42,7 @@ static int open_undo(hf_store *store)
         return hf__undo_refresh(undo);
     if (!has_file(store))
         return hf__undo_open_private(undo);
+    hf__set_flag(&store->locks.table->header.touched, 1);
     int code = hf__undo_open_file(undo, uuid, store->file_mode, true, false);
     if (code == HF_ESIDECAR && !store->locks.table->header.header_marked) {
         /* The header says that nothing can wait to be undone: this is a leftover. */

@@ -95,10 +95,11 @@ static int read_slots(int fd, const char *path, struct hf__file_header out[2], i
     return 0;
 }
 
-int hf__header_read(int fd, const char *path, bool read_only, struct hf__file_header *out)
+int hf__header_read_both(int fd, const char *path, bool read_only, struct hf__file_header *out,
+                         bool *agree)
 {
     struct hf__file_header slots[2];
-    int judged[2];
+    int judged[2] = {0, 0};
     int code = read_slots(fd, path, slots, judged);
     if (code != 0)
         return code;
@@ -110,21 +111,22 @@ int hf__header_read(int fd, const char *path, bool read_only, struct hf__file_he
     if (!read_only && (slots[best].features_ro_compat & ~HF__FEATURES_RO_COMPAT) != 0)
         return hf__fail_path(HF_ENEWER, 0, path, "this library can open it read-only");
     *out = slots[best];
+    *agree = judged[0] == 0 && judged[1] == 0 && slots[0].state == slots[1].state;
     return 0;
+}
+
+int hf__header_read(int fd, const char *path, bool read_only, struct hf__file_header *out)
+{
+    bool agree;
+    return hf__header_read_both(fd, path, read_only, out, &agree);
 }
 
 int hf__header_settle(int fd, const char *path)
 {
-    struct hf__file_header slots[2];
-    int judged[2];
-    int code = read_slots(fd, path, slots, judged);
-    if (code != 0)
-        return code;
-    if (judged[0] == 0 && judged[1] == 0 && slots[0].state == slots[1].state)
-        return 0;
     struct hf__file_header newest;
-    code = hf__header_read(fd, path, false, &newest);
-    return code == 0 ? hf__header_write(fd, path, &newest) : code;
+    bool agree;
+    int code = hf__header_read_both(fd, path, false, &newest, &agree);
+    return code == 0 && !agree ? hf__header_write(fd, path, &newest) : code;
 }
 
 static void seal(struct hf__file_header *header)

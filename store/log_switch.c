@@ -485,6 +485,7 @@ int hf__log_start(hf_store *store)
     struct hf__file_header file_header;
     struct hf__log_header header;
     const struct hf__segment_header *segment = shared_header(store);
+    hf__set_flag(&store->locks.table->header.touched, 1);
     int code = hf__header_read(store->fd, store->path, false, &file_header);
     /* Somebody died between making the file clean and saying so, or before he heard that this is on
      * the disk. As long as it isn't, the header there may ask for the very logs that are written

@@ -47,13 +47,31 @@ static uint64_t lead_of(const hf_store *store)
     return store->backing == HF__BACKING_FILE ? HF__SEGMENT_OFFSET : 0;
 }
 
+/*
+ * Where a reservation is wished for: just before a border of 512 GiB, whole ones below this thread's stack.
+ * The kernel keeps a table for each such stretch in which something is mapped, and goes through that part
+ * of it that a mapping covers when the mapping ends: the few pages that a short look touches then lie in
+ * the first entries of ours (5 us of an opening). Where somebody has that place, the kernel takes another.
+ */
+static void *wished_place(uint64_t size_bytes)
+{
+    static uint32_t turns;
+    const uint64_t stretch = UINT64_C(512) << 30, here = (uintptr_t)__builtin_frame_address(0);
+    const uint64_t turn = __atomic_fetch_add(&turns, 1, __ATOMIC_RELAXED) % 16;
+    const uint64_t below = round_up(size_bytes, stretch) * (turn + 1) + (UINT64_C(8) << 30) +
+                           (here >> 12 & 0x1ffff) * HF_ALIGN_BYTES_MAX;
+    return sizeof(void *) < 8 || here / stretch * stretch <= below
+               ? NULL
+               : (void *)(uintptr_t)(here / stretch * stretch - below);
+}
+
 /* At least size_bytes of inaccessible address space, with an aligned place in it; NULL if there is none. */
 static unsigned char *reserve_around(uint64_t size_bytes, unsigned char **range, uint64_t *range_bytes)
 {
     const uint64_t total = size_bytes + HF_ALIGN_BYTES_MAX;
     if (total > SIZE_MAX || total < size_bytes)
         return NULL;
-    unsigned char *at = hf__os->mmap(NULL, (size_t)total, PROT_NONE,
+    unsigned char *at = hf__os->mmap(wished_place(total), (size_t)total, PROT_NONE,
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return NULL;
@@ -87,12 +105,12 @@ int hf__map_reserve(hf_store *store, uint64_t want_bytes, uint64_t need_bytes, b
         const uint64_t one = round_up(lead + want, HF_ALIGN_BYTES_MAX);
         unsigned char *at = reserve_around(twice ? 2 * one : one, &store->range, &store->range_bytes);
         if (at != NULL) {
-            store->reserved = at;
-            store->log.shared = twice ? at + one : NULL;
-            store->shown = twice ? at + one : at;
+            store->shown = at;
+            store->reserved = twice ? at + one : at;
+            store->log.shared = twice ? at : NULL;
             store->reserved_bytes = lead + want;
             store->size_max_bytes = want_bytes < want ? want_bytes : want;
-            store->seg.base = at + lead;
+            store->seg.base = store->reserved + lead;
             return 0;
         }
         if (want <= need)

@@ -180,16 +180,13 @@ static int replay_frozen(hf_store *store, const struct hf__file_header *header)
 
 static int map_store(hf_store *store, const struct hf__file_header *header)
 {
-    struct hf__segment_header segment;
     const bool frozen = store->role == HF__ROLE_FROZEN;
     const bool logged = store->constants.engine == HF_ENGINE_LOG;
-    int code = hf__segment_header_read(store->fd, store->path, header, false, &segment);
-    uint64_t size = segment.size_bytes;
-    if (code != 0)
-        return code;
     const bool writes = store->mode != HF_READ_ONLY;
-    code = hf__map_reserve(store, store->constants.size_max_bytes, size,
-                           logged && !frozen && writes);
+    /* Others may have changed it since: who begins a transaction or a view looks again. */
+    const uint64_t size = store->found_bytes;
+    int code = hf__map_reserve(store, store->constants.size_max_bytes, size,
+                               logged && !frozen && writes);
     if (code != 0)
         return code;
     code = logged && !frozen ? hf__map_readers(store, size)

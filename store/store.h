@@ -106,6 +106,7 @@ struct hf_store {
     struct hf__heap heap;
     const struct hf__index_ops *index_ops;
     struct hf__constants constants;
+    uint64_t found_bytes;         /* the segment's size when the file was judged                 */
 
     const struct hf__engine *engine;
     struct hf__locks locks;
@@ -197,6 +198,9 @@ bool hf__constants_ok(const struct hf__constants *constants);
 /* The newest valid slot. HF_ENOTSTORE, HF_ETRUNCATED, HF_EENDIAN, HF_ENEWER, HF_EPAGESIZE,
  * HF_ECORRUPT, HF_EIO. read_only accepts unknown ro_compat features. */
 int hf__header_read(int fd, const char *path, bool read_only, struct hf__file_header *out);
+/* The same; *agree: both slots are valid and in the same state. */
+int hf__header_read_both(int fd, const char *path, bool read_only, struct hf__file_header *out,
+                         bool *agree);
 /* What is wrong with one slot: 0 or one of the codes above, recorded nowhere. */
 int hf__header_judge(const struct hf__file_header *slot);
 /* Seals *header with the next sequence number, writes it into the older slot and syncs. */

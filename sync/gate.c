@@ -43,7 +43,7 @@ static uint64_t word_of(const struct hf__locks *locks)
 
 static bool take(struct hf__locks *locks, uint32_t index, uint64_t word)
 {
-    uint64_t *at = &locks->table->readers[index].word, nobody = 0;
+    uint64_t *at = &hf__reader_slot(locks->table, index)->word, nobody = 0;
     return __atomic_load_n(at, __ATOMIC_RELAXED) == 0 &&
            __atomic_compare_exchange_n(at, &nobody, word, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_RELAXED);
@@ -53,7 +53,7 @@ static bool take(struct hf__locks *locks, uint32_t index, uint64_t word)
 static void sweep(struct hf__locks *locks)
 {
     for (uint32_t i = 0; i < HF_READERS_MAX; i++) {
-        uint64_t *at = &locks->table->readers[i].word;
+        uint64_t *at = &hf__reader_slot(locks->table, i)->word;
         uint64_t word = __atomic_load_n(at, __ATOMIC_SEQ_CST);
         if (word != 0 && hf__locks_dead(locks, (uint32_t)word))
             __atomic_compare_exchange_n(at, &word, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -89,8 +89,8 @@ static int take_slot(struct hf__locks *locks, uint32_t *out)
 void hf__reader_leave(struct hf__locks *locks, uint32_t slot)
 {
     struct hf__lock_header *header = &locks->table->header;
-    __atomic_store_n(&locks->table->readers[slot].shown, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&locks->table->readers[slot].word, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&hf__reader_slot(locks->table, slot)->shown, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&hf__reader_slot(locks->table, slot)->word, 0, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&header->gate, __ATOMIC_SEQ_CST) != 0) {
         __atomic_fetch_add(&header->drain, 1, __ATOMIC_SEQ_CST);
         hf__os->futex_wake(&header->drain, INT_MAX);
@@ -101,14 +101,14 @@ void hf__reader_leave_all(struct hf__locks *locks)
 {
     uint32_t high = __atomic_load_n(&locks->table->header.readers_high, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < high && i < HF_READERS_MAX; i++)
-        if ((uint32_t)__atomic_load_n(&locks->table->readers[i].word, __ATOMIC_SEQ_CST) ==
+        if ((uint32_t)__atomic_load_n(&hf__reader_slot(locks->table, i)->word, __ATOMIC_SEQ_CST) ==
             locks->own)
             hf__reader_leave(locks, i);
 }
 
 void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit)
 {
-    struct hf__reader_slot *slot = &locks->table->readers[index];
+    struct hf__reader_slot *slot = hf__reader_slot(locks->table, index);
     __atomic_store_n(&slot->commit, commit, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->shown, __atomic_load_n(&slot->word, __ATOMIC_RELAXED),
                      __ATOMIC_RELEASE);
@@ -117,7 +117,7 @@ void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit)
 /* A slot that is taken anew meanwhile is seen by `shown`; by the same thread, by `since_ns`. */
 bool hf__reader_look(struct hf__locks *locks, uint32_t index, struct hf__reader_slot *out)
 {
-    struct hf__reader_slot *slot = &locks->table->readers[index];
+    struct hf__reader_slot *slot = hf__reader_slot(locks->table, index);
     uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_SEQ_CST), since;
     if (word == 0)
         return false;
@@ -157,7 +157,7 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
             return code;
         uint32_t closer = __atomic_load_n(&header->gate, __ATOMIC_SEQ_CST);
         if (closer == 0) {
-            __atomic_store_n(&locks->table->readers[slot].since_ns, hf__os->wall_ns(),
+            __atomic_store_n(&hf__reader_slot(locks->table, slot)->since_ns, hf__os->wall_ns(),
                              __ATOMIC_RELAXED);
             if (waited && hf__count_down(&header->readers_due) == 1)
                 hf__os->futex_wake(&header->readers_due, INT_MAX);
@@ -172,7 +172,7 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
                 continue;
             }
             if (keep_when_stuck) {
-                __atomic_store_n(&locks->table->readers[slot].since_ns, hf__os->wall_ns(),
+                __atomic_store_n(&hf__reader_slot(locks->table, slot)->since_ns, hf__os->wall_ns(),
                                  __ATOMIC_RELAXED);
                 *out_slot = slot;
             } else {
@@ -212,7 +212,7 @@ static uint64_t reader_inside(struct hf__locks *locks)
 {
     uint32_t high = __atomic_load_n(&locks->table->header.readers_high, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < high && i < HF_READERS_MAX; i++) {
-        uint64_t *at = &locks->table->readers[i].word;
+        uint64_t *at = &hf__reader_slot(locks->table, i)->word;
         uint64_t word = __atomic_load_n(at, __ATOMIC_SEQ_CST);
         if (word == 0)
             continue;

@@ -147,9 +147,11 @@ struct hf__lock_header {
     uint8_t boot_id[16];      /* 192 of the kernel: one of another boot is garbage               */
     uint8_t reserved3[48];
     struct hf__log_words log; /* 256                                                             */
-    uint8_t reserved4[4096 - 576];
+    uint32_t touched;         /* 576 since the first one found the file settled and alone, somebody
+                               *     made a sidecar or wrote a header, or may have               */
+    uint8_t reserved4[1024 - 580];
 };
-_Static_assert(sizeof(struct hf__lock_header) == 4096, "lock header");
+_Static_assert(sizeof(struct hf__lock_header) == 1024, "lock header");
 _Static_assert(offsetof(struct hf__lock_header, magic) == 0, "magic");
 _Static_assert(offsetof(struct hf__lock_header, uuid) == 8, "uuid");
 _Static_assert(offsetof(struct hf__lock_header, device) == 24, "device");
@@ -172,7 +174,8 @@ _Static_assert(offsetof(struct hf__lock_header, reserved2) == 144, "reserved2");
 _Static_assert(offsetof(struct hf__lock_header, boot_id) == 192, "boot_id");
 _Static_assert(offsetof(struct hf__lock_header, reserved3) == 208, "reserved3");
 _Static_assert(offsetof(struct hf__lock_header, log) == 256, "log");
-_Static_assert(offsetof(struct hf__lock_header, reserved4) == 576, "reserved4");
+_Static_assert(offsetof(struct hf__lock_header, touched) == 576, "touched");
+_Static_assert(offsetof(struct hf__lock_header, reserved4) == 580, "reserved4");
 
 /* Stands in `gate` when the sidecar was made while an undo list waited: closed by somebody dead. */
 #define HF__NOBODY UINT32_C(0x3ff)
@@ -186,16 +189,39 @@ _Static_assert(offsetof(struct hf__lock_header, reserved4) == 576, "reserved4");
 /* In `sealed`: a record that shares a block is being written. */
 #define HF__SHARING (UINT64_C(1) << 63)
 
-#define HF__PROCESS_SLOTS 1024u /* HF_PROCESSES_MAX rounded to pages                             */
+/* The first slots of either kind share the header's page: a store that one process opens for a moment
+ * needs, faults in and gives back one page. */
+#define HF__NEAR_PROCESSES 16u
+#define HF__NEAR_READERS 32u
+#define HF__FAR_PROCESSES 1024u /* with the near ones at least HF_PROCESSES_MAX; whole pages     */
+#define HF__FAR_READERS 4096u   /* likewise HF_READERS_MAX                                       */
 
 struct hf__lock_table {
-    struct hf__lock_header header;                       /* 0                                    */
-    struct hf__process_slot processes[HF__PROCESS_SLOTS];/* 4096                                 */
-    struct hf__reader_slot readers[HF_READERS_MAX];      /* 69632                                */
+    struct hf__lock_header header;                               /* 0                            */
+    struct hf__process_slot near_processes[HF__NEAR_PROCESSES];  /* 1024                         */
+    struct hf__reader_slot near_readers[HF__NEAR_READERS];       /* 2048                         */
+    struct hf__process_slot far_processes[HF__FAR_PROCESSES];    /* 4096                         */
+    struct hf__reader_slot far_readers[HF__FAR_READERS];         /* 69632                        */
 };
-_Static_assert(offsetof(struct hf__lock_table, processes) == 4096, "processes");
-_Static_assert(offsetof(struct hf__lock_table, readers) == 69632, "readers");
-_Static_assert(sizeof(struct hf__lock_table) == 69632 + 64 * HF_READERS_MAX, "lock table");
 _Static_assert(offsetof(struct hf__lock_table, header) == 0, "header");
+_Static_assert(offsetof(struct hf__lock_table, near_processes) == 1024, "near_processes");
+_Static_assert(offsetof(struct hf__lock_table, near_readers) == 2048, "near_readers");
+_Static_assert(offsetof(struct hf__lock_table, far_processes) == 4096, "far_processes");
+_Static_assert(offsetof(struct hf__lock_table, far_readers) == 69632, "far_readers");
+_Static_assert(sizeof(struct hf__lock_table) == 69632 + 64 * HF__FAR_READERS, "lock table");
+_Static_assert(HF__NEAR_PROCESSES + HF__FAR_PROCESSES >= HF_PROCESSES_MAX, "process slots");
+_Static_assert(HF__NEAR_READERS + HF__FAR_READERS >= HF_READERS_MAX, "reader slots");
+
+static inline struct hf__process_slot *hf__process_slot(struct hf__lock_table *table, uint32_t index)
+{
+    return index < HF__NEAR_PROCESSES ? &table->near_processes[index]
+                                      : &table->far_processes[index - HF__NEAR_PROCESSES];
+}
+
+static inline struct hf__reader_slot *hf__reader_slot(struct hf__lock_table *table, uint32_t index)
+{
+    return index < HF__NEAR_READERS ? &table->near_readers[index]
+                                    : &table->far_readers[index - HF__NEAR_READERS];
+}
 
 #endif

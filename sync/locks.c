@@ -8,7 +8,8 @@
  *       written, and its slot keeps the id until every word that named it has been cleared
  *   P3  a slot's generation goes up with every owner, so an id in a word is alive only if its slot
  *       carries that very id and somebody holds the byte
- *   P4  a slot is written only below *_backed: there are disk blocks under it (no SIGBUS)
+ *   P4  a slot is touched only below *_backed: there are disk blocks under it (no SIGBUS). A new lock
+ *       file is one page long; all of the table is mapped, far past its end
  *
  * From P1-P3: hf__locks_dead(id) never calls a living handle dead, and calls a dead one dead as
  * soon as the kernel has dropped its locks.
@@ -29,6 +30,7 @@
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 #define GENERATION_MASK ((1u << (32 - SLOT_BITS)) - 1)
 #define SLOTS_A_PAGE (4096u / 64u)
+#define LOCK_FILE_BYTES_MIN 4096
 
 static uint32_t id_of(uint32_t slot, uint32_t generation)
 {
@@ -53,14 +55,14 @@ int hf__locks_open_private(struct hf__locks *locks, const char *path)
     if (table == NULL)
         return hf__fail(HF_ENOMEM, "lock table");
     table->header.magic = HF__LOCK_MAGIC;
-    table->header.processes_backed = HF__PROCESS_SLOTS;
+    table->header.processes_backed = HF_PROCESSES_MAX;
     table->header.readers_backed = HF_READERS_MAX;
     table->header.processes_high = 1;
     *locks = (struct hf__locks){.table = table, .path = path, .data_fd = -1, .lock_fd = -1};
     locks->own = id_of(0, 1);
-    table->processes[0].owner = locks->own;
-    table->processes[0].generation = 1;
-    table->processes[0].pid = getpid();
+    table->near_processes[0].owner = locks->own;
+    table->near_processes[0].generation = 1;
+    table->near_processes[0].pid = getpid();
     return 0;
 }
 
@@ -74,58 +76,65 @@ static int map_table(struct hf__locks *locks, const char *lock_path)
     return 0;
 }
 
-/* Disk blocks for the header, the first page of process slots and the first of readers. Writing them
+/* The header and the first slots of a new table: as a whole, and disk blocks under it with that. Writing
  * costs less than fallocate where the file is gone again before the kernel writes it back. */
-static int back_first_pages(int fd, struct hf__lock_header *header)
+static int write_first_page(int fd, const struct hf__lock_header *header)
 {
-    static const char zeros[2 * 4096];
-    header->processes_backed = SLOTS_A_PAGE;
-    header->readers_backed = SLOTS_A_PAGE;
-    if (hf__write_at(fd, zeros, sizeof zeros, 0) != 0)
-        return -1;
-    return hf__write_at(fd, zeros, 4096, offsetof(struct hf__lock_table, readers));
+    _Alignas(struct hf__lock_header) unsigned char page[4096] = {0};
+    memcpy(page, header, sizeof *header);
+    return hf__write_at(fd, page, sizeof page, 0);
+}
+
+/* Makes the file, after removing what has its name. */
+static int make_file(const char *lock_path, mode_t mode)
+{
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    int fd = hf__os->open(lock_path, flags, mode);
+    if (fd < 0 && errno == EEXIST) {
+        if (hf__os->unlink(lock_path) != 0 && errno != ENOENT)
+            return hf__fail_os(errno, lock_path, "unlink");
+        fd = hf__os->open(lock_path, flags, mode);
+    }
+    return fd < 0 ? hf__fail_os(errno, lock_path, "open") : fd;
 }
 
 int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock_path, int data_fd,
                      const uint8_t uuid[16], mode_t mode, const struct hf__lock_start *start)
 {
-    struct hf__lock_header header = {.header_marked = start->marked,
+    struct hf__lock_header header = {.magic = HF__LOCK_MAGIC,
+                                     .processes_backed = HF__NEAR_PROCESSES,
+                                     .readers_backed = HF__NEAR_READERS,
+                                     .header_marked = start->marked,
+                                     .touched = !start->settled,
                                      .sync_failed = start->sync_failed,
                                      .log.recover = start->recover,
                                      .gate = start->pending ? HF__NOBODY : 0};
     struct stat st, own;
     int code;
     *locks = (struct hf__locks){.path = path, .data_fd = data_fd, .lock_fd = -1};
-    if (hf__os->unlink(lock_path) != 0 && errno != ENOENT)
-        return hf__fail_os(errno, lock_path, "unlink");
-    int fd = hf__os->open(lock_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (hf__boot_id(header.boot_id) != 0)
+        return hf__fail_os(errno, "boot_id", "reading");
+    if (hf__os->fstat(data_fd, &st) != 0)
+        return hf__fail_os(errno, path, "fstat");
+    memcpy(header.uuid, uuid, 16);
+    header.device = (uint64_t)st.st_dev;
+    header.inode = (uint64_t)st.st_ino;
+    int fd = make_file(lock_path, mode);
     if (fd < 0)
-        return hf__fail_os(errno, lock_path, "open");
+        return fd;
     locks->lock_fd = fd;
-    if (hf__os->fstat(data_fd, &st) != 0 || hf__os->fstat(fd, &own) != 0 ||
+    if (hf__os->fstat(fd, &own) != 0 ||
         ((own.st_mode & 07777) != mode && hf__os->fchmod(fd, mode) != 0) ||
-        hf__os->ftruncate(fd, sizeof(struct hf__lock_table)) != 0 ||
-        back_first_pages(fd, &header) != 0) {
+        write_first_page(fd, &header) != 0) {
         code = hf__fail_os(errno, lock_path, "making the lock file");
         goto err_unlink;
     }
     /* Whoever may use the store may use its lock file, also when root was here first. */
     if (own.st_uid != st.st_uid || own.st_gid != st.st_gid)
         (void)!hf__os->fchown(fd, st.st_uid, st.st_gid);
-    memcpy(header.uuid, uuid, 16);
-    header.device = (uint64_t)st.st_dev;
-    header.inode = (uint64_t)st.st_ino;
-    if (hf__boot_id(header.boot_id) != 0) {
-        code = hf__fail_os(errno, "boot_id", "reading");
-        goto err_unlink;
-    }
     code = map_table(locks, lock_path);
-    if (code != 0)
-        goto err_unlink;
-    /* The magic comes last: a table that has one says all it must. */
-    memcpy(locks->table, &header, sizeof header);
-    __atomic_store_n(&locks->table->header.magic, HF__LOCK_MAGIC, __ATOMIC_RELEASE);
-    return 0;
+    if (code == 0)
+        return 0;
 
 err_unlink:
     hf__os->unlink(lock_path);
@@ -154,7 +163,7 @@ int hf__locks_attach(struct hf__locks *locks, const char *path, const char *lock
         code = hf__fail_os(errno, lock_path, "fstat");
         goto err_close;
     }
-    if (lock.st_size != (off_t)sizeof(struct hf__lock_table)) {
+    if (lock.st_size < LOCK_FILE_BYTES_MIN || lock.st_size > (off_t)sizeof(struct hf__lock_table)) {
         code = hf__fail_path(HF_ESIDECAR, 0, lock_path, "not a lock file");
         goto err_close;
     }
@@ -192,12 +201,13 @@ static int back_page(int fd, off_t page)
     return hf__write_at(fd, "", 1, (uint64_t)page + 4095);
 }
 
-/* Sees to it that there are blocks under slot index of the slots that begin at file offset `at`. */
-static int back_slot(struct hf__locks *locks, uint32_t *backed, off_t at, uint32_t index)
+/* Sees to it that there are blocks under slot index of those whose far ones, the first number `near`,
+ * begin at file offset `at`. */
+static int back_slot(struct hf__locks *locks, uint32_t *backed, uint32_t near, off_t at, uint32_t index)
 {
     uint32_t have = __atomic_load_n(backed, __ATOMIC_ACQUIRE);
     while (index >= have) {
-        if (back_page(locks->lock_fd, at + (off_t)have * 64) != 0)
+        if (back_page(locks->lock_fd, at + (off_t)(have - near) * 64) != 0)
             return hf__fail_os(errno, locks->path, "growing the lock file");
         /* Whoever loses this race has allocated what was allocated already. */
         __atomic_compare_exchange_n(backed, &have, have + SLOTS_A_PAGE, false, __ATOMIC_ACQ_REL,
@@ -233,9 +243,9 @@ static bool lock_live_byte(const struct hf__locks *locks, uint32_t slot)
 static int claim_slot(struct hf__locks *locks, uint32_t index)
 {
     struct hf__lock_header *header = &locks->table->header;
-    struct hf__process_slot *slot = &locks->table->processes[index];
-    int code = back_slot(locks, &header->processes_backed,
-                         offsetof(struct hf__lock_table, processes), index);
+    struct hf__process_slot *slot = hf__process_slot(locks->table, index);
+    int code = back_slot(locks, &header->processes_backed, HF__NEAR_PROCESSES,
+                         offsetof(struct hf__lock_table, far_processes), index);
     if (code != 0)
         return code;
     uint32_t generation = (slot->generation + 1) & GENERATION_MASK;
@@ -256,7 +266,7 @@ int hf__locks_claim(struct hf__locks *locks)
     for (int pass = 0; pass < 2; pass++) {
         uint32_t high = __atomic_load_n(&header->processes_high, __ATOMIC_ACQUIRE);
         for (uint32_t i = 0; i < HF_PROCESSES_MAX; i++) {
-            const struct hf__process_slot *slot = &locks->table->processes[i];
+            const struct hf__process_slot *slot = hf__process_slot(locks->table, i);
             if (pass == 0 && i < high && __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE) != 0)
                 continue;
             if (!lock_live_byte(locks, i))
@@ -281,7 +291,7 @@ void hf__locks_detach(struct hf__locks *locks, bool release)
     }
     if (release && locks->own != 0) {
         uint32_t index = (locks->own & SLOT_MASK) - 1;
-        __atomic_store_n(&locks->table->processes[index].owner, 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&hf__process_slot(locks->table, index)->owner, 0, __ATOMIC_SEQ_CST);
         hf__range_unlock(locks->data_fd, HF__RANGE_LIVE + (off_t)index);
     }
     hf__os->munmap(locks->table, sizeof *locks->table);
@@ -291,18 +301,34 @@ void hf__locks_detach(struct hf__locks *locks, bool release)
     locks->lock_fd = -1;
 }
 
+static uint32_t backed_processes(const struct hf__locks *locks)
+{
+    const uint32_t backed =
+        __atomic_load_n(&locks->table->header.processes_backed, __ATOMIC_ACQUIRE);
+    return backed < HF_PROCESSES_MAX ? backed : HF_PROCESSES_MAX;
+}
+
 bool hf__locks_dead(const struct hf__locks *locks, uint32_t owner)
 {
     uint32_t index = (owner & SLOT_MASK) - 1;
     if (owner == locks->own)
         return false;
-    if (index >= HF_PROCESSES_MAX)
+    if (index >= backed_processes(locks))
         return true;
-    const struct hf__process_slot *slot = &locks->table->processes[index];
+    const struct hf__process_slot *slot = hf__process_slot(locks->table, index);
     if (__atomic_load_n(&slot->owner, __ATOMIC_SEQ_CST) != owner)
         return true;
     return locks->data_fd >= 0 &&
            !hf__range_held(locks->data_fd, HF__RANGE_LIVE + (off_t)index);
+}
+
+/* Where in the file a process slot is. */
+static uint64_t slot_at(uint32_t index)
+{
+    return index < HF__NEAR_PROCESSES
+               ? offsetof(struct hf__lock_table, near_processes) + index * sizeof(struct hf__process_slot)
+               : offsetof(struct hf__lock_table, far_processes) +
+                     (index - HF__NEAR_PROCESSES) * sizeof(struct hf__process_slot);
 }
 
 int64_t hf__locks_find_pid(const char *lock_path, int data_fd, bool writes)
@@ -316,8 +342,7 @@ int64_t hf__locks_find_pid(const char *lock_path, int data_fd, bool writes)
         return hf__range_name(data_fd);
     for (uint32_t i = 0; i < HF_PROCESSES_MAX && pid == 0; i++) {
         struct hf__process_slot slot;
-        if (hf__read_at(fd, &slot, sizeof slot, offsetof(struct hf__lock_table, processes) +
-                                                    i * sizeof slot) != (ssize_t)sizeof slot)
+        if (hf__read_at(fd, &slot, sizeof slot, slot_at(i)) != (ssize_t)sizeof slot)
             break;
         if (slot.owner != 0 && hf__range_held(data_fd, HF__RANGE_LIVE + (off_t)i))
             pid = slot.pid;
@@ -329,14 +354,14 @@ int64_t hf__locks_find_pid(const char *lock_path, int data_fd, bool writes)
 int64_t hf__locks_pid(const struct hf__locks *locks, uint32_t owner)
 {
     uint32_t index = (owner & SLOT_MASK) - 1;
-    return index < HF_PROCESSES_MAX ? locks->table->processes[index].pid : 0;
+    return index < backed_processes(locks) ? hf__process_slot(locks->table, index)->pid : 0;
 }
 
 int hf__locks_back_reader(struct hf__locks *locks, uint32_t index)
 {
     struct hf__lock_header *header = &locks->table->header;
-    int code = back_slot(locks, &header->readers_backed, offsetof(struct hf__lock_table, readers),
-                         index);
+    int code = back_slot(locks, &header->readers_backed, HF__NEAR_READERS,
+                         offsetof(struct hf__lock_table, far_readers), index);
     if (code == 0)
         raise_to(&header->readers_high, index + 1);
     return code;

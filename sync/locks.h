@@ -47,6 +47,7 @@ struct hf__lock_start {
     bool pending;            /* an undo list waits: the gate is closed, by nobody                */
     bool sync_failed;
     bool recover;            /* what waits is a log                                              */
+    bool settled;            /* nothing waits, both header slots are clean, no sidecar is there  */
 };
 
 uint64_t hf__deadline_in_ms(int64_t timeout_ms); /* 0 = none, < 0 = now: as hf_options says       */

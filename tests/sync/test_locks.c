@@ -112,9 +112,11 @@ static void test_a_successor_in_the_slot_does_not_revive_the_dead(void **state)
     uint32_t dead = b.own;
     die(&b);
     /* Free slots are preferred; with the others taken the dead one's is used again. */
+    assert_int_equal(ftruncate(a.lock_fd, sizeof *a.table), 0);
+    a.table->header.processes_backed = HF_PROCESSES_MAX;
     for (uint32_t i = 0; i < HF_PROCESSES_MAX; i++)
-        if (a.table->processes[i].owner == 0 && i < 64)
-            a.table->processes[i].owner = 1;
+        if (hf__process_slot(a.table, i)->owner == 0 && i < 64)
+            hf__process_slot(a.table, i)->owner = 1;
     a.table->header.processes_high = HF_PROCESSES_MAX;
     for (uint32_t i = 64; i < HF_PROCESSES_MAX; i++)
         assert_int_equal(hf__range_exclusive(a.data_fd, HF__RANGE_LIVE + (off_t)i), 0);
@@ -213,7 +215,7 @@ static void test_dead_readers_do_not_hold_the_gate(void **state)
     die(&b);
     assert_int_equal(hf__writer_lock(&a, 0), 0);
     assert_int_equal(hf__gate_close(&a, 0), 0);
-    assert_int_equal(a.table->readers[slot].word, 0);
+    assert_int_equal(hf__reader_slot(a.table, slot)->word, 0);
     hf__gate_open(&a);
     hf__writer_unlock(&a);
     leave(&a);
@@ -234,7 +236,7 @@ static void test_gate_closed_by_the_dead_is_told_and_not_opened_by_giving_up(voi
     /* One that can undo is told and lets go; one that can't keeps its slot. */
     assert_int_equal(hf__reader_enter(&a, 0, false, &ignored), 1);
     assert_int_equal(hf__reader_enter(&c, 0, true, &slot), 1);
-    assert_int_not_equal(a.table->readers[slot].word, 0);
+    assert_int_not_equal(hf__reader_slot(a.table, slot)->word, 0);
     /* Whoever takes over waits for that reader, and if he can't wait, the gate stays the dead
      * one's. */
     assert_int_equal(hf__writer_lock(&a, 0), 0);
@@ -263,7 +265,7 @@ static void test_views_beyond_the_limit_are_refused_and_dead_ones_make_room(void
     assert_int_equal(hf__reader_enter(&a, 0, false, &slot), 0);
     hf__reader_leave_all(&a);
     for (uint32_t i = 0; i < HF_READERS_MAX; i++)
-        assert_int_equal(a.table->readers[i].word, 0);
+        assert_int_equal(hf__reader_slot(a.table, i)->word, 0);
     leave(&a);
 }
 
