@@ -113,11 +113,19 @@ int hf_view_begin(hf_store *store, hf_view **out)
             goto err_leave;
     }
     view = &store->views[slot];
-    /* Its size is read below: the handle's is the writer's, who may be at work beside us. */
-    *view = (hf_view){.store = store, .slot = slot, .depth = 1,
-                      .own = {store->seg.base, 0, store->seg.salt, NULL, store->seg.owner},
-                      .thread = hf__thread_id(), .replay = replay,
-                      .next_on_thread = open_views};
+    /* Field by field: clearing the whole by a loop costs as much as all the rest. Its size is read below: the
+     * handle's is the writer's, who may be at work beside us. */
+    view->store = store;
+    view->own.base = store->seg.base;
+    view->own.size_bytes = 0;
+    view->own.salt = store->seg.salt;
+    view->own.door = NULL;
+    view->own.owner = store->seg.owner;
+    view->next_on_thread = open_views;
+    view->replay = replay;
+    view->slot = slot;
+    view->depth = 1;
+    view->thread = hf__thread_id();
     view->seg = &view->own;
     if (replay != NULL)
         view->own.base = (unsigned char *)replay + HF__SEGMENT_OFFSET;

@@ -4,7 +4,7 @@
  *
  * A reader announces itself in a slot of its own and then looks at the gate; whoever closes the
  * gate sets it and then looks at the slots. Both sides use sequentially consistent operations, so
- * at least one sees the other:
+ * at least one sees the other (leaving is a release store: who is seen late leaves late):
  *
  *   G1  a reader is inside only if it saw the gate open after its slot was set
  *   G2  the closer goes on only after it saw every slot free (or its owner dead) after the gate was
@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define PIECE_NS ((int64_t)10 * 1000 * 1000)
+#define NAP_NS ((int64_t)50 * 1000) /* the closer's first sleep: it may have missed a wake-up      */
 #define PASS_NS ((int64_t)1 * 1000 * 1000)
 #define SPINS 200
 
@@ -89,9 +90,11 @@ static int take_slot(struct hf__locks *locks, uint32_t *out)
 void hf__reader_leave(struct hf__locks *locks, uint32_t slot)
 {
     struct hf__lock_header *header = &locks->table->header;
-    __atomic_store_n(&hf__reader_slot(locks->table, slot)->shown, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&hf__reader_slot(locks->table, slot)->word, 0, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&header->gate, __ATOMIC_SEQ_CST) != 0) {
+    struct hf__reader_slot *at = hf__reader_slot(locks->table, slot);
+    __atomic_store_n(&at->shown, 0, __ATOMIC_RELAXED);
+    /* No fence before the look at the gate: all that can be lost by it is a wake-up (docs/locking.md). */
+    __atomic_store_n(&at->word, 0, __ATOMIC_RELEASE);
+    if (__builtin_expect(__atomic_load_n(&header->gate, __ATOMIC_RELAXED) != 0, 0)) {
         __atomic_fetch_add(&header->drain, 1, __ATOMIC_SEQ_CST);
         hf__os->futex_wake(&header->drain, INT_MAX);
     }
@@ -226,6 +229,7 @@ static uint64_t reader_inside(struct hf__locks *locks)
 int hf__gate_close(struct hf__locks *locks, uint64_t deadline)
 {
     struct hf__lock_header *header = &locks->table->header;
+    int64_t nap_ns = NAP_NS;
     let_readers_in(header);
     uint32_t stuck_with = __atomic_exchange_n(&header->gate, locks->own, __ATOMIC_SEQ_CST);
     for (int spin = 0;; spin++) {
@@ -244,8 +248,9 @@ int hf__gate_close(struct hf__locks *locks, uint64_t deadline)
                 __atomic_store_n(&header->gate, stuck_with, __ATOMIC_SEQ_CST);
             return hf__fail_busy(pid, locks->path, "a view is open");
         }
-        int64_t piece = deadline - now < (uint64_t)PIECE_NS ? (int64_t)(deadline - now) : PIECE_NS;
+        int64_t piece = deadline - now < (uint64_t)nap_ns ? (int64_t)(deadline - now) : nap_ns;
         hf__os->futex_wait(&header->drain, drain, piece);
+        nap_ns = 2 * nap_ns < PIECE_NS ? 2 * nap_ns : PIECE_NS;
     }
 }
 
