@@ -23,11 +23,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ROOM_MIN   ((uint64_t)64 << 20) /* the new segment may need more than the old one         */
 #define SHOW_BYTES ((uint64_t)4 << 20)
 #define TRIES_MAX  100
+#define LARGE_PAGE_BYTES ((uint64_t)2 << 20)
 
 int hf__compact_step(struct hf__compact *c, uint64_t amount)
 {
@@ -68,6 +71,20 @@ static int hold(hf_store *store, struct hf__file_header *header)
         if (tries == TRIES_MAX)
             return hf__fail_path(HF_EBUSY, 0, store->path, "in use again and again");
     }
+}
+
+void *hf__compact_array(uint64_t count, uint64_t item_bytes)
+{
+    void *array;
+    uint64_t bytes;
+    if (__builtin_mul_overflow(count, item_bytes, &bytes) || bytes > SIZE_MAX / 2)
+        return NULL;
+    if (bytes < LARGE_PAGE_BYTES)
+        return malloc((size_t)bytes + 1);
+    if (posix_memalign(&array, LARGE_PAGE_BYTES, (size_t)bytes) != 0)
+        return NULL;
+    (void)hf__os->madvise(array, (size_t)bytes, MADV_HUGEPAGE);
+    return array;
 }
 
 static int map_old(struct hf__compact *c, const struct hf__file_header *header)

@@ -37,12 +37,20 @@ struct hf__live {
     uint32_t flags;
 };
 
+/* Of a registered type: what every object of it would have to look up. */
+struct hf__compact_type {
+    const struct hf__type_record *record;
+    uint32_t flags;        /* enum hf__live.flags that its objects have                           */
+};
+
 struct hf__compact {
     hf_store *store;                 /* held alone; its segment is the old one, read-only         */
     const hf_compact_options *options;
     hf_compact_report report;
 
     /* compact_plan.c */
+    struct hf__compact_type *types;  /* by id; 0 is plain bytes                                   */
+    uint32_t type_count;
     struct hf__live *live;           /* in the order of the old segment                           */
     uint64_t count, room;
     uint64_t *cell_first;            /* of each cell: the first live block at or behind its start */
@@ -72,11 +80,19 @@ int hf__compact_step(struct hf__compact *c, uint64_t amount);
 /* The live block that a pointer leads into, or one past, or NULL. Of two the one that can be meant: no
  * pointer to an object leads in front of its header. */
 struct hf__live *hf__live_at(const struct hf__compact *c, hf_ref target);
-/* The type of a live object of the segment; NULL for plain bytes. The segment has been checked. */
+/* The type of a live object of the segment; NULL for plain bytes. */
 static inline const struct hf__type_record *hf__live_type(const struct hf__compact *c,
                                                           const struct hf__live *live)
 {
-    return live->type_id == 0 ? NULL : hf__type_record(&c->store->seg, live->type_id, false);
+    return c->types[live->type_id].record;
+}
+/* Memory for an array that is read at random, in large pages if it is large: in small ones half of each
+ * access is finding the page. NULL; free() takes it. */
+void *hf__compact_array(uint64_t count, uint64_t item_bytes);
+/* Asks for what hf__live_at will look at first. */
+static inline void hf__live_expect(const struct hf__compact *c, hf_ref target)
+{
+    __builtin_prefetch(&c->cell_first[target >> c->cell_bits]);
 }
 
 /* Fills live, order, names and the report's figures of them. HF_ENOMEM, HF_ECORRUPT, HF_ECANCELLED. */

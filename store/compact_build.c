@@ -53,6 +53,7 @@ static int make_empty(struct hf__compact *c)
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return hf__fail_os(errno, c->store->path, "mmap");
+    (void)hf__os->madvise(at, (size_t)c->mapping_bytes, MADV_HUGEPAGE);
     c->mapping = c->image.base = at;
     c->image.size_bytes = c->image_max_bytes < FORMAT_BYTES ? c->image_max_bytes : FORMAT_BYTES;
     return hf__format_segment(at, c->image.size_bytes, &c->store->constants);
@@ -150,6 +151,8 @@ static int place_all(struct hf__compact *c)
     int code = 0;
     for (uint64_t i = 0; code == 0 && i < c->ordered; i++) {
         struct hf__live *live = &c->live[c->order[i]];
+        if (i + AHEAD < c->ordered)
+            __builtin_prefetch(&c->live[c->order[i + AHEAD]]);
         const struct hf__type_record *type = hf__live_type(c, live);
         const uint64_t align = type->align_bytes == 0 ? 16 : type->align_bytes;
         const struct hf__alloc_request request = {live->bytes, align, live->lead, HF__BLOCK_OBJECT};
@@ -237,8 +240,13 @@ static int copy_all(struct hf__compact *c)
         const struct hf__live *live = &c->live[c->order[i]];
         if (i + 2 * AHEAD < c->ordered)
             __builtin_prefetch(&c->live[c->order[i + 2 * AHEAD]]);
-        if (i + AHEAD < c->ordered)
-            hf__prefetch(&c->store->seg, c->live[c->order[i + AHEAD]].from);
+        if (i + AHEAD < c->ordered) {
+            /* What is near in this order refers to each other more often than not. */
+            const hf_ref from = c->live[c->order[i + AHEAD]].from;
+            hf__prefetch(&c->store->seg, from);
+            hf__prefetch(&c->store->seg, from + HF__LINE_BYTES);
+            hf__live_expect(c, from);
+        }
         copy_object(c, live);
         if ((live->flags & HF__LIVE_DIRECT) != 0)
             c->direct[c->direct_count++] = c->order[i];
@@ -365,5 +373,6 @@ void hf__compact_free(struct hf__compact *c)
     free(c->names[1]);
     free(c->order);
     free(c->cell_first);
+    free(c->types);
     free(c->live);
 }

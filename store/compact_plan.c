@@ -26,13 +26,31 @@
 
 /* ---- listing --------------------------------------------------------------------------------- */
 
+/* How many there are, by the counts that the segment keeps: no more than a guess, and no less to be had
+ * than one in 32 bytes. */
+static uint64_t guess_count(const struct hf__compact *c)
+{
+    const struct hf__segment_header *header = hf__segment_header(&c->store->seg);
+    const uint64_t most = header->heap.used_end / 32;
+    uint64_t count = header->raw_count + header->anonymous_count + 1024;
+    for (int i = 0; i < 2; i++) {
+        const struct hf__index index =
+            hf__index_over(c->store, &c->store->seg, i == 0 ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
+        count += hf__index_root_of(&index)->count;
+    }
+    return count < most ? count : most + 1;
+}
+
 static int append(struct hf__compact *c, const struct hf__live *live)
 {
     if (c->count == c->room) {
-        const uint64_t room = c->room == 0 ? 1024 : c->room * 2;
-        struct hf__live *more = realloc(c->live, (size_t)room * sizeof *more);
+        const uint64_t room = c->room == 0 ? guess_count(c) : c->room * 2;
+        struct hf__live *more = hf__compact_array(room, sizeof *more);
         if (more == NULL)
             return hf__fail(HF_ENOMEM, "a list of what lives");
+        if (c->count != 0)
+            memcpy(more, c->live, (size_t)c->count * sizeof *more);
+        free(c->live);
         c->live = more;
         c->room = room;
     }
@@ -48,6 +66,30 @@ static bool has_pointers(const struct hf__type_record *type)
     return false;
 }
 
+static int list_types(struct hf__compact *c)
+{
+    const struct hf__segment *seg = &c->store->seg;
+    const uint32_t count = hf__segment_header(seg)->type_count;
+    if (count > HF__TYPES_MAX)
+        return hf__corrupt("type.count", hf__segment_header(seg)->type_table);
+    c->types = calloc((size_t)count + 1, sizeof *c->types);
+    if (c->types == NULL)
+        return hf__fail(HF_ENOMEM, "a list of types");
+    c->type_count = count;
+    c->types[0].flags = HF__LIVE_OPAQUE;
+    for (uint32_t id = 1; id <= count; id++) {
+        const struct hf__type_record *type = hf__type_record(seg, id, true);
+        if (type == NULL || !hf__type_fields_ok(type))
+            return hf__corrupt("type.record", hf__segment_header(seg)->type_table);
+        c->types[id].record = type;
+        c->types[id].flags = has_pointers(type) ? HF__LIVE_POINTERS : 0;
+        /* Its chunks, which are opaque, know where it lies, and so do checks in it. */
+        if (strcmp(hf__type_record_name(type), HF__POOL_TYPE) == 0)
+            c->types[id].flags |= HF__LIVE_REFERRED;
+    }
+    return 0;
+}
+
 static int take_object(struct hf__compact *c, const struct hf__block_info *block,
                        struct hf__live *out)
 {
@@ -60,19 +102,13 @@ static int take_object(struct hf__compact *c, const struct hf__block_info *block
     out->lead = (uint32_t)(object.elements - object.block);
     out->bytes = out->lead + header->size_bytes;
     out->type_id = header->type_id;
-    out->flags = object.node != 0 ? HF__LIVE_ROOT : 0;
-    if (header->type_id == 0) {
-        out->flags |= HF__LIVE_OPAQUE;
-        return 0;
-    }
-    const struct hf__type_record *type = hf__type_record(seg, header->type_id, true);
-    if (type == NULL || !hf__type_fields_ok(type) ||
-        (type->size_bytes != 0 && header->count > header->size_bytes / type->size_bytes))
+    if (header->type_id > c->type_count)
         return hf__corrupt("object.type", object.header);
-    out->flags |= has_pointers(type) ? HF__LIVE_POINTERS : 0;
-    /* Its chunks, which are opaque, know where it lies, and so do checks in it. */
-    if (strcmp(hf__type_record_name(type), HF__POOL_TYPE) == 0)
-        out->flags |= HF__LIVE_REFERRED;
+    const struct hf__compact_type *type = &c->types[header->type_id];
+    if (type->record != NULL && type->record->size_bytes != 0 &&
+        header->count > header->size_bytes / type->record->size_bytes)
+        return hf__corrupt("object.type", object.header);
+    out->flags = type->flags | (object.node != 0 ? HF__LIVE_ROOT : 0);
     return 0;
 }
 
@@ -109,8 +145,8 @@ static int cut_by_cells(struct hf__compact *c)
     while (end >> c->cell_bits > c->count && c->cell_bits < 63)
         c->cell_bits++;
     const uint64_t cells = (end >> c->cell_bits) + 2;
-    c->cell_first = malloc((size_t)cells * sizeof *c->cell_first);
-    c->order = malloc((size_t)(c->count + 1) * sizeof *c->order);
+    c->cell_first = hf__compact_array(cells, sizeof *c->cell_first);
+    c->order = hf__compact_array(c->count + 1, sizeof *c->order);
     if (c->cell_first == NULL || c->order == NULL)
         return hf__fail(HF_ENOMEM, "an index of what lives");
     for (uint64_t cell = 0, at = 0; cell < cells; cell++) {
@@ -164,7 +200,11 @@ static int follow_field(void *user, const struct hf__ref_field *field)
 {
     struct hf__compact *c = user;
     const hf_ref target = hf__ref_read(&c->store->seg, field->at, field->kind);
-    struct hf__live *live = target == 0 ? NULL : hf__live_at(c, target);
+    if (target == 0)
+        return 0;
+    /* Its content comes while it is looked up: a list is followed at the pace of what is missed. */
+    hf__prefetch(&c->store->seg, target);
+    struct hf__live *live = hf__live_at(c, target);
     if (live != NULL)
         reach(c, live);
     return 0;
@@ -307,7 +347,7 @@ static int follow_the_rest(struct hf__compact *c, uint64_t *next)
 /* Counts what stays, and parts the rest by types. */
 static int sort_by_types(struct hf__compact *c)
 {
-    const uint64_t types = hf__segment_header(&c->store->seg)->type_count;
+    const uint64_t types = c->type_count;
     uint64_t *start = calloc((size_t)types + 1, sizeof *start), *sorted, movable = 0;
     uint64_t *sizes = calloc((size_t)types + 1, sizeof *sizes);
     sorted = malloc((size_t)(c->ordered + 1) * sizeof *sorted);
@@ -350,7 +390,9 @@ static int sort_by_types(struct hf__compact *c)
 int hf__compact_plan(struct hf__compact *c)
 {
     uint64_t next = 0;
-    int code = list_blocks(c);
+    int code = list_types(c);
+    if (code == 0)
+        code = list_blocks(c);
     if (code == 0)
         code = cut_by_cells(c);
     for (int which = 0; code == 0 && which < 2; which++) {
