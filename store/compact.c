@@ -22,6 +22,7 @@
 #include "base/os.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,13 +151,14 @@ static int on_check(void *user, uint64_t done, uint64_t total)
                : c->options->on_progress(c->options->user, c->done, c->total);
 }
 
-/* Everything in a segment; and, given the file's header, every page of the file. */
-static int check(struct hf__compact *c, struct hf__segment *seg,
-                 const struct hf__file_header *header)
+/* Everything in a segment, or given the file's header every page of the old file. Only the thread that
+ * was called asks whether to go on. */
+static int check(struct hf__compact *c, struct hf__segment *seg, const struct hf__file_header *header,
+                 bool asks)
 {
     struct checking checking = {.c = c};
     const hf_check_options options = {.on_finding = on_finding,
-                                      .on_progress = on_check,
+                                      .on_progress = asks ? on_check : NULL,
                                       .user = &checking,
                                       .flags = HF_CHECK_NO_POINTERS, /* they are made null        */
                                       .findings_max = 1};
@@ -165,8 +167,9 @@ static int check(struct hf__compact *c, struct hf__segment *seg,
     struct hf__check check;
     int code = 0;
     hf__check_init(&check, &options, 2 * hf__used_end(seg));
-    hf__check_segment(c->store, seg, &check);
-    if (header != NULL && !hf__check_stopped(&check)) {
+    if (header == NULL) {
+        hf__check_segment(c->store, seg, &check);
+    } else {
         code = hf__table_truth_cold(c->store, header, &truth);
         if (code != 0)
             return code;
@@ -181,8 +184,51 @@ static int check(struct hf__compact *c, struct hf__segment *seg,
         return hf__fail_path(HF_ECANCELLED, 0, c->store->path, "compacting");
     if (check.report.findings != 0)
         return hf__fail_path(HF_ECORRUPT, 0, c->store->path, "%s%s",
-                             header == NULL ? "the new store: " : "", checking.first);
-    return hf__compact_step(c, hf__used_end(seg));
+                             seg == &c->image ? "the new store: " : "", checking.first);
+    return 0;
+}
+
+/*
+ * A check by a thread of its own, beside what doesn't lean on it: of the old file's pages, while the old
+ * segment is checked, walked and copied (it is read as what may hold anything all the same, since a file
+ * without a true page table is compacted, too); and of the new segment, while it is written: nothing changes it
+ * any more. The new file gets its name when all have ended well.
+ */
+struct proof {
+    struct hf__compact *c;
+    struct hf__segment *seg;
+    const struct hf__file_header *header;
+    pthread_t thread;
+    bool runs;
+    int code;
+    hf_error failure;
+};
+
+static void *prove(void *argument)
+{
+    struct proof *proof = argument;
+    proof->code = check(proof->c, proof->seg, proof->header, false);
+    if (proof->code != 0)
+        proof->failure = *hf_last_error();
+    return NULL;
+}
+
+static void proof_begin(struct proof *proof, struct hf__compact *c, struct hf__segment *seg,
+                        const struct hf__file_header *header)
+{
+    *proof = (struct proof){.c = c, .seg = seg, .header = header};
+    proof->runs = pthread_create(&proof->thread, NULL, prove, proof) == 0;
+    if (!proof->runs)
+        (void)prove(proof);
+}
+
+/* What it came to, unless something failed before. */
+static int proof_end(struct proof *proof, int code)
+{
+    if (proof->runs)
+        pthread_join(proof->thread, NULL);
+    proof->runs = false;
+    return code != 0 || proof->code == 0 ? code : hf__fail_again(&proof->failure);
 }
 
 /* ---- the swap -------------------------------------------------------------------------------- */
@@ -190,6 +236,7 @@ static int check(struct hf__compact *c, struct hf__segment *seg,
 struct swap {
     struct hf__compact *c;
     const struct hf__file_header *old;
+    struct proof *proof;
 };
 
 /* Both slots, twice: as a new file's, then with the old one's generation. */
@@ -211,26 +258,38 @@ static int write_new(int fd, const char *path, const void *what)
 {
     const struct swap *swap = what;
     int code = hf__compact_write(swap->c, fd, path);
-    return code == 0 ? write_headers(swap, fd, path) : code;
+    if (code == 0)
+        code = write_headers(swap, fd, path);
+    return proof_end(swap->proof, code);
+}
+
+/* Checks the old segment and makes the new one. */
+static int rebuild(struct hf__compact *c)
+{
+    int code = check(c, &c->store->seg, NULL, true);
+    if (code == 0)
+        code = hf__compact_step(c, hf__used_end(&c->store->seg));
+    if (code == 0)
+        code = hf__compact_plan(c);
+    return code == 0 ? hf__compact_build(c) : code;
 }
 
 static int compact(struct hf__compact *c, const struct hf__file_header *header)
 {
+    struct proof proof;
+    const struct swap swap = {c, header, &proof};
     int code = map_old(c, header);
     if (code != 0)
         return code;
-    c->total = 5 * hf__used_end(&c->store->seg);
-    code = check(c, &c->store->seg, header);
-    if (code == 0)
-        code = hf__compact_plan(c);
-    if (code == 0)
-        code = hf__compact_build(c);
-    if (code == 0)
-        code = check(c, &c->image, NULL);
-    if (code != 0 || (c->options->flags & HF_COMPACT_DRY_RUN) != 0)
+    c->total = 4 * hf__used_end(&c->store->seg);
+    proof_begin(&proof, c, &c->store->seg, header);
+    code = proof_end(&proof, rebuild(c));
+    if (code != 0)
         return code;
-    const struct swap swap = {c, header};
-    return hf__replace_with(c->store->path, c->store->fd, write_new, &swap);
+    proof_begin(&proof, c, &c->image, NULL);
+    if ((c->options->flags & HF_COMPACT_DRY_RUN) == 0)
+        code = hf__replace_with(c->store->path, c->store->fd, write_new, &swap);
+    return proof_end(&proof, code);
 }
 
 static bool options_ok(const hf_compact_options *options)
