@@ -270,18 +270,31 @@ static int copy_all(struct hf__compact *c)
     return code;
 }
 
+/* The i-th name will be put into the index. */
+static void expect_insert(const struct hf__compact *c, const struct hf__index *index,
+                          struct hf__index_ahead *ahead, int which, uint64_t i)
+{
+    if (i + 2 * AHEAD < c->name_count[which])
+        hf__prefetch(&c->image, c->live[c->names[which][i + 2 * AHEAD]].to);
+    if (i + AHEAD >= c->name_count[which] || index->ops->expect == NULL)
+        return;
+    const hf_ref to = c->live[c->names[which][i + AHEAD]].to;
+    (void)index->ops->expect(index, ahead, hf__index_name_at(&c->image, to),
+                             hf__index_node_at(&c->image, to)->name_bytes);
+}
+
 /* Names come in their order, so pages and arrays come out full. */
 static int build_index(struct hf__compact *c, int which)
 {
     struct hf__index index =
         hf__index_over(c->store, &c->image, which == 0 ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
     const uint64_t count = c->name_count[which];
+    struct hf__index_ahead ahead = {0};
     int code = count == 0 ? 0 : index.ops->reserve(&index, count);
     for (uint64_t i = 0; code == 0 && i < count; i++) {
-        const hf_ref to = c->live[c->names[which][i]].to;
-        struct hf__index_node *node = (struct hf__index_node *)(c->image.base + to);
-        *node = (struct hf__index_node){.name_bytes = node->name_bytes};
-        code = index.ops->insert(&index, to, NULL);
+        /* What else a node has is the index's to set: in a copy most of it is right, and left alone. */
+        expect_insert(c, &index, &ahead, which, i);
+        code = index.ops->insert(&index, c->live[c->names[which][i]].to, NULL);
     }
     return code;
 }

@@ -23,6 +23,8 @@
 #include <string.h>
 
 #define CELL_BITS_MIN 6u
+#define NAMES_AHEAD   16u /* names whose places or bytes are asked for before it is their turn      */
+#define FOLLOW_AHEAD  4u  /* objects whose content is                                               */
 
 /* ---- listing --------------------------------------------------------------------------------- */
 
@@ -261,13 +263,23 @@ static int follow(struct hf__compact *c, const struct hf__live *live)
     return hf__compact_step(c, live->bytes);
 }
 
+/* Its first lines: what lies behind them the processor asks for itself. */
+static void expect_content(const struct hf__compact *c, const struct hf__live *live)
+{
+    const uint64_t bytes = live->bytes < 4 * HF__LINE_BYTES ? live->bytes : 4 * HF__LINE_BYTES;
+    for (uint64_t at = 0; at < bytes; at += HF__LINE_BYTES)
+        hf__prefetch(&c->store->seg, live->from + at);
+}
+
 /* Follows what has been reached from `next` on. */
 static int follow_all(struct hf__compact *c, uint64_t *next)
 {
     int code = 0;
     while (code == 0 && *next < c->ordered) {
-        if (*next + 4 < c->ordered)
-            hf__prefetch(&c->store->seg, c->live[c->order[*next + 4]].from);
+        if (*next + 2 * FOLLOW_AHEAD < c->ordered)
+            __builtin_prefetch(&c->live[c->order[*next + 2 * FOLLOW_AHEAD]]);
+        if (*next + FOLLOW_AHEAD < c->ordered)
+            expect_content(c, &c->live[c->order[*next + FOLLOW_AHEAD]]);
         code = follow(c, &c->live[c->order[(*next)++]]);
     }
     return code;
@@ -275,13 +287,87 @@ static int follow_all(struct hf__compact *c, uint64_t *next)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static int compare_names(const void *a, const void *b, void *user)
+/* Of an index without an order names are sorted by the eight bytes behind what all begin with, side by side;
+ * names themselves, which lie everywhere, are compared where those are equal. */
+struct named {
+    uint64_t key, place;
+};
+
+static size_t name_of(const struct hf__compact *c, uint64_t place, const unsigned char **name)
 {
-    const struct hf__compact *c = user;
     const struct hf__segment *seg = &c->store->seg;
-    const hf_ref x = c->live[*(const uint64_t *)a].from, y = c->live[*(const uint64_t *)b].from;
-    return hf__index_compare(hf__index_name_at(seg, x), hf__index_node_at(seg, x)->name_bytes,
-                             hf__index_name_at(seg, y), hf__index_node_at(seg, y)->name_bytes);
+    *name = (const unsigned char *)hf__index_name_at(seg, c->live[place].from);
+    return hf__index_node_at(seg, c->live[place].from)->name_bytes;
+}
+
+static int compare_named(const void *a, const void *b, void *user)
+{
+    const struct named *x = a, *y = b;
+    const unsigned char *x_name, *y_name;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    const size_t x_bytes = name_of(user, x->place, &x_name);
+    const size_t y_bytes = name_of(user, y->place, &y_name);
+    return hf__index_compare(x_name, x_bytes, y_name, y_bytes);
+}
+
+/* Names have no byte 0, so a short one comes first if it is filled up with them. */
+static uint64_t key_of(const unsigned char *name, size_t bytes, size_t skip)
+{
+    uint64_t key = 0;
+    for (size_t i = 0; i < sizeof key; i++)
+        key = key << 8 | (skip + i < bytes ? name[skip + i] : 0);
+    return key;
+}
+
+/* What the content of the i-th of them begins with is asked for. */
+static void expect_name(const struct hf__compact *c, const uint64_t *places, uint64_t i, uint64_t count)
+{
+    if (i < count)
+        hf__prefetch(&c->store->seg, c->live[places[i]].from);
+}
+
+static int sort_names(struct hf__compact *c, uint64_t *places, uint64_t count)
+{
+    const unsigned char *first, *name;
+    if (count < 2)
+        return 0;
+    struct named *named = hf__compact_array(count, sizeof *named);
+    if (named == NULL)
+        return hf__fail(HF_ENOMEM, "sorting names");
+    size_t common = name_of(c, places[0], &first);
+    for (uint64_t i = 1; i < count; i++) {
+        expect_name(c, places, i + NAMES_AHEAD, count);
+        const size_t bytes = name_of(c, places[i], &name);
+        size_t same = 0;
+        while (same < common && same < bytes && name[same] == first[same])
+            same++;
+        common = same;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        expect_name(c, places, i + NAMES_AHEAD, count);
+        const size_t bytes = name_of(c, places[i], &name);
+        named[i] = (struct named){key_of(name, bytes, common), places[i]};
+    }
+    qsort_r(named, (size_t)count, sizeof *named, compare_named, c);
+    for (uint64_t i = 0; i < count; i++)
+        places[i] = named[i].place;
+    free(named);
+    return 0;
+}
+
+/* Their places, of nodes. */
+static int find_named(struct hf__compact *c, uint64_t *names, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (i + NAMES_AHEAD < count && names[i + NAMES_AHEAD] <= hf__used_end(&c->store->seg))
+            hf__live_expect(c, names[i + NAMES_AHEAD]);
+        const struct hf__live *live = begun_at(c, names[i]);
+        if (live == NULL || live->from != names[i] || live->kind != HF__BLOCK_OBJECT)
+            return hf__corrupt("index.links", names[i]);
+        names[i] = (uint64_t)(live - c->live);
+    }
+    return 0;
 }
 
 /* The objects of one index, in the order of their names. */
@@ -295,18 +381,18 @@ static int list_names(struct hf__compact *c, int which)
     int found;
     if (count > c->count)
         return hf__corrupt("index.count", index.root);
-    c->names[which] = malloc((size_t)(count + 1) * sizeof **c->names);
+    c->names[which] = hf__compact_array(count + 1, sizeof **c->names);
     if (c->names[which] == NULL)
         return hf__fail(HF_ENOMEM, "a list of names");
     while ((found = index.ops->next(&index, &cursor, NULL, 0, &node)) == 1) {
-        const struct hf__live *live = begun_at(c, node);
-        if (live == NULL || live->from != node || live->kind != HF__BLOCK_OBJECT ||
-            c->name_count[which] == count)
+        if (c->name_count[which] == count)
             return hf__corrupt("index.links", node);
-        c->names[which][c->name_count[which]++] = (uint64_t)(live - c->live);
+        c->names[which][c->name_count[which]++] = node;
     }
+    if (found == 0)
+        found = find_named(c, c->names[which], c->name_count[which]);
     if (found == 0 && !index.ops->ordered)
-        qsort_r(c->names[which], (size_t)c->name_count[which], sizeof **c->names, compare_names, c);
+        found = sort_names(c, c->names[which], c->name_count[which]);
     return found;
 }
 
