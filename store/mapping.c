@@ -223,7 +223,7 @@ int hf__map_readers(hf_store *store, uint64_t size_bytes)
 
 int hf__map_writers(hf_store *store)
 {
-    if (store->writers_mapped)
+    if (store->writers_mapped || store->log.shared == NULL)
         return 0;
     int code = map_over(store, store->map_fd, store->reserved, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     if (code == 0)

@@ -235,7 +235,8 @@ static inline int hf__map_shown(hf_store *store, uint64_t size_bytes)
                ? 0
                : hf__map_more_shown(store, size_bytes);
 }
-/* P, private, and the table of its pages, if it isn't there yet. With the writer's place held. */
+/* P, private, and the table of its pages, if the handle has one and it isn't there yet. With the writer's
+ * place held. */
 int hf__map_writers(hf_store *store);
 void hf__map_release(hf_store *store);
 /* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */

@@ -25,9 +25,13 @@ hf_options cut_options(uint32_t mode)
 bool cut_state_of(hf_store *store, struct cut_state *out)
 {
     const struct hf__segment_header *header = hf__segment_header(&store->seg);
-    struct hf__segment_header plain = *header;
+    struct hf__segment_header plain;
     struct hf__block_info block;
     struct stat st;
+    /* A handle that had no transaction yet has no writer's mapping. */
+    if (hf__map_writers(store) != 0)
+        return false;
+    plain = *header;
     if (hf__txn_refresh_size(store) != 0) /* recovery may have made it longer */
         return false;
     /* A file that ends before its segment does would be a trap for whoever writes there. */
@@ -111,6 +115,8 @@ void cut_close(struct cut_player *p)
         return;
     p->store->log.housekeeping = false;
     /* What hf_close would do, so that its commit is known. */
+    if (hf__map_writers(p->store) != 0)
+        cut_failed(p, "mapping");
     const uint64_t before = hf__segment_header(&p->store->seg)->commit;
     p->mark.attempted++;
     cut_marked(p);
