@@ -170,14 +170,19 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
 
 static int free_slot(struct hf__heap *heap, const struct slot *slot)
 {
-    uint64_t entry;
+    struct hf__freeing freeing;
     if (slot_pending(slot) && slot->chunk->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", slot->chunk->offset);
-    int code = hf__chunk_before_freeing(heap, slot->chunk, 1, &entry);
+    int code = hf__freeing_begin(heap, 1, &freeing);
+    if (code == 0)
+        code = hf__chunk_before_freeing(heap, slot->chunk, 1, &freeing);
     if (code != 0)
         return code;
     hf__chunk_clear(heap, slot->chunk, slot->word, slot->bit);
-    return hf__chunk_after_freeing(heap, slot->chunk, 1, entry);
+    hf__slab_untaken(heap, slot->chunk, slot->word, slot->bit);
+    code = hf__chunk_after_freeing(heap, slot->chunk, 1, &freeing);
+    hf__freeing_end(heap, &freeing);
+    return code;
 }
 
 int hf__slab_free(struct hf__heap *heap, hf_ref block)
@@ -199,7 +204,7 @@ int hf__slab_free_entry(struct hf__heap *heap, hf_ref ref)
 {
     struct slot slot;
     struct hf__chunk_ref chunk;
-    uint64_t entry;
+    struct hf__freeing freeing;
     uint32_t count = 0;
     int code = hf__heap_sound(heap);
     if (code != 0)
@@ -213,19 +218,23 @@ int hf__slab_free_entry(struct hf__heap *heap, hf_ref ref)
     for (uint32_t i = 0; i < chunk.words && count < pending; i++) {
         if ((words[i].pending & ~(words[i].taken & ~hf__chunk_beyond(&chunk, i))) != 0)
             return hf__corrupt("chunk.bitmap", chunk.offset);
-        count += (uint32_t)__builtin_popcountll(words[i].pending);
+        count += hf__slot_count(words[i].pending);
     }
     if (count != pending)
         return hf__corrupt("chunk.bitmap", chunk.offset);
     if (count == 0)
         return 0;
-    code = hf__chunk_before_freeing(heap, &chunk, count, &entry);
+    code = hf__freeing_begin(heap, 1, &freeing);
+    if (code == 0)
+        code = hf__chunk_before_freeing(heap, &chunk, count, &freeing);
     if (code != 0)
         return code;
-    for (uint32_t i = 0; chunk.chunk->pending != 0; i++)
+    for (uint32_t i = 0; chunk.chunk->pending != 0; i++) /* not live in a copy any more */
         if (words[i].pending != 0)
             hf__chunk_clear(heap, &chunk, i, words[i].pending);
-    return hf__chunk_after_freeing(heap, &chunk, count, entry);
+    code = hf__chunk_after_freeing(heap, &chunk, count, &freeing);
+    hf__freeing_end(heap, &freeing);
+    return code;
 }
 
 /* ---- resizing: within its slot, a block has what it has -------------------------------------- */

@@ -15,6 +15,7 @@
 #define SEEN_BITS_MAX   16u /* 4 MiB of memory, 4 GiB of large chunks                            */
 #define BITS_MAX        (UINT64_C(1) << 20) /* words kept from one transaction to the next        */
 #define AHEAD           6u /* chunks whose records are fetched before they are needed            */
+#define RESERVE_AHEAD   16u
 
 struct hf__slab_cache *hf__slab_cache_new(void)
 {
@@ -87,7 +88,7 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     if (!claim->active)
         cache->active[cache->active_count++] = (uint8_t)number;
     claim->active = true;
-    claim->count += (uint32_t)__builtin_popcountll(slots);
+    claim->count += hf__slot_count(slots);
     claim->free = slots;
     claim->given = 0;
     claim->start = hf__chunk_slot(chunk, word * 64 + first) - (uint64_t)first * bytes;
@@ -95,8 +96,11 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     claim->chunk = chunk->offset;
     claim->word = word;
     claim->bytes = bytes;
-    if (chunk->chunk->slot_kind == HF__BLOCK_RAW)
-        hf__slab_see(heap, chunk);
+    if (chunk->chunk->slot_kind == HF__BLOCK_RAW) {
+        struct hf__seen *seen = hf__slab_see(heap, chunk);
+        if (seen != NULL)
+            cache->bits[seen->bits + word].live |= slots;
+    }
     if (door == NULL || door->fresh == NULL)
         return;
     while (slots != 0) { /* runs of neighbours */
@@ -200,6 +204,7 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
                               .slots = chunk->chunk->slots,
                               .number = chunk->chunk->slot_class,
                               .words = (uint8_t)chunk->words,
+                              .check = chunk->chunk->check,
                               .size_bytes =
                                   (uint32_t)HF__CHUNK_BYTES(chunk->order) - HF__BLOCK_HEADER_BYTES,
                               .bits = (uint32_t)cache->bits_count};
@@ -248,37 +253,40 @@ uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref 
 
 /* The chunk as it is in the segment, if it is as the copy says (C5). *count: of freed slots. */
 static int look_at(const struct hf__heap *heap, const struct hf__seen *seen,
-                   struct hf__chunk_ref *chunk, uint32_t *count)
+                   struct hf__chunk_ref *out, uint32_t *count)
 {
     const struct hf__seen_word *bits = &heap->cache->bits[seen->bits];
+    const struct hf__chunk *chunk = (const struct hf__chunk *)hf__at(heap->seg, seen->record);
+    const struct hf__chunk_word *words = (const struct hf__chunk_word *)(chunk + 1);
     const uint64_t offset = seen->low - HF__BLOCK_HEADER_BYTES;
+    uint64_t differ = 0;
     *count = 0;
-    if (!hf__chunk_at(heap, offset, chunk) || chunk->record != seen->record ||
-        chunk->words != seen->words || chunk->chunk->slot_class != seen->number)
+    /* All that the check binds is what it was when the check was found right. */
+    if (seen->low + seen->size_bytes > hf__slab_end(heap) || chunk->check != seen->check ||
+        chunk->slots != seen->slots || chunk->lower != seen->lower ||
+        chunk->slot_class != seen->number || chunk->slot_kind != HF__BLOCK_RAW)
         return hf__corrupt("chunk.header", offset);
-    const struct hf__chunk_word *words = hf__chunk_words(chunk);
     for (uint32_t i = 0; i < seen->words; i++) {
-        if ((words[i].taken & ~words[i].pending) != (bits[i].live | bits[i].freed))
-            return hf__corrupt("chunk.bitmap", offset);
-        *count += (uint32_t)__builtin_popcountll(bits[i].freed);
+        differ |= (words[i].taken & ~words[i].pending) ^ (bits[i].live | bits[i].freed);
+        *count += hf__slot_count(bits[i].freed);
     }
+    if (differ != 0)
+        return hf__corrupt("chunk.bitmap", offset);
+    *out = (struct hf__chunk_ref){offset,
+                                  seen->record,
+                                  chunk,
+                                  &hf__slot_classes[seen->number],
+                                  (uint32_t)(seen->key & 3),
+                                  seen->words};
     return 0;
 }
 
-/* Makes what was freed in a chunk pending, or frees it if `ending` and nothing is pending there (what
- * is has an entry in the store's list, which then stands for all). */
-static int tell(struct hf__heap *heap, struct hf__seen *seen, bool ending)
+/* What was freed in a chunk becomes pending. */
+static int mark(struct hf__heap *heap, struct hf__seen *seen, const struct hf__chunk_ref *chunk)
 {
     struct hf__slab_cache *cache = heap->cache;
-    struct hf__chunk_ref chunk;
-    uint32_t count;
-    uint64_t entry;
-    int code = look_at(heap, seen, &chunk, &count);
-    if (code != 0)
-        return code;
-    const bool first = chunk.chunk->pending == 0, free_now = ending && first;
-    code = free_now ? hf__chunk_before_freeing(heap, &chunk, count, &entry)
-                    : hf__reserve(heap->seg, (seen->words + 1u) * HF__EDIT_COST(HF__LINE_BYTES));
+    /* And the counters of what was freed before. */
+    int code = hf__reserve(heap->seg, (seen->words + 4u) * HF__EDIT_COST(HF__LINE_BYTES));
     if (code != 0)
         return code;
     seen->dirty = 0;
@@ -286,24 +294,47 @@ static int tell(struct hf__heap *heap, struct hf__seen *seen, bool ending)
         const uint64_t freed = cache->bits[seen->bits + i].freed;
         if (freed == 0)
             continue;
-        if (!free_now && first && chunk.chunk->pending == 0)
+        if (chunk->chunk->pending == 0)
             cache->entries[cache->entry_count++] =
-                hf__chunk_slot(&chunk, i * 64 + (uint32_t)__builtin_ctzll(freed)) |
+                hf__chunk_slot(chunk, i * 64 + (uint32_t)__builtin_ctzll(freed)) |
                 HF__ENTRY_OF_SLOTS;
-        if (free_now)
-            hf__chunk_clear(heap, &chunk, i, freed);
-        else
-            hf__chunk_mark(heap, &chunk, i, freed, true);
+        hf__chunk_mark(heap, chunk, i, freed, true);
     }
-    return free_now ? hf__chunk_after_freeing(heap, &chunk, count, entry) : 0;
+    return 0;
+}
+
+/* Makes what was freed in a chunk pending, or frees it if there is a `freeing` and nothing is pending
+ * there (what is has an entry in the store's list, which then stands for all). */
+static int tell(struct hf__heap *heap, struct hf__seen *seen, struct hf__freeing *freeing)
+{
+    struct hf__seen_word *bits = &heap->cache->bits[seen->bits];
+    struct hf__chunk_ref chunk;
+    uint32_t count;
+    int code = look_at(heap, seen, &chunk, &count);
+    if (code != 0)
+        return code;
+    if (freeing == NULL || chunk.chunk->pending != 0) {
+        if (freeing != NULL)
+            freeing->reserved = 0; /* another reservation takes its place */
+        return mark(heap, seen, &chunk);
+    }
+    code = hf__chunk_before_freeing(heap, &chunk, count, freeing);
+    if (code != 0)
+        return code;
+    seen->dirty = 0;
+    for (uint32_t i = 0; i < chunk.words; i++) {
+        if (bits[i].freed == 0)
+            continue;
+        hf__chunk_clear(heap, &chunk, i, bits[i].freed);
+        bits[i].freed = 0;
+    }
+    return hf__chunk_after_freeing(heap, &chunk, count, freeing);
 }
 
 /* Of all chunks, the last first; their records were fetched a while before. */
-static int tell_all(struct hf__heap *heap, bool ending)
+static int tell_all(struct hf__heap *heap, struct hf__freeing *freeing)
 {
     struct hf__slab_cache *cache = heap->cache;
-    if (cache->dirty_count == 0)
-        return 0;
     if (!room_for(&cache->entries, &cache->entry_room, cache->entry_count + cache->dirty_count,
                   sizeof *cache->entries))
         return hf__fail(HF_ENOMEM, "list of freed blocks");
@@ -315,7 +346,7 @@ static int tell_all(struct hf__heap *heap, bool ending)
             hf__prefetch(heap->seg, ahead->record + HF__LINE_BYTES);
         }
         const uint64_t key = cache->dirty[cache->dirty_count - 1];
-        int code = tell(heap, hf__seen_place(cache, key), ending);
+        int code = tell(heap, hf__seen_place(cache, key), freeing);
         if (code != 0)
             return code;
     }
@@ -324,38 +355,53 @@ static int tell_all(struct hf__heap *heap, bool ending)
 
 int hf__slab_tell_last(struct hf__heap *heap)
 {
-    return tell_all(heap, true);
+    struct hf__freeing freeing;
+    int code = hf__freeing_begin(heap, RESERVE_AHEAD, &freeing);
+    if (code != 0)
+        return code;
+    code = tell_all(heap, &freeing);
+    hf__freeing_end(heap, &freeing);
+    return code;
+}
+
+/* What is left of a claim is free again. */
+static int give_back(struct hf__heap *heap, struct hf__claim *claim, struct hf__freeing *freeing)
+{
+    const uint64_t slots = claim->free;
+    const uint32_t count = hf__slot_count(slots);
+    struct hf__chunk_ref chunk;
+    if (!hf__chunk_at(heap, claim->chunk, &chunk) || chunk.record != claim->record ||
+        (hf__chunk_words(&chunk)[claim->word].taken & slots) != slots)
+        return hf__corrupt("chunk.bitmap", claim->chunk);
+    int code = hf__chunk_before_freeing(heap, &chunk, count, freeing);
+    if (code != 0)
+        return code;
+    hf__chunk_clear(heap, &chunk, claim->word, slots);
+    hf__slab_untaken(heap, &chunk, claim->word, slots);
+    claim->free = 0;
+    return hf__chunk_after_freeing(heap, &chunk, count, freeing);
 }
 
 int hf__slab_settle(struct hf__heap *heap)
 {
     struct hf__slab_cache *cache = heap->cache;
-    struct hf__chunk_ref chunk;
-    uint64_t entry;
+    struct hf__freeing freeing;
     if (cache == NULL)
         return 0;
-    int told = tell_all(heap, false);
-    if (told != 0)
-        return told;
-    while (cache->active_count > 0) {
+    int code = cache->dirty_count != 0 ? tell_all(heap, NULL) : 0;
+    if (code == 0 && cache->active_count > 0)
+        code = hf__freeing_begin(heap, RESERVE_AHEAD, &freeing);
+    if (code != 0 || cache->active_count == 0)
+        return code;
+    while (code == 0 && cache->active_count > 0) {
         struct hf__claim *claim = &cache->claims[cache->active[cache->active_count - 1]];
-        const uint64_t slots = claim->free;
-        const uint32_t count = (uint32_t)__builtin_popcountll(slots);
-        if (count != 0) {
-            if (!hf__chunk_at(heap, claim->chunk, &chunk) || chunk.record != claim->record ||
-                (hf__chunk_words(&chunk)[claim->word].taken & slots) != slots)
-                return hf__corrupt("chunk.bitmap", claim->chunk);
-            int code = hf__chunk_before_freeing(heap, &chunk, count, &entry);
-            if (code != 0)
-                return code;
-            hf__chunk_clear(heap, &chunk, claim->word, slots);
-            claim->free = 0;
-            code = hf__chunk_after_freeing(heap, &chunk, count, entry);
-            if (code != 0)
-                return code;
+        if (claim->free != 0)
+            code = give_back(heap, claim, &freeing);
+        if (code == 0) {
+            memset(claim, 0, sizeof *claim);
+            cache->active_count--;
         }
-        memset(claim, 0, sizeof *claim);
-        cache->active_count--;
     }
-    return 0;
+    hf__freeing_end(heap, &freeing);
+    return code;
 }

@@ -68,7 +68,7 @@ struct hf__seen {
     uint32_t size_bytes; /* of the chunk                                                          */
     uint32_t bits;       /* where its words are in the cache's                                    */
     uint32_t dirty;      /* has freed slots                                                       */
-    uint32_t unused;
+    uint32_t check;      /* of the chunk                                                          */
 };
 _Static_assert(sizeof(struct hf__seen) == 64, "a line");
 

@@ -45,16 +45,6 @@ static struct hf__slabs_entry *edit_entry(struct hf__heap *heap, uint64_t entry)
     return (struct hf__slabs_entry *)hf__edit(heap->seg, entry, sizeof(struct hf__slabs_entry));
 }
 
-/* The entry of a chunk's kind and class. 0, HF_ECORRUPT. */
-static int entry_of(const struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t *out)
-{
-    uint64_t slabs = hf__slabs_of(heap);
-    if (slabs == 0)
-        return hf__corrupt("slabs.directory", hf__slabs_field(heap));
-    *out = hf__slabs_entry_offset(slabs, ref->chunk->slot_kind, ref->chunk->slot_class);
-    return 0;
-}
-
 int hf__slabs_make(struct hf__heap *heap, uint64_t *out)
 {
     struct hf__alloc_request request = {HF__SLABS_BYTES, 1, 0, HF__BLOCK_SLABS};
@@ -107,49 +97,54 @@ static int look_at_first(const struct hf__heap *heap, uint64_t entry, struct hf_
     return 0;
 }
 
-/* Whether a listed chunk's links are those of its neighbours. 0, HF_ECORRUPT. */
+/* The chunks beside a listed one; of an offset of 0 there is none. */
+struct neighbours {
+    struct hf__chunk_ref previous, next;
+};
+
+/* Whether a chunk's links, if it is listed, are those of its neighbours. 0, HF_ECORRUPT. */
 static int look_at_links(const struct hf__heap *heap, const struct hf__chunk_ref *ref,
-                         uint64_t entry)
+                         uint64_t entry, struct neighbours *out)
 {
     const struct hf__chunk *chunk = ref->chunk;
-    struct hf__chunk_ref other;
+    out->previous.offset = out->next.offset = 0;
     if (chunk->previous == 0)
         return 0;
-    bool good = chunk->previous == entry
-                    ? entry_at(heap, entry)->first == ref->offset
-                    : hf__chunk_at(heap, chunk->previous, &other) && same_class(ref, &other) &&
-                          other.chunk->next == ref->offset;
-    good = good &&
-           (chunk->next == 0 || (hf__chunk_at(heap, chunk->next, &other) &&
-                                 same_class(ref, &other) && other.chunk->previous == ref->offset));
+    bool good = chunk->previous == entry ? entry_at(heap, entry)->first == ref->offset
+                                         : hf__chunk_at(heap, chunk->previous, &out->previous) &&
+                                               same_class(ref, &out->previous) &&
+                                               out->previous.chunk->next == ref->offset;
+    good = good && (chunk->next == 0 ||
+                    (hf__chunk_at(heap, chunk->next, &out->next) && same_class(ref, &out->next) &&
+                     out->next.chunk->previous == ref->offset));
     return good ? 0 : hf__corrupt("chunk.links", ref->offset);
 }
 
 /* Both after a look. */
-static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                 const struct hf__chunk_ref *first)
 {
     struct hf__slabs_entry *at = edit_entry(heap, entry);
     struct hf__chunk *chunk = edit_chunk(heap, ref);
-    struct hf__chunk_ref next;
-    if (at->first != 0 && hf__chunk_at(heap, at->first, &next))
-        edit_chunk(heap, &next)->previous = ref->offset;
+    if (first->offset != 0)
+        edit_chunk(heap, first)->previous = ref->offset;
     chunk->next = at->first;
     chunk->previous = entry;
     at->first = ref->offset;
 }
 
-static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                   const struct neighbours *beside)
 {
     struct hf__chunk *chunk = edit_chunk(heap, ref);
-    struct hf__chunk_ref other;
     if (chunk->previous == 0)
         return;
-    if (chunk->next != 0 && hf__chunk_at(heap, chunk->next, &other))
-        edit_chunk(heap, &other)->previous = chunk->previous;
-    if (chunk->previous == entry)
+    if (beside->next.offset != 0)
+        edit_chunk(heap, &beside->next)->previous = chunk->previous;
+    if (beside->previous.offset != 0)
+        edit_chunk(heap, &beside->previous)->next = chunk->next;
+    else
         edit_entry(heap, entry)->first = chunk->next;
-    else if (hf__chunk_at(heap, chunk->previous, &other))
-        edit_chunk(heap, &other)->next = chunk->next;
     chunk->next = chunk->previous = 0;
 }
 
@@ -189,11 +184,12 @@ static void format(struct hf__heap *heap, uint64_t offset, uint32_t order, uint3
     }
 }
 
-/* A new chunk for an entry, listed. Smaller ones while the class is small, or where there is no room
+/* A new chunk for an entry whose list is empty, listed. Smaller ones while the class is small, or where there is no room
  * for a large one. 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
 static int make_chunk(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind,
                       uint32_t slot_class, struct hf__chunk_ref *out)
 {
+    const struct hf__chunk_ref none = {.offset = 0};
     const uint64_t bytes = entry_at(heap, entry)->bytes;
     uint32_t order = bytes < 16 * 1024 ? 0 : bytes < 64 * 1024 ? 1 : 2;
     if (order == 0 && hf__slot_classes[slot_class].bytes > 256)
@@ -212,7 +208,7 @@ static int make_chunk(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind,
         format(heap, payload - HF__BLOCK_HEADER_BYTES, order, slot_kind, slot_class, out);
         hf__heap_count(heap, (int64_t)slot_bytes_of(out), 0, -(int64_t)slot_bytes_of(out), -1);
         edit_entry(heap, entry)->bytes += size;
-        push(heap, out, entry);
+        push(heap, out, entry, &none);
         return 0;
     }
 }
@@ -244,7 +240,11 @@ static bool spare_good(const struct hf__heap *heap, uint64_t offset, struct hf__
 static int retire(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
 {
     struct hf__chunk_ref spare = {.offset = entry_at(heap, entry)->spare};
-    unlist(heap, ref, entry);
+    struct neighbours beside;
+    int code = look_at_links(heap, ref, entry, &beside);
+    if (code != 0)
+        return code;
+    unlist(heap, ref, entry, &beside);
     if (spare.offset != 0 && (!spare_good(heap, spare.offset, &spare) || !same_class(ref, &spare)))
         return hf__corrupt("slabs.spare", entry);
     if (spare.offset != 0 && spare.order >= ref->order)
@@ -301,6 +301,7 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
                    struct hf__chunk_ref *out)
 {
     const struct hf__slabs_entry *at = entry_at(heap, entry);
+    const struct hf__chunk_ref none = {.offset = 0};
     if (at->first != 0) {
         if (!hf__chunk_at(heap, at->first, out) || !in_list_of(out, slot_kind, slot_class) ||
             out->chunk->previous != entry)
@@ -315,7 +316,7 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
     if (code != 0)
         return code;
     edit_entry(heap, entry)->spare = 0;
-    push(heap, out, entry);
+    push(heap, out, entry, &none);
     return 0;
 }
 
@@ -330,7 +331,7 @@ static uint32_t next_room(const struct hf__chunk_ref *ref, uint32_t word)
 /* The lowest of these bits, at most count of them. */
 static uint64_t lowest(uint64_t bits, uint32_t count)
 {
-    if ((uint32_t)__builtin_popcountll(bits) <= count)
+    if (hf__slot_count(bits) <= count)
         return bits;
     uint64_t rest = bits;
     while (count-- > 0)
@@ -350,10 +351,11 @@ int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint6
     const uint64_t below = lower / 64 != word ? 0 : room & ~(~UINT64_C(0) << lower % 64);
     const uint64_t slots = lowest(below != 0 ? below : room, count);
     const uint32_t left = ref->chunk->slots - (uint32_t)ref->chunk->taken;
-    const uint32_t taking = (uint32_t)__builtin_popcountll(slots);
+    const uint32_t taking = hf__slot_count(slots);
+    struct neighbours beside;
     if (taking > left)
         return hf__corrupt("chunk.bitmap", ref->offset);
-    int code = taking == left ? look_at_links(heap, ref, entry) : 0;
+    int code = taking == left ? look_at_links(heap, ref, entry, &beside) : 0;
     if (code != 0)
         return code;
     struct hf__chunk *chunk = edit_chunk(heap, ref);
@@ -365,10 +367,9 @@ int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint6
     if (taken == ~UINT64_C(0))
         chunk->first_room = (uint16_t)next_room(ref, word + 1);
     if (taking == left)
-        unlist(heap, ref, entry);
+        unlist(heap, ref, entry, &beside);
     const int64_t bytes = (int64_t)taking * ref->slot_class->bytes;
     hf__heap_count(heap, -bytes, 0, bytes, taking);
-    hf__slab_taken(heap, ref, word, slots);
     *out_word = word;
     *out = slots;
     return 0;
@@ -381,22 +382,18 @@ void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uin
     struct hf__chunk_word *at = edit_word(heap, ref, word);
     uint64_t taken = at->taken & ~slots;
     chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
-    chunk->taken = (uint16_t)(chunk->taken - (uint32_t)__builtin_popcountll(slots));
-    chunk->pending =
-        (uint16_t)(chunk->pending - (uint32_t)__builtin_popcountll(slots & at->pending));
+    chunk->taken = (uint16_t)(chunk->taken - hf__slot_count(slots));
+    chunk->pending = (uint16_t)(chunk->pending - hf__slot_count(slots & at->pending));
     at->taken = taken;
     at->pending &= ~slots;
     if (word < chunk->first_room)
         chunk->first_room = (uint16_t)word;
-    hf__slab_untaken(heap, ref, word, slots);
 }
 
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
                     uint64_t slots, bool pending)
 {
-    /* Mostly it is one; without an instruction for it, counting bits is a call. */
-    const bool one = (slots & (slots - 1)) == 0;
-    const uint32_t count = one ? 1 : (uint32_t)__builtin_popcountll(slots);
+    const uint32_t count = hf__slot_count(slots);
     struct hf__chunk *chunk = edit_chunk(heap, ref);
     struct hf__chunk_word *at = edit_word(heap, ref, word);
     chunk->pending = (uint16_t)(pending ? chunk->pending + count : chunk->pending - count);
@@ -407,33 +404,69 @@ void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint
         hf__slab_taken(heap, ref, word, slots);
 }
 
+int hf__freeing_begin(const struct hf__heap *heap, uint32_t ahead, struct hf__freeing *out)
+{
+    *out = (struct hf__freeing){.slabs = hf__slabs_of(heap), .ahead = ahead};
+    return out->slabs != 0 ? 0 : hf__corrupt("slabs.directory", hf__slabs_field(heap));
+}
+
+void hf__freeing_end(struct hf__heap *heap, struct hf__freeing *freeing)
+{
+    if (freeing->slots != 0)
+        hf__heap_count(heap, freeing->bytes, 0, -freeing->bytes, -freeing->slots);
+    freeing->bytes = freeing->slots = 0;
+}
+
+static uint64_t entry_of(const struct hf__chunk_ref *ref, const struct hf__freeing *freeing)
+{
+    return hf__slabs_entry_offset(freeing->slabs, ref->chunk->slot_kind, ref->chunk->slot_class);
+}
+
+/* Whether a chunk that isn't listed will be once count of its slots are freed. */
+static bool lists(const struct hf__chunk_ref *ref, uint32_t count)
+{
+    return ref->chunk->previous == 0 &&
+           (uint32_t)(ref->chunk->slots - ref->chunk->taken) + count >= hf__chunk_relist(ref);
+}
+
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
-                             uint64_t *entry)
+                             struct hf__freeing *freeing)
 {
     struct hf__chunk_ref first;
+    struct neighbours beside;
+    /* Its lines, those of its entry, the first of the list, the heap's counters. */
+    const uint64_t cost = (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
+    const bool empties = ref->chunk->taken == count;
+    int code = 0;
     if (ref->chunk->taken < count || ref->chunk->taken > ref->chunk->slots)
         return hf__corrupt("chunk.bitmap", ref->offset);
-    bool empties = ref->chunk->taken == count;
-    int code = entry_of(heap, ref, entry);
-    if (code == 0 && empties)
-        code = look_at_links(heap, ref, *entry);
-    if (code == 0 && !empties && ref->chunk->previous == 0)
-        code = look_at_first(heap, *entry, &first);
-    if (code == 0)
-        code = hf__reserve(heap->seg, empties ? HF__HEAP_COST + 2 * HF__CHUNK_MEND_COST
-                                              : (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES));
-    return code;
+    if (empties)
+        code = look_at_links(heap, ref, entry_of(ref, freeing), &beside);
+    else if (lists(ref, count))
+        code = look_at_first(heap, entry_of(ref, freeing), &first);
+    if (code != 0 || (!empties && freeing->reserved >= cost))
+        return code;
+    freeing->reserved = empties ? 0 : freeing->ahead * cost;
+    return hf__reserve(heap->seg, empties ? HF__HEAP_COST + 2 * HF__CHUNK_MEND_COST
+                                          : freeing->reserved);
 }
 
 int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
-                            uint64_t entry)
+                            struct hf__freeing *freeing)
 {
-    int64_t bytes = (int64_t)count * ref->slot_class->bytes;
-    hf__heap_count(heap, bytes, 0, -bytes, -(int64_t)count);
-    if (ref->chunk->taken == 0)
-        return retire(heap, ref, entry);
-    if (ref->chunk->previous == 0 &&
-        (uint32_t)(ref->chunk->slots - ref->chunk->taken) >= hf__chunk_relist(ref))
-        push(heap, ref, entry);
-    return 0;
+    const uint64_t cost = (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
+    struct hf__chunk_ref first;
+    freeing->bytes += (int64_t)count * ref->slot_class->bytes;
+    freeing->slots += count;
+    if (ref->chunk->taken == 0) {
+        hf__freeing_end(heap, freeing);
+        return retire(heap, ref, entry_of(ref, freeing));
+    }
+    freeing->reserved -= cost;
+    if (!lists(ref, 0))
+        return 0;
+    int code = look_at_first(heap, entry_of(ref, freeing), &first);
+    if (code == 0)
+        push(heap, ref, entry_of(ref, freeing), &first);
+    return code;
 }

@@ -23,7 +23,7 @@ static uint64_t put_slots(struct hf__heap *heap, const struct hf__chunk_ref *chu
     const uint64_t row = slots >> first;
     uint64_t count = 0;
     if ((row & (row + 1)) == 0) { /* all side by side */
-        const uint64_t end = (uint64_t)__builtin_popcountll(slots);
+        const uint64_t end = hf__slot_count(slots);
         for (; count < end; count++)
             out[count] = at + count * bytes;
         if (tell)
@@ -133,9 +133,10 @@ int hf__slab_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_
         if (code == 0)
             code =
                 hf__chunk_take(heap, &chunk, entry, left < 64 ? (uint32_t)left : 64, &word, &slots);
-        if (code == 0)
+        if (code == 0) {
+            hf__slab_taken(heap, &chunk, word, slots);
             done += put_slots(heap, &chunk, word, slots, out + done);
-        else if (code == HF_EFULL || code == HF_ENOSPC) /* makes the directory, or does without */
+        } else if (code == HF_EFULL || code == HF_ENOSPC) /* makes the directory, or does without */
             code = one(heap, &request, out, &done);
     }
     if (code != 0)
