@@ -136,7 +136,7 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
     int code = 0;
     if (heap->cache != NULL && hf__slab_quick_take(heap->cache, number, out, usable))
         return 0;
-    slabs = hf__slabs_of(heap);
+    slabs = hf__slab_directory(heap);
     if (slabs == 0) {
         if (*(const uint64_t *)hf__at(heap->seg, hf__slabs_field(heap)) != 0)
             return hf__corrupt("slabs.directory", hf__slabs_field(heap));
@@ -144,22 +144,22 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
             return hf__heap_allocate(heap, request, out, usable);
         code = hf__slabs_make(heap, &slabs);
     }
-    uint64_t entry = hf__slabs_entry_offset(slabs, request->kind, slot_class), slots;
-    uint32_t word;
+    const uint64_t entry = hf__slabs_entry_offset(slabs, request->kind, slot_class);
+    struct hf__slot_row rows[HF__SLOT_ROWS];
     if (code == 0)
         code = hf__chunk_room(heap, entry, request->kind, slot_class, &chunk);
     if (code == HF_EFULL || code == HF_ENOSPC)
         return allocate_plain(heap, request, out, usable);
     if (code == 0)
-        code =
-            hf__chunk_take(heap, &chunk, entry, hf__slab_claim_count(heap, number), &word, &slots);
-    if (code != 0)
+        code = hf__chunk_take(heap, &chunk, entry, hf__slab_claim_count(heap, number), rows);
+    if (code < 0)
         return code;
     if (heap->cache != NULL) {
-        hf__slab_claim(heap, number, &chunk, word, slots);
+        hf__slab_claim(heap, number, &chunk, rows, (uint32_t)code);
         hf__slab_quick_take(heap->cache, number, out, usable);
     } else {
-        *out = hf__chunk_slot(&chunk, word * 64 + (uint32_t)__builtin_ctzll(slots));
+        *out =
+            hf__chunk_slot(&chunk, rows[0].word * 64 + (uint32_t)__builtin_ctzll(rows[0].slots));
         if (usable != NULL)
             *usable = chunk.slot_class->bytes;
     }

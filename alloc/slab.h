@@ -136,10 +136,16 @@ void hf__slab_take_tail(struct hf__heap *heap, uint64_t offset, uint64_t end);
  * hf__chunk_take. 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
 int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, uint32_t slot_class,
                    struct hf__chunk_ref *out);
-/* Takes its lowest free slots, at least one and at most count of them, all of one word and on one
- * side of the record. 0, HF_ECORRUPT. */
+/* Slots of one word that lie on one side of the record, and so at even distances. */
+struct hf__slot_row {
+    uint64_t slots;
+    uint32_t word;
+};
+#define HF__SLOT_ROWS 4u
+/* Takes its lowest free slots, at least one and at most count of them. Returns how many rows they
+ * are, or HF_ECORRUPT. */
 int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
-                   uint32_t count, uint32_t *out_word, uint64_t *out);
+                   uint32_t count, struct hf__slot_row out[HF__SLOT_ROWS]);
 /* Slots of a word become pending, or are so no longer. Reserved; counts were looked at. */
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
                     uint64_t slots, bool pending);
@@ -150,6 +156,7 @@ struct hf__freeing {
     uint64_t reserved; /* of what was reserved, this much is left                                 */
     int64_t bytes, slots;
     uint32_t ahead; /* chunks to reserve for                                                      */
+    struct hf__chunk_ref first; /* of its list, if the chunk will be listed                       */
 };
 /* 0, HF_ECORRUPT. */
 int hf__freeing_begin(const struct hf__heap *heap, uint32_t ahead, struct hf__freeing *out);

@@ -12,10 +12,13 @@
 #include <string.h>
 
 #define SEEN_BITS_FIRST 6u
-#define SEEN_BITS_MAX   16u /* 4 MiB of memory, 4 GiB of large chunks                            */
+#define SEEN_BITS_MAX   16u /* 2 MiB of memory                                                   */
+#define LARGE_FIRST     256u
+#define LARGE_MAX       (UINT64_C(1) << 22) /* 128 MiB of memory at most, 256 GiB of the store    */
 #define BITS_MAX        (UINT64_C(1) << 20) /* words kept from one transaction to the next        */
 #define AHEAD           6u /* chunks whose records are fetched before they are needed            */
 #define RESERVE_AHEAD   16u
+#define CLAIM_MAX       (4 * 64 * HF__SLOT_ROWS) /* a quarter of it is claimed at most           */
 
 struct hf__slab_cache *hf__slab_cache_new(void)
 {
@@ -30,6 +33,7 @@ void hf__slab_cache_free(struct hf__slab_cache *cache)
     if (cache == NULL)
         return;
     free(cache->seen);
+    free(cache->large);
     free(cache->dirty);
     free(cache->entries);
     free(cache->bits);
@@ -41,7 +45,13 @@ void hf__slab_forget(struct hf__heap *heap)
     struct hf__slab_cache *cache = heap->cache;
     if (cache == NULL)
         return;
-    cache->age++;
+    if (++cache->age == 0) { /* nobody counts that far, but an entry from before would hold again */
+        if (cache->seen != NULL)
+            memset(cache->seen, 0, sizeof *cache->seen << cache->seen_bits);
+        if (cache->large != NULL)
+            memset(cache->large, 0, cache->large_count * sizeof *cache->large);
+        cache->age = 1;
+    }
     cache->commit = UINT64_MAX;
     cache->bits_count = cache->dirty_count = cache->entry_count = 0;
 }
@@ -56,14 +66,20 @@ void hf__slab_begin(struct hf__heap *heap, uint64_t commit)
     cache->commit = UINT64_MAX;
 }
 
+/* Of the claim that is active last nothing is left, or what is left is undone. */
+static void end_claim(struct hf__slab_cache *cache)
+{
+    struct hf__claim *claim = &cache->claims[cache->active[--cache->active_count]];
+    *claim = (struct hf__claim){.before = claim->count};
+}
+
 void hf__slab_new_level(struct hf__heap *heap)
 {
     struct hf__slab_cache *cache = heap->cache;
     if (cache == NULL)
         return;
-    for (uint32_t i = 0; i < cache->active_count; i++)
-        memset(&cache->claims[cache->active[i]], 0, sizeof *cache->claims);
-    cache->active_count = 0;
+    while (cache->active_count > 0)
+        end_claim(cache);
     assert(cache->dirty_count == 0);
 }
 
@@ -73,54 +89,71 @@ uint32_t hf__slab_claim_count(const struct hf__heap *heap, uint32_t number)
 {
     if (heap->cache == NULL)
         return 1;
-    const uint32_t count = heap->cache->claims[number].count / 4 + 1;
-    return count < 64 ? count : 64;
+    const struct hf__claim *claim = &heap->cache->claims[number];
+    const uint32_t had = claim->count > claim->before ? claim->count : claim->before;
+    return had < CLAIM_MAX ? had / 4 + 1 : CLAIM_MAX / 4;
 }
 
-void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chunk_ref *chunk,
-                    uint32_t word, uint64_t slots)
+/* Tells the door of slots that come into use, by runs of neighbours. */
+static void freshen(struct hf__segment *seg, const struct hf__claim_row *row, uint32_t bytes)
 {
-    struct hf__slab_cache *cache = heap->cache;
-    struct hf__claim *claim = &cache->claims[number];
-    const uint32_t bytes = chunk->slot_class->bytes, first = (uint32_t)__builtin_ctzll(slots);
-    const struct hf__door *door = heap->seg->door;
-    assert(claim->free == 0);
-    if (!claim->active)
-        cache->active[cache->active_count++] = (uint8_t)number;
-    claim->active = true;
-    claim->count += hf__slot_count(slots);
-    claim->free = slots;
-    claim->given = 0;
-    claim->start = hf__chunk_slot(chunk, word * 64 + first) - (uint64_t)first * bytes;
-    claim->record = chunk->record;
-    claim->chunk = chunk->offset;
-    claim->word = word;
-    claim->bytes = bytes;
-    if (chunk->chunk->slot_kind == HF__BLOCK_RAW) {
-        struct hf__seen *seen = hf__slab_see(heap, chunk);
-        if (seen != NULL)
-            cache->bits[seen->bits + word].live |= slots;
-    }
-    if (door == NULL || door->fresh == NULL)
-        return;
-    while (slots != 0) { /* runs of neighbours */
+    for (uint64_t slots = row->free; slots != 0;) {
         const uint32_t from = (uint32_t)__builtin_ctzll(slots);
         const uint64_t rest = ~(slots >> from);
         const uint32_t count = rest == 0 ? 64 - from : (uint32_t)__builtin_ctzll(rest);
-        door->fresh(heap->seg, claim->start + (uint64_t)from * bytes, (uint64_t)count * bytes);
+        seg->door->fresh(seg, row->start + (uint64_t)from * bytes, (uint64_t)count * bytes);
         slots &= from + count == 64 ? 0 : ~UINT64_C(0) << (from + count);
     }
+}
+
+void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chunk_ref *chunk,
+                    const struct hf__slot_row *rows, uint32_t count)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    struct hf__claim *claim = &cache->claims[number];
+    const struct hf__door *door = heap->seg->door;
+    const uint32_t bytes = chunk->slot_class->bytes;
+    struct hf__seen *seen =
+        chunk->chunk->slot_kind == HF__BLOCK_RAW ? hf__slab_see(heap, chunk) : NULL;
+    if (!claim->active)
+        cache->active[cache->active_count++] = (uint8_t)number;
+    claim->active = true;
+    claim->record = chunk->record;
+    claim->chunk = chunk->offset;
+    claim->bytes = bytes;
+    claim->rows = (uint8_t)count;
+    claim->at = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t slots = rows[i].slots;
+        const uint32_t word = rows[i].word, first = (uint32_t)__builtin_ctzll(slots);
+        claim->count += hf__slot_count(slots);
+        claim->row[i] = (struct hf__claim_row){
+            .free = slots,
+            .start = hf__chunk_slot(chunk, word * 64 + first) - (uint64_t)first * bytes,
+            .word = word};
+        if (seen != NULL)
+            cache->bits[seen->bits + word].live |= slots;
+        if (door != NULL && door->fresh != NULL)
+            freshen(heap->seg, &claim->row[i], bytes);
+    }
+}
+
+bool hf__claim_next(struct hf__claim *claim)
+{
+    for (uint32_t i = 0; i < claim->rows; i++)
+        if (claim->row[i].free != 0) {
+            claim->at = (uint8_t)i;
+            return true;
+        }
+    return false;
 }
 
 bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
                       uint64_t slot)
 {
-    struct hf__claim *claim = hf__slab_claim_of(heap, chunk, word);
-    if (claim == NULL || (claim->given & slot) == 0 || chunk->chunk->slot_kind != HF__BLOCK_RAW)
-        return false;
-    claim->given &= ~slot;
-    claim->free |= slot;
-    return true;
+    struct hf__claim *claim = hf__slab_claim_of(heap, chunk);
+    return claim != NULL && chunk->chunk->slot_kind == HF__BLOCK_RAW &&
+           hf__claim_return(claim, word, slot) > 0;
 }
 
 /* ---- seen chunks ----------------------------------------------------------------------------- */
@@ -153,30 +186,66 @@ static bool grow_seen(struct hf__slab_cache *cache)
     if (larger.seen == NULL)
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (cache->seen[i].age != cache->age)
+        const struct hf__seen *from = &cache->seen[i];
+        if (from->age != cache->age)
             continue;
-        struct hf__seen *seen = hf__seen_place(&larger, cache->seen[i].key);
+        struct hf__seen *seen = hf__seen_place(&larger, (uint64_t)from->unit << 2 | from->order);
         if (seen->age == cache->age) { /* four times the places, and two still share one */
             free(larger.seen);
             return false;
         }
-        *seen = cache->seen[i];
+        *seen = *from;
     }
     free(cache->seen);
-    cache->seen = cache->last = larger.seen;
+    cache->seen = larger.seen;
     cache->seen_bits = larger.seen_bits;
+    return true;
+}
+
+/* An array that has a place for that large chunk; false: there is none. What is not asked for takes
+ * no memory, as far as the system gives it when it is touched. */
+static bool grow_large(struct hf__slab_cache *cache, uint64_t unit)
+{
+    uint64_t count = cache->large_count == 0 ? LARGE_FIRST : cache->large_count;
+    while (count <= unit)
+        count *= 2;
+    if (count > LARGE_MAX)
+        return false;
+    struct hf__seen *large = calloc((size_t)count, sizeof *large);
+    if (large == NULL)
+        return false;
+    if (cache->large != NULL)
+        memcpy(large, cache->large, cache->large_count * sizeof *large);
+    free(cache->large);
+    cache->large = large;
+    cache->large_count = count;
     return true;
 }
 
 /* The entry of a chunk, or NULL. */
 static struct hf__seen *seen_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
-    const struct hf__slab_cache *cache = heap->cache;
-    if (cache == NULL || cache->seen == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
+    if (heap->cache == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
         return NULL;
-    const uint64_t key = hf__seen_key(chunk->offset, chunk->order);
-    struct hf__seen *seen = hf__seen_place(cache, key);
-    return seen->age == cache->age && seen->key == key ? seen : NULL;
+    return hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+}
+
+/* A free place for a chunk, or NULL. */
+static struct hf__seen *place_for(struct hf__slab_cache *cache, const struct hf__chunk_ref *chunk)
+{
+    const uint64_t key = hf__seen_key(chunk->offset, chunk->order), unit = key >> 2;
+    struct hf__seen *seen;
+    if (unit > UINT32_MAX)
+        return NULL;
+    if (chunk->order == HF__CHUNK_ORDERS - 1 &&
+        (unit < cache->large_count || grow_large(cache, unit)))
+        return &cache->large[unit];
+    if (cache->seen == NULL && !grow_seen(cache))
+        return NULL;
+    while ((seen = hf__seen_place(cache, key))->age == cache->age)
+        if (!grow_seen(cache))
+            return NULL;
+    return seen;
 }
 
 struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk)
@@ -185,29 +254,24 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
     struct hf__seen *seen = seen_of(heap, chunk);
     if (cache == NULL || seen != NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
         return seen; /* objects are freed one by one, with much else */
-    const uint64_t key = hf__seen_key(chunk->offset, chunk->order);
-    if (cache->seen == NULL && !grow_seen(cache))
+    seen = place_for(cache, chunk);
+    if (seen == NULL || !room_for(&cache->bits, &cache->bits_room,
+                                  cache->bits_count + chunk->words, sizeof *cache->bits))
         return NULL;
-    while ((seen = hf__seen_place(cache, key))->age == cache->age)
-        if (!grow_seen(cache))
-            return NULL;
-    if (!room_for(&cache->bits, &cache->bits_room, cache->bits_count + chunk->words,
-                  sizeof *cache->bits))
-        return NULL;
-    *seen = (struct hf__seen){.key = key,
-                              .age = cache->age,
-                              .low = chunk->offset + HF__BLOCK_HEADER_BYTES,
-                              .record = chunk->record,
-                              .inverse = chunk->slot_class->inverse,
-                              .bytes = chunk->slot_class->bytes,
-                              .lower = chunk->chunk->lower,
-                              .slots = chunk->chunk->slots,
-                              .number = chunk->chunk->slot_class,
-                              .words = (uint8_t)chunk->words,
-                              .check = chunk->chunk->check,
-                              .size_bytes =
-                                  (uint32_t)HF__CHUNK_BYTES(chunk->order) - HF__BLOCK_HEADER_BYTES,
-                              .bits = (uint32_t)cache->bits_count};
+    *seen = (struct hf__seen){
+        .age = cache->age,
+        .inverse = chunk->slot_class->inverse,
+        .check = chunk->chunk->check,
+        .bits = (uint32_t)cache->bits_count,
+        .bytes = chunk->slot_class->bytes,
+        .lower = chunk->chunk->lower,
+        .slots = chunk->chunk->slots,
+        .record = (uint16_t)((chunk->record - chunk->offset) / HF__LINE_BYTES),
+        .unit = (uint32_t)(chunk->offset / HF__CHUNK_BYTES(chunk->order)),
+        .order = (uint8_t)chunk->order,
+        .number = chunk->chunk->slot_class,
+        .words = (uint8_t)chunk->words,
+    };
     const struct hf__chunk_word *word = hf__chunk_words(chunk);
     for (uint32_t i = 0; i < chunk->words; i++)
         cache->bits[cache->bits_count++] =
@@ -219,7 +283,7 @@ bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen)
 {
     if (!room_for(&cache->dirty, &cache->dirty_room, cache->dirty_count + 1, sizeof *cache->dirty))
         return false;
-    cache->dirty[cache->dirty_count++] = seen->key;
+    cache->dirty[cache->dirty_count++] = (uint64_t)seen->unit << 2 | seen->order;
     seen->dirty = 1;
     return true;
 }
@@ -256,28 +320,17 @@ static int look_at(const struct hf__heap *heap, const struct hf__seen *seen,
                    struct hf__chunk_ref *out, uint32_t *count)
 {
     const struct hf__seen_word *bits = &heap->cache->bits[seen->bits];
-    const struct hf__chunk *chunk = (const struct hf__chunk *)hf__at(heap->seg, seen->record);
-    const struct hf__chunk_word *words = (const struct hf__chunk_word *)(chunk + 1);
-    const uint64_t offset = seen->low - HF__BLOCK_HEADER_BYTES;
     uint64_t differ = 0;
     *count = 0;
-    /* All that the check binds is what it was when the check was found right. */
-    if (seen->low + seen->size_bytes > hf__slab_end(heap) || chunk->check != seen->check ||
-        chunk->slots != seen->slots || chunk->lower != seen->lower ||
-        chunk->slot_class != seen->number || chunk->slot_kind != HF__BLOCK_RAW)
-        return hf__corrupt("chunk.header", offset);
+    if (!hf__seen_chunk(heap, seen, out))
+        return hf__corrupt("chunk.header", hf__seen_offset(seen));
+    const struct hf__chunk_word *words = hf__chunk_words(out);
     for (uint32_t i = 0; i < seen->words; i++) {
         differ |= (words[i].taken & ~words[i].pending) ^ (bits[i].live | bits[i].freed);
         *count += hf__slot_count(bits[i].freed);
     }
     if (differ != 0)
-        return hf__corrupt("chunk.bitmap", offset);
-    *out = (struct hf__chunk_ref){offset,
-                                  seen->record,
-                                  chunk,
-                                  &hf__slot_classes[seen->number],
-                                  (uint32_t)(seen->key & 3),
-                                  seen->words};
+        return hf__corrupt("chunk.bitmap", out->offset);
     return 0;
 }
 
@@ -341,12 +394,14 @@ static int tell_all(struct hf__heap *heap, struct hf__freeing *freeing)
     for (; cache->dirty_count > 0; cache->dirty_count--) {
         if (cache->dirty_count > AHEAD) {
             const uint64_t next = cache->dirty[cache->dirty_count - 1 - AHEAD];
-            const struct hf__seen *ahead = hf__seen_place(cache, next);
-            hf__prefetch(heap->seg, ahead->record);
-            hf__prefetch(heap->seg, ahead->record + HF__LINE_BYTES);
+            const uint64_t offset = (next >> 2) << (12 + 2 * (next & 3));
+            const uint64_t record = hf__chunk_record(offset, (uint32_t)(next & 3));
+            hf__prefetch(heap->seg, record);
+            hf__prefetch(heap->seg, record + HF__LINE_BYTES);
         }
-        const uint64_t key = cache->dirty[cache->dirty_count - 1];
-        int code = tell(heap, hf__seen_place(cache, key), freeing);
+        struct hf__seen *seen = hf__seen_get(cache, cache->dirty[cache->dirty_count - 1]);
+        assert(seen != NULL);
+        int code = tell(heap, seen, freeing);
         if (code != 0)
             return code;
     }
@@ -367,18 +422,31 @@ int hf__slab_tell_last(struct hf__heap *heap)
 /* What is left of a claim is free again. */
 static int give_back(struct hf__heap *heap, struct hf__claim *claim, struct hf__freeing *freeing)
 {
-    const uint64_t slots = claim->free;
-    const uint32_t count = hf__slot_count(slots);
     struct hf__chunk_ref chunk;
-    if (!hf__chunk_at(heap, claim->chunk, &chunk) || chunk.record != claim->record ||
-        (hf__chunk_words(&chunk)[claim->word].taken & slots) != slots)
-        return hf__corrupt("chunk.bitmap", claim->chunk);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < claim->rows; i++)
+        count += hf__slot_count(claim->row[i].free);
+    if (count == 0)
+        return 0;
+    if ((!hf__slab_known(heap, claim->chunk, &chunk) &&
+         !hf__chunk_at(heap, claim->chunk, &chunk)) ||
+        chunk.record != claim->record)
+        return hf__corrupt("chunk.header", claim->chunk);
+    for (uint32_t i = 0; i < claim->rows; i++)
+        if ((claim->row[i].free & ~hf__chunk_words(&chunk)[claim->row[i].word].taken) != 0)
+            return hf__corrupt("chunk.bitmap", claim->chunk);
     int code = hf__chunk_before_freeing(heap, &chunk, count, freeing);
     if (code != 0)
         return code;
-    hf__chunk_clear(heap, &chunk, claim->word, slots);
-    hf__slab_untaken(heap, &chunk, claim->word, slots);
-    claim->free = 0;
+    for (uint32_t i = 0; i < claim->rows; i++) {
+        struct hf__claim_row *row = &claim->row[i];
+        if (row->free == 0)
+            continue;
+        hf__chunk_clear(heap, &chunk, row->word, row->free);
+        hf__slab_untaken(heap, &chunk, row->word, row->free);
+        row->free = 0;
+    }
+    claim->count -= count;
     return hf__chunk_after_freeing(heap, &chunk, count, freeing);
 }
 
@@ -394,13 +462,9 @@ int hf__slab_settle(struct hf__heap *heap)
     if (code != 0 || cache->active_count == 0)
         return code;
     while (code == 0 && cache->active_count > 0) {
-        struct hf__claim *claim = &cache->claims[cache->active[cache->active_count - 1]];
-        if (claim->free != 0)
-            code = give_back(heap, claim, &freeing);
-        if (code == 0) {
-            memset(claim, 0, sizeof *claim);
-            cache->active_count--;
-        }
+        code = give_back(heap, &cache->claims[cache->active[cache->active_count - 1]], &freeing);
+        if (code == 0)
+            end_claim(cache);
     }
     hf__freeing_end(heap, &freeing);
     return code;

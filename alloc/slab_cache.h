@@ -46,31 +46,39 @@
 
 #include "slab.h"
 
+struct hf__claim_row {
+    uint64_t free;  /* claimed, not handed out: bit i is slot word * 64 + i                       */
+    uint64_t given; /* handed out since                                                           */
+    uint64_t start; /* where slot word * 64 would lie                                             */
+    uint32_t word;
+    uint32_t unused;
+};
 struct hf__claim {
-    uint64_t free;   /* claimed, not handed out: bit i is slot word * 64 + i                      */
-    uint64_t given;  /* handed out since                                                          */
-    uint64_t start;  /* where slot word * 64 would lie                                            */
     uint64_t record; /* of the chunk                                                              */
     uint64_t chunk;
-    uint32_t word, bytes;
-    uint32_t count; /* slots claimed since the level began                                        */
+    uint32_t bytes;
+    uint32_t count;    /* slots claimed since the level began                                     */
+    uint32_t before;   /* slots handed out in the level before                                    */
+    uint8_t at, rows;  /* slots are handed out of row[at]                                         */
     bool active;
+    struct hf__claim_row row[HF__SLOT_ROWS];
 };
 
-/* An entry whose age is another is a free place. */
+/* All that a free needs to know of a chunk but its bitmap. An entry whose age is another is a free
+ * place. Those of large chunks lie in the order of the chunks; the others in a table with a place for
+ * each key. */
 struct hf__seen {
-    uint64_t key, age;
-    uint64_t low; /* the first slot                                                               */
-    uint64_t record;
+    uint32_t age;
     uint32_t inverse;
+    uint32_t check; /* of the chunk                                                               */
+    uint32_t bits;  /* where its words are in the cache's                                         */
     uint16_t bytes, lower, slots;
-    uint8_t number, words;
-    uint32_t size_bytes; /* of the chunk                                                          */
-    uint32_t bits;       /* where its words are in the cache's                                    */
-    uint32_t dirty;      /* has freed slots                                                       */
-    uint32_t check;      /* of the chunk                                                          */
+    uint16_t record; /* how many lines behind the chunk's header                                  */
+    uint32_t unit;   /* the chunk's offset, in chunks of its order                                */
+    uint8_t order, number, words;
+    uint8_t dirty; /* has freed slots                                                             */
 };
-_Static_assert(sizeof(struct hf__seen) == 64, "a line");
+_Static_assert(sizeof(struct hf__seen) == 32, "half a line");
 
 /* Of 64 slots. */
 struct hf__seen_word {
@@ -79,7 +87,10 @@ struct hf__seen_word {
 };
 
 struct hf__slab_cache {
-    uint64_t age, commit; /* UINT64_MAX: the copies may not outlive the transaction               */
+    uint64_t commit; /* UINT64_MAX: the copies may not outlive the transaction                    */
+    uint32_t age;    /* of entries that hold; never 0                                             */
+    uint32_t slabs_age; /* of `slabs`                                                             */
+    uint64_t slabs;     /* the directory, when it was asked for last                              */
     uint32_t active_count;
     uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
     struct hf__claim claims[2 * HF__SLOT_CLASSES];
@@ -89,8 +100,9 @@ struct hf__slab_cache {
     size_t dirty_count, dirty_room;
     hf_ref *entries;
     size_t entry_count, entry_room;
-    struct hf__seen *last; /* the one that was asked for last, or any                             */
-    struct hf__seen *seen; /* NULL: not yet, or no memory                                         */
+    struct hf__seen *large; /* by number; NULL: not yet, or no memory                             */
+    uint64_t large_count;
+    struct hf__seen *seen; /* by key; NULL: as above                                              */
     uint32_t seen_bits;    /* 2^seen_bits of them                                                 */
 };
 
@@ -133,24 +145,44 @@ static inline size_t hf__slab_entries(struct hf__heap *heap, const hf_ref **out)
 /* How many slots to claim next. 1 where nothing can be claimed. */
 uint32_t hf__slab_claim_count(const struct hf__heap *heap, uint32_t number);
 void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chunk_ref *chunk,
-                    uint32_t word, uint64_t slots);
-/* The claim of that word, or NULL. */
+                    const struct hf__slot_row *rows, uint32_t count);
+/* The claim of that chunk, or NULL. */
 static inline struct hf__claim *hf__slab_claim_of(const struct hf__heap *heap,
-                                                  const struct hf__chunk_ref *chunk, uint32_t word)
+                                                  const struct hf__chunk_ref *chunk)
 {
     if (heap->cache == NULL)
         return NULL;
     const uint32_t number = hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class);
     struct hf__claim *claim = &heap->cache->claims[number % (2 * HF__SLOT_CLASSES)];
-    return claim->record == chunk->record && claim->word == word ? claim : NULL;
+    return claim->record == chunk->record ? claim : NULL;
 }
 /* Which of these slots are claimed and nobody's. */
 static inline uint64_t hf__slab_claimed(const struct hf__heap *heap,
                                         const struct hf__chunk_ref *chunk, uint32_t word,
                                         uint64_t slots)
 {
-    const struct hf__claim *claim = hf__slab_claim_of(heap, chunk, word);
-    return claim == NULL ? 0 : claim->free & slots;
+    const struct hf__claim *claim = hf__slab_claim_of(heap, chunk);
+    uint64_t claimed = 0;
+    for (uint32_t i = 0; claim != NULL && i < claim->rows; i++)
+        if (claim->row[i].word == word)
+            claimed |= claim->row[i].free;
+    return claimed & slots;
+}
+/* Takes back a slot that was handed out: 1; 0: it is not of this claim, -1: it was not handed out. */
+static inline int hf__claim_return(struct hf__claim *claim, uint32_t word, uint64_t bit)
+{
+    for (uint32_t i = 0; i < claim->rows; i++) {
+        struct hf__claim_row *row = &claim->row[i];
+        if (row->word != word || ((row->free | row->given) & bit) == 0)
+            continue;
+        if ((row->given & bit) == 0)
+            return -1;
+        row->given &= ~bit;
+        row->free |= bit;
+        claim->at = (uint8_t)i; /* the next one is it, or one beside it */
+        return 1;
+    }
+    return 0;
 }
 /* A raw slot that is to be freed was handed out from the claim that is still there: it is back. */
 bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
@@ -180,22 +212,43 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
 /* Lists a chunk as one with freed slots; false: no memory. */
 bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen);
 
+/* Goes on with a row of a claim that has a slot left; false: there is none. */
+bool hf__claim_next(struct hf__claim *claim);
 static inline bool hf__slab_quick_take(struct hf__slab_cache *cache, uint32_t number, hf_ref *out,
                                        uint64_t *usable)
 {
     struct hf__claim *claim = &cache->claims[number];
-    const uint64_t free = claim->free;
-    if (free == 0)
+    if (claim->row[claim->at].free == 0 && (claim->rows < 2 || !hf__claim_next(claim)))
         return false;
-    const uint32_t bit = (uint32_t)__builtin_ctzll(free);
-    claim->free = free & (free - 1);
-    claim->given |= UINT64_C(1) << bit;
-    *out = claim->start + (uint64_t)bit * claim->bytes;
+    struct hf__claim_row *row = &claim->row[claim->at];
+    const uint32_t bit = (uint32_t)__builtin_ctzll(row->free);
+    row->free &= row->free - 1;
+    row->given |= UINT64_C(1) << bit;
+    *out = row->start + (uint64_t)bit * claim->bytes;
     if (usable != NULL)
         *usable = claim->bytes;
     return true;
 }
 
+/* The directory, asked of the segment once in a while. */
+static inline uint64_t hf__slab_directory(const struct hf__heap *heap)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    if (cache == NULL)
+        return hf__slabs_of(heap);
+    if (cache->slabs_age != cache->age ||
+        *(const uint64_t *)hf__at(heap->seg, hf__slabs_field(heap)) != cache->slabs) {
+        cache->slabs = hf__slabs_of(heap);
+        cache->slabs_age = cache->slabs != 0 ? cache->age : 0;
+    }
+    return cache->slabs;
+}
+
+static inline uint64_t hf__seen_offset(const struct hf__seen *seen)
+{
+    return seen->unit * HF__CHUNK_BYTES(seen->order);
+}
+/* What names a chunk here; unit * 4 + order. */
 static inline uint64_t hf__seen_key(uint64_t ref, uint32_t order)
 {
     return ref >> (12 + 2 * order) << 2 | order;
@@ -204,18 +257,55 @@ static inline struct hf__seen *hf__seen_place(const struct hf__slab_cache *cache
 {
     return &cache->seen[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - cache->seen_bits)];
 }
-static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint64_t ref)
+/* The entry of that key, or NULL. */
+static inline struct hf__seen *hf__seen_get(const struct hf__slab_cache *cache, uint64_t key)
 {
-    struct hf__seen *last = cache->last;
-    if (ref - last->low < last->size_bytes && last->age == cache->age)
-        return last;
-    for (uint32_t order = HF__CHUNK_ORDERS; order-- > 0;) {
-        const uint64_t key = hf__seen_key(ref, order);
-        struct hf__seen *seen = hf__seen_place(cache, key);
-        if (seen->key == key && seen->age == cache->age)
-            return cache->last = seen;
-    }
-    return NULL;
+    const uint64_t unit = key >> 2;
+    const uint32_t order = (uint32_t)(key & 3);
+    struct hf__seen *seen;
+    if (order == HF__CHUNK_ORDERS - 1 && unit < cache->large_count)
+        seen = &cache->large[unit];
+    else if (cache->seen != NULL)
+        seen = hf__seen_place(cache, key);
+    else
+        return NULL;
+    return seen->age == cache->age && seen->unit == unit && seen->order == order ? seen : NULL;
+}
+/* The entry of the chunk that this is in, or NULL. */
+static inline struct hf__seen *hf__seen_find(const struct hf__slab_cache *cache, uint64_t ref)
+{
+    const uint64_t unit = ref / HF__CHUNK_BYTES(HF__CHUNK_ORDERS - 1);
+    struct hf__seen *seen = NULL;
+    if (unit < cache->large_count && cache->large[unit].age == cache->age)
+        return &cache->large[unit];
+    for (uint32_t order = HF__CHUNK_ORDERS; seen == NULL && order-- > 0;)
+        seen = hf__seen_get(cache, hf__seen_key(ref, order));
+    return seen;
+}
+
+/* The chunk of an entry, if it is what it was when the entry was made. */
+static inline bool hf__seen_chunk(const struct hf__heap *heap, const struct hf__seen *seen,
+                                  struct hf__chunk_ref *out)
+{
+    const uint64_t offset = hf__seen_offset(seen);
+    const uint64_t record = offset + (uint64_t)seen->record * HF__LINE_BYTES;
+    const struct hf__chunk *chunk = (const struct hf__chunk *)hf__at(heap->seg, record);
+    /* All that the check binds is what it was when the check was found right. */
+    if (offset + HF__CHUNK_BYTES(seen->order) > hf__slab_end(heap) ||
+        chunk->check != seen->check || chunk->slots != seen->slots ||
+        chunk->lower != seen->lower || chunk->slot_class != seen->number ||
+        chunk->slot_kind != HF__BLOCK_RAW)
+        return false;
+    *out = (struct hf__chunk_ref){
+        offset, record, chunk, &hf__slot_classes[seen->number], seen->order, seen->words};
+    return true;
+}
+/* The true chunk at this offset, if it is known. */
+static inline bool hf__slab_known(const struct hf__heap *heap, uint64_t offset,
+                                  struct hf__chunk_ref *out)
+{
+    const struct hf__seen *seen = heap->cache == NULL ? NULL : hf__seen_find(heap->cache, offset);
+    return seen != NULL && hf__seen_offset(seen) == offset && hf__seen_chunk(heap, seen, out);
 }
 
 /* Frees a raw slot when the transaction ends, if that takes no more than a bit; false: nothing was
@@ -223,15 +313,15 @@ static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint6
 static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
 {
     struct hf__slab_cache *cache = heap->cache;
-    if (cache->seen == NULL)
-        return false;
     struct hf__seen *seen = hf__seen_find(cache, ref);
     if (seen == NULL)
         return false;
-    const bool below = ref < seen->record;
+    const uint64_t offset = hf__seen_offset(seen);
+    const uint64_t record = offset + (uint64_t)seen->record * HF__LINE_BYTES;
+    const bool below = ref < record;
     const uint64_t high =
-        seen->record + sizeof(struct hf__chunk) + seen->words * sizeof(struct hf__chunk_word);
-    const uint64_t distance = ref - (below ? seen->low : high);
+        record + sizeof(struct hf__chunk) + seen->words * sizeof(struct hf__chunk_word);
+    const uint64_t distance = ref - (below ? offset + HF__BLOCK_HEADER_BYTES : high);
     if (distance >= HF__CHUNK_BYTES(2))
         return false;
     uint32_t slot = (uint32_t)(distance * seen->inverse >> 32);
@@ -242,16 +332,14 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
         return false;
     const uint32_t word = slot / 64;
     const uint64_t bit = UINT64_C(1) << slot % 64;
-    struct hf__claim *claim = &cache->claims[seen->number];
-    const bool mine = claim->record == seen->record && claim->word == word &&
-                      ((claim->free | claim->given) & bit) != 0;
-    if (mine && (claim->given & bit) != 0) {
-        claim->given &= ~bit;
-        claim->free |= bit;
-        return true;
-    }
     struct hf__seen_word *at = &cache->bits[seen->bits + word];
-    if ((at->live & bit) == 0 || mine || (!seen->dirty && !hf__slab_dirty(cache, seen)))
+    struct hf__claim *claim = &cache->claims[seen->number];
+    if (claim->record == record) {
+        const int mine = hf__claim_return(claim, word, bit);
+        if (mine != 0)
+            return mine > 0;
+    }
+    if ((at->live & bit) == 0 || (!seen->dirty && !hf__slab_dirty(cache, seen)))
         return false;
     at->live &= ~bit;
     at->freed |= bit;

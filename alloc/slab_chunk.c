@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define TAKE_COST (8 * HF__EDIT_COST(HF__LINE_BYTES))
+#define TAKE_COST ((7 + HF__SLOT_ROWS) * HF__EDIT_COST(HF__LINE_BYTES))
 
 /* ---- the directory --------------------------------------------------------------------------- */
 
@@ -40,9 +40,21 @@ static const struct hf__slabs_entry *entry_at(const struct hf__heap *heap, uint6
     return (const struct hf__slabs_entry *)hf__at(heap->seg, entry);
 }
 
-static struct hf__slabs_entry *edit_entry(struct hf__heap *heap, uint64_t entry)
+/* A field of an entry: a word, and so never two lines. */
+static uint64_t *edit_first(struct hf__heap *heap, uint64_t entry)
 {
-    return (struct hf__slabs_entry *)hf__edit(heap->seg, entry, sizeof(struct hf__slabs_entry));
+    return (uint64_t *)hf__edit(heap->seg, entry + offsetof(struct hf__slabs_entry, first),
+                                sizeof(uint64_t));
+}
+static uint64_t *edit_spare(struct hf__heap *heap, uint64_t entry)
+{
+    return (uint64_t *)hf__edit(heap->seg, entry + offsetof(struct hf__slabs_entry, spare),
+                                sizeof(uint64_t));
+}
+static uint64_t *edit_bytes(struct hf__heap *heap, uint64_t entry)
+{
+    return (uint64_t *)hf__edit(heap->seg, entry + offsetof(struct hf__slabs_entry, bytes),
+                                sizeof(uint64_t));
 }
 
 int hf__slabs_make(struct hf__heap *heap, uint64_t *out)
@@ -87,12 +99,18 @@ static bool same_class(const struct hf__chunk_ref *a, const struct hf__chunk_ref
     return in_list_of(a, b->chunk->slot_kind, b->chunk->slot_class);
 }
 
+/* The true chunk at this offset, from what is known of it or from its record. */
+static inline bool chunk_at(const struct hf__heap *heap, uint64_t offset, struct hf__chunk_ref *out)
+{
+    return hf__slab_known(heap, offset, out) || hf__chunk_at(heap, offset, out);
+}
+
 /* Whether the first of an entry's list can be linked to. 0, HF_ECORRUPT. */
 static int look_at_first(const struct hf__heap *heap, uint64_t entry, struct hf__chunk_ref *out)
 {
     uint64_t first = entry_at(heap, entry)->first;
     out->offset = 0;
-    if (first != 0 && (!hf__chunk_at(heap, first, out) || out->chunk->previous != entry))
+    if (first != 0 && (!chunk_at(heap, first, out) || out->chunk->previous != entry))
         return hf__corrupt("chunk.links", first);
     return 0;
 }
@@ -111,11 +129,11 @@ static int look_at_links(const struct hf__heap *heap, const struct hf__chunk_ref
     if (chunk->previous == 0)
         return 0;
     bool good = chunk->previous == entry ? entry_at(heap, entry)->first == ref->offset
-                                         : hf__chunk_at(heap, chunk->previous, &out->previous) &&
+                                         : chunk_at(heap, chunk->previous, &out->previous) &&
                                                same_class(ref, &out->previous) &&
                                                out->previous.chunk->next == ref->offset;
     good = good && (chunk->next == 0 ||
-                    (hf__chunk_at(heap, chunk->next, &out->next) && same_class(ref, &out->next) &&
+                    (chunk_at(heap, chunk->next, &out->next) && same_class(ref, &out->next) &&
                      out->next.chunk->previous == ref->offset));
     return good ? 0 : hf__corrupt("chunk.links", ref->offset);
 }
@@ -124,13 +142,13 @@ static int look_at_links(const struct hf__heap *heap, const struct hf__chunk_ref
 static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
                  const struct hf__chunk_ref *first)
 {
-    struct hf__slabs_entry *at = edit_entry(heap, entry);
+    uint64_t *at = edit_first(heap, entry);
     struct hf__chunk *chunk = edit_chunk(heap, ref);
     if (first->offset != 0)
         edit_chunk(heap, first)->previous = ref->offset;
-    chunk->next = at->first;
+    chunk->next = *at;
     chunk->previous = entry;
-    at->first = ref->offset;
+    *at = ref->offset;
 }
 
 static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
@@ -144,7 +162,7 @@ static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint6
     if (beside->previous.offset != 0)
         edit_chunk(heap, &beside->previous)->next = chunk->next;
     else
-        edit_entry(heap, entry)->first = chunk->next;
+        *edit_first(heap, entry) = chunk->next;
     chunk->next = chunk->previous = 0;
 }
 
@@ -207,7 +225,7 @@ static int make_chunk(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind,
             return code;
         format(heap, payload - HF__BLOCK_HEADER_BYTES, order, slot_kind, slot_class, out);
         hf__heap_count(heap, (int64_t)slot_bytes_of(out), 0, -(int64_t)slot_bytes_of(out), -1);
-        edit_entry(heap, entry)->bytes += size;
+        *edit_bytes(heap, entry) += size;
         push(heap, out, entry, &none);
         return 0;
     }
@@ -225,7 +243,7 @@ static int drop(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t
     struct hf__chunk *chunk =
         (struct hf__chunk *)hf__edit(heap->seg, ref->record, hf__chunk_record_bytes(ref));
     hf__heap_count(heap, -(int64_t)slot_bytes_of(ref), 0, (int64_t)slot_bytes_of(ref), 1);
-    edit_entry(heap, entry)->bytes -= HF__CHUNK_BYTES(ref->order);
+    *edit_bytes(heap, entry) -= HF__CHUNK_BYTES(ref->order);
     chunk->check = ~chunk->check;
     hf__slab_dropped(heap, ref);
     return hf__heap_release(heap, &block);
@@ -249,7 +267,7 @@ static int retire(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64
         return hf__corrupt("slabs.spare", entry);
     if (spare.offset != 0 && spare.order >= ref->order)
         return drop(heap, ref, entry);
-    edit_entry(heap, entry)->spare = ref->offset;
+    *edit_spare(heap, entry) = ref->offset;
     return spare.offset != 0 ? drop(heap, &spare, entry) : 0;
 }
 
@@ -275,7 +293,7 @@ int hf__slab_trim(struct hf__heap *heap)
                     : hf__corrupt("slabs.spare", entry);
             if (code != 0)
                 return code;
-            edit_entry(heap, entry)->spare = 0;
+            *edit_spare(heap, entry) = 0;
             code = drop(heap, &spare, entry);
             if (code != 0)
                 return code;
@@ -303,7 +321,7 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
     const struct hf__slabs_entry *at = entry_at(heap, entry);
     const struct hf__chunk_ref none = {.offset = 0};
     if (at->first != 0) {
-        if (!hf__chunk_at(heap, at->first, out) || !in_list_of(out, slot_kind, slot_class) ||
+        if (!chunk_at(heap, at->first, out) || !in_list_of(out, slot_kind, slot_class) ||
             out->chunk->previous != entry)
             return hf__corrupt("chunk.links", at->first);
         return hf__reserve(heap->seg, TAKE_COST);
@@ -315,7 +333,7 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
     int code = hf__reserve(heap->seg, TAKE_COST);
     if (code != 0)
         return code;
-    edit_entry(heap, entry)->spare = 0;
+    *edit_spare(heap, entry) = 0;
     push(heap, out, entry, &none);
     return 0;
 }
@@ -339,40 +357,62 @@ static uint64_t lowest(uint64_t bits, uint32_t count)
     return bits & ~rest;
 }
 
-int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
-                   uint32_t count, uint32_t *out_word, uint64_t *out)
+/* Its lowest free slots, at most count of them; returns the number of rows, or HF_ECORRUPT. */
+static int free_rows(const struct hf__chunk_ref *ref, uint32_t count,
+                     struct hf__slot_row out[HF__SLOT_ROWS], uint32_t *found)
 {
-    const uint32_t word = ref->chunk->first_room, lower = ref->chunk->lower;
-    const uint64_t room = word < ref->words ? ~hf__chunk_words(ref)[word].taken : 0;
-    if (room == 0 || (room & hf__chunk_beyond(ref, word)) != 0 ||
-        ref->chunk->taken >= ref->chunk->slots)
-        return hf__corrupt("chunk.bitmap", ref->offset);
-    /* On one side of the record, so that they lie at even distances. */
-    const uint64_t below = lower / 64 != word ? 0 : room & ~(~UINT64_C(0) << lower % 64);
-    const uint64_t slots = lowest(below != 0 ? below : room, count);
+    const uint32_t lower = ref->chunk->lower;
+    uint32_t rows = 0;
+    *found = 0;
+    for (uint32_t word = ref->chunk->first_room; word < ref->words && *found < count; word++) {
+        uint64_t room = ~hf__chunk_words(ref)[word].taken;
+        const uint64_t below = lower / 64 != word ? 0 : room & ~(~UINT64_C(0) << lower % 64);
+        if (room == 0)
+            continue;
+        if ((room & hf__chunk_beyond(ref, word)) != 0)
+            return hf__corrupt("chunk.bitmap", ref->offset);
+        for (uint64_t row = below != 0 ? below : room; row != 0 && *found < count;
+             row = room &= ~row) {
+            const uint64_t slots = lowest(row, count - *found);
+            if (rows == HF__SLOT_ROWS)
+                return (int)rows;
+            out[rows++] = (struct hf__slot_row){slots, word};
+            *found += hf__slot_count(slots);
+        }
+    }
+    return rows != 0 ? (int)rows : hf__corrupt("chunk.bitmap", ref->offset);
+}
+
+int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                   uint32_t count, struct hf__slot_row out[HF__SLOT_ROWS])
+{
     const uint32_t left = ref->chunk->slots - (uint32_t)ref->chunk->taken;
-    const uint32_t taking = hf__slot_count(slots);
     struct neighbours beside;
-    if (taking > left)
+    uint32_t taking;
+    if (ref->chunk->taken >= ref->chunk->slots)
         return hf__corrupt("chunk.bitmap", ref->offset);
-    int code = taking == left ? look_at_links(heap, ref, entry, &beside) : 0;
+    const int rows = free_rows(ref, count, out, &taking);
+    int code = rows < 0        ? rows
+               : taking > left ? hf__corrupt("chunk.bitmap", ref->offset)
+               : taking < left ? 0
+                               : look_at_links(heap, ref, entry, &beside);
     if (code != 0)
         return code;
     struct hf__chunk *chunk = edit_chunk(heap, ref);
-    struct hf__chunk_word *at = edit_word(heap, ref, word);
-    const uint64_t taken = at->taken | slots;
-    chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
+    for (int i = 0; i < rows; i++) {
+        const uint32_t word = out[i].word;
+        struct hf__chunk_word *at = edit_word(heap, ref, word);
+        const uint64_t taken = at->taken | out[i].slots;
+        chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
+        at->taken = taken;
+    }
     chunk->taken = (uint16_t)(chunk->taken + taking);
-    at->taken = taken;
-    if (taken == ~UINT64_C(0))
-        chunk->first_room = (uint16_t)next_room(ref, word + 1);
+    chunk->first_room = (uint16_t)next_room(ref, chunk->first_room);
     if (taking == left)
         unlist(heap, ref, entry, &beside);
     const int64_t bytes = (int64_t)taking * ref->slot_class->bytes;
     hf__heap_count(heap, -bytes, 0, bytes, taking);
-    *out_word = word;
-    *out = slots;
-    return 0;
+    return rows;
 }
 
 void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
@@ -432,7 +472,6 @@ static bool lists(const struct hf__chunk_ref *ref, uint32_t count)
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
                              struct hf__freeing *freeing)
 {
-    struct hf__chunk_ref first;
     struct neighbours beside;
     /* Its lines, those of its entry, the first of the list, the heap's counters. */
     const uint64_t cost = (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
@@ -443,7 +482,7 @@ int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *
     if (empties)
         code = look_at_links(heap, ref, entry_of(ref, freeing), &beside);
     else if (lists(ref, count))
-        code = look_at_first(heap, entry_of(ref, freeing), &first);
+        code = look_at_first(heap, entry_of(ref, freeing), &freeing->first);
     if (code != 0 || (!empties && freeing->reserved >= cost))
         return code;
     freeing->reserved = empties ? 0 : freeing->ahead * cost;
@@ -455,7 +494,6 @@ int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *r
                             struct hf__freeing *freeing)
 {
     const uint64_t cost = (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
-    struct hf__chunk_ref first;
     freeing->bytes += (int64_t)count * ref->slot_class->bytes;
     freeing->slots += count;
     if (ref->chunk->taken == 0) {
@@ -463,10 +501,7 @@ int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *r
         return retire(heap, ref, entry_of(ref, freeing));
     }
     freeing->reserved -= cost;
-    if (!lists(ref, 0))
-        return 0;
-    int code = look_at_first(heap, entry_of(ref, freeing), &first);
-    if (code == 0)
-        push(heap, ref, entry_of(ref, freeing), &first);
-    return code;
+    if (lists(ref, 0))
+        push(heap, ref, entry_of(ref, freeing), &freeing->first);
+    return 0;
 }
