@@ -35,8 +35,8 @@
  *       counts slots, not chunks and directory
  *
  * Freed slots are pending until the transaction ends. Then one entry of the store's list stands for
- * all pending slots of its chunk: it is made when the first one is marked. Raw slots are marked only
- * where the segment has to say so before the end (slab_cache.h).
+ * all pending slots of its chunk: it is made when the first one is marked. Slots are marked only where
+ * the segment has to say so before the end (slab_cache.h).
  *
  * Undo. An allocation announces the chunk's first line, the line of its word, and the counters;
  * freeing the same. Links change when a chunk fills up or has got room again. In a transaction of
@@ -290,8 +290,7 @@ static void describe(const struct hf__heap *heap, const struct slot *slot,
     out->usable_bytes = slot->chunk->slot_class->bytes;
     out->kind = slot->chunk->chunk->slot_kind;
     out->pending =
-        slot_pending(slot) || (out->kind == HF__BLOCK_RAW &&
-                               hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0);
+        slot_pending(slot) || hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0;
     out->slot = true;
 }
 
@@ -313,18 +312,17 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     int code = live_slot(ref, block, !pending, &slot);
     if (code == 0 && hf__slab_claimed(heap, ref, slot.word, slot.bit))
         code = hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)block);
-    if (code == 0 && ref->chunk->slot_kind == HF__BLOCK_RAW &&
-        hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
+    if (code == 0 && hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
         code = pending ? hf__fail(HF_EPTR, "the block at %llu is freed already",
                                   (unsigned long long)block)
                        : hf__slab_settle(heap);
     if (code != 0)
         return code;
     *entry = 0;
-    const bool raw = ref->chunk->slot_kind == HF__BLOCK_RAW;
     if (slot_pending(&slot) == pending ||
-        (pending && raw && hf__slab_unclaim(heap, ref, slot.word, slot.bit)) ||
-        (pending && raw && hf__slab_see(heap, ref) != NULL && hf__slab_quick_free(heap, block)))
+        (pending && hf__slab_unclaim(heap, ref, slot.word, slot.bit)) ||
+        (pending && hf__slab_see(heap, ref) != NULL &&
+         hf__slab_quick_free(heap, block, ref->chunk->slot_kind)))
         return 0;
     if (pending ? ref->chunk->pending >= ref->chunk->slots : ref->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", ref->offset);

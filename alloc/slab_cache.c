@@ -113,8 +113,7 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     struct hf__claim *claim = &cache->claims[number];
     const struct hf__door *door = heap->seg->door;
     const uint32_t bytes = chunk->slot_class->bytes;
-    struct hf__seen *seen =
-        chunk->chunk->slot_kind == HF__BLOCK_RAW ? hf__slab_see(heap, chunk) : NULL;
+    struct hf__seen *seen = hf__slab_see(heap, chunk);
     if (!claim->active)
         cache->active[cache->active_count++] = (uint8_t)number;
     claim->active = true;
@@ -152,8 +151,7 @@ bool hf__slab_unclaim(struct hf__heap *heap, const struct hf__chunk_ref *chunk, 
                       uint64_t slot)
 {
     struct hf__claim *claim = hf__slab_claim_of(heap, chunk);
-    return claim != NULL && chunk->chunk->slot_kind == HF__BLOCK_RAW &&
-           hf__claim_return(claim, word, slot) > 0;
+    return claim != NULL && hf__claim_return(claim, word, slot, chunk->chunk->slot_kind) > 0;
 }
 
 /* ---- seen chunks ----------------------------------------------------------------------------- */
@@ -225,9 +223,9 @@ static bool grow_large(struct hf__slab_cache *cache, uint64_t unit)
 /* The entry of a chunk, or NULL. */
 static struct hf__seen *seen_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
-    if (heap->cache == NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
-        return NULL;
-    return hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+    return heap->cache == NULL
+               ? NULL
+               : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
 }
 
 /* A free place for a chunk, or NULL. */
@@ -252,8 +250,8 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
 {
     struct hf__slab_cache *cache = heap->cache;
     struct hf__seen *seen = seen_of(heap, chunk);
-    if (cache == NULL || seen != NULL || chunk->chunk->slot_kind != HF__BLOCK_RAW)
-        return seen; /* objects are freed one by one, with much else */
+    if (cache == NULL || seen != NULL)
+        return seen;
     seen = place_for(cache, chunk);
     if (seen == NULL || !room_for(&cache->bits, &cache->bits_room,
                                   cache->bits_count + chunk->words, sizeof *cache->bits))
@@ -269,7 +267,8 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
         .record = (uint16_t)((chunk->record - chunk->offset) / HF__LINE_BYTES),
         .unit = (uint32_t)(chunk->offset / HF__CHUNK_BYTES(chunk->order)),
         .order = (uint8_t)chunk->order,
-        .number = chunk->chunk->slot_class,
+        .number =
+            (uint8_t)hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class),
         .words = (uint8_t)chunk->words,
     };
     const struct hf__chunk_word *word = hf__chunk_words(chunk);
@@ -277,6 +276,26 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
         cache->bits[cache->bits_count++] =
             (struct hf__seen_word){word[i].taken & ~word[i].pending, 0};
     return seen;
+}
+
+/* In a large store nearly all chunks are of the largest order. Record and bitmap lie together. */
+void hf__block_expect(const struct hf__heap *heap, hf_ref block)
+{
+    const struct hf__slab_cache *cache = heap->cache;
+    const uint32_t order = HF__CHUNK_ORDERS - 1;
+    if (!heap->algorithm->slabs)
+        return;
+    const struct hf__seen *seen = cache == NULL ? NULL : hf__seen_find(cache, block);
+    if (seen != NULL) {
+        const struct hf__seen_word *bits = &cache->bits[seen->bits];
+        for (uint32_t word = 0; word < seen->words && word < 8; word += 4)
+            __builtin_prefetch(&bits[word]);
+        return;
+    }
+    const uint64_t record = hf__chunk_record(block & ~(HF__CHUNK_BYTES(order) - 1), order);
+    hf__prefetch(heap->seg, record);
+    hf__prefetch(heap->seg, record + HF__LINE_BYTES);
+    hf__prefetch(heap->seg, record + 2 * HF__LINE_BYTES);
 }
 
 bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen)

@@ -4,10 +4,11 @@
  *
  * Claims. For each kind and class the transaction takes some free slots of one bitmap word at once
  * (hf__slab_claim): in the segment they are taken from then on, and announced. Handing one out is a
- * bit of a word in process memory, and so is taking back one of them that was handed out: it was
- * free at the innermost savepoint, so nobody can want its content back.
+ * bit of a word in process memory, and so is taking back a raw one of them that was handed out: it was
+ * free at the innermost savepoint, so nobody can want its content back. (Whoever still has the
+ * address of a destroyed object is told so until the transaction ends.)
  *
- * Seen chunks. A chunk in which a raw slot was freed is remembered with what was found out about it:
+ * Seen chunks. A chunk in which a slot was freed is remembered with what was found out about it:
  * that it is true, where its slots lie, and which of them are live. Freeing one is two bits of that
  * copy, which lie side by side with those of all the other chunks, where the chunks themselves are in
  * pages of their own. The segment hears of it in one visit to the chunk when the transaction ends
@@ -75,7 +76,8 @@ struct hf__seen {
     uint16_t bytes, lower, slots;
     uint16_t record; /* how many lines behind the chunk's header                                  */
     uint32_t unit;   /* the chunk's offset, in chunks of its order                                */
-    uint8_t order, number, words;
+    uint8_t order, words;
+    uint8_t number; /* of the entry in the directory                                              */
     uint8_t dirty; /* has freed slots                                                             */
 };
 _Static_assert(sizeof(struct hf__seen) == 32, "half a line");
@@ -168,8 +170,10 @@ static inline uint64_t hf__slab_claimed(const struct hf__heap *heap,
             claimed |= claim->row[i].free;
     return claimed & slots;
 }
-/* Takes back a slot that was handed out: 1; 0: it is not of this claim, -1: it was not handed out. */
-static inline int hf__claim_return(struct hf__claim *claim, uint32_t word, uint64_t bit)
+/* Takes back a raw slot that was handed out: 1; 0: it is not of this claim, or an object; -1: it was not
+ * handed out. */
+static inline int hf__claim_return(struct hf__claim *claim, uint32_t word, uint64_t bit,
+                                   uint32_t kind)
 {
     for (uint32_t i = 0; i < claim->rows; i++) {
         struct hf__claim_row *row = &claim->row[i];
@@ -177,6 +181,8 @@ static inline int hf__claim_return(struct hf__claim *claim, uint32_t word, uint6
             continue;
         if ((row->given & bit) == 0)
             return -1;
+        if (kind != HF__BLOCK_RAW)
+            return 0;
         row->given &= ~bit;
         row->free |= bit;
         claim->at = (uint8_t)i; /* the next one is it, or one beside it */
@@ -193,13 +199,13 @@ void hf__slab_change(struct hf__heap *heap, const struct hf__chunk_ref *chunk, u
 static inline void hf__slab_taken(struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                                   uint32_t word, uint64_t slots)
 {
-    if (heap->cache != NULL && chunk->chunk->slot_kind == HF__BLOCK_RAW)
+    if (heap->cache != NULL)
         hf__slab_change(heap, chunk, word, slots, 0);
 }
 static inline void hf__slab_untaken(struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                                     uint32_t word, uint64_t slots)
 {
-    if (heap->cache != NULL && chunk->chunk->slot_kind == HF__BLOCK_RAW)
+    if (heap->cache != NULL)
         hf__slab_change(heap, chunk, word, 0, slots);
 }
 /* A chunk is none any more. It has no freed slots. */
@@ -207,7 +213,7 @@ void hf__slab_dropped(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
 /* Which of these slots were freed and are not pending in the segment. */
 uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                         uint32_t word, uint64_t slots);
-/* Remembers a chunk of raw slots. NULL: no memory, or no more can be remembered. */
+/* Remembers a chunk. NULL: no memory, or no more can be remembered. */
 struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
 /* Lists a chunk as one with freed slots; false: no memory. */
 bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen);
@@ -244,6 +250,10 @@ static inline uint64_t hf__slab_directory(const struct hf__heap *heap)
     return cache->slabs;
 }
 
+static inline uint32_t hf__seen_kind(const struct hf__seen *seen)
+{
+    return seen->number < HF__SLOT_CLASSES ? HF__BLOCK_RAW : HF__BLOCK_OBJECT;
+}
 static inline uint64_t hf__seen_offset(const struct hf__seen *seen)
 {
     return seen->unit * HF__CHUNK_BYTES(seen->order);
@@ -290,14 +300,14 @@ static inline bool hf__seen_chunk(const struct hf__heap *heap, const struct hf__
     const uint64_t offset = hf__seen_offset(seen);
     const uint64_t record = offset + (uint64_t)seen->record * HF__LINE_BYTES;
     const struct hf__chunk *chunk = (const struct hf__chunk *)hf__at(heap->seg, record);
+    const uint32_t kind = hf__seen_kind(seen), slot_class = seen->number % HF__SLOT_CLASSES;
     /* All that the check binds is what it was when the check was found right. */
     if (offset + HF__CHUNK_BYTES(seen->order) > hf__slab_end(heap) ||
         chunk->check != seen->check || chunk->slots != seen->slots ||
-        chunk->lower != seen->lower || chunk->slot_class != seen->number ||
-        chunk->slot_kind != HF__BLOCK_RAW)
+        chunk->lower != seen->lower || chunk->slot_class != slot_class || chunk->slot_kind != kind)
         return false;
     *out = (struct hf__chunk_ref){
-        offset, record, chunk, &hf__slot_classes[seen->number], seen->order, seen->words};
+        offset, record, chunk, &hf__slot_classes[slot_class], seen->order, seen->words};
     return true;
 }
 /* The true chunk at this offset, if it is known. */
@@ -308,13 +318,13 @@ static inline bool hf__slab_known(const struct hf__heap *heap, uint64_t offset,
     return seen != NULL && hf__seen_offset(seen) == offset && hf__seen_chunk(heap, seen, out);
 }
 
-/* Frees a raw slot when the transaction ends, if that takes no more than a bit; false: nothing was
- * done, and nothing said about why. */
-static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
+/* Frees a slot of that kind when the transaction ends, if that takes no more than a bit; false: nothing
+ * was done, and nothing said about why. */
+static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref, uint32_t kind)
 {
     struct hf__slab_cache *cache = heap->cache;
     struct hf__seen *seen = hf__seen_find(cache, ref);
-    if (seen == NULL)
+    if (seen == NULL || hf__seen_kind(seen) != kind)
         return false;
     const uint64_t offset = hf__seen_offset(seen);
     const uint64_t record = offset + (uint64_t)seen->record * HF__LINE_BYTES;
@@ -335,7 +345,7 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref)
     struct hf__seen_word *at = &cache->bits[seen->bits + word];
     struct hf__claim *claim = &cache->claims[seen->number];
     if (claim->record == record) {
-        const int mine = hf__claim_return(claim, word, bit);
+        const int mine = hf__claim_return(claim, word, bit, kind);
         if (mine != 0)
             return mine > 0;
     }

@@ -88,7 +88,7 @@ void hf_free(hf_txn *txn, const void *p)
     if (txn->store->heap.cache != NULL) {
         struct hf__heap *heap = &txn->store->heap;
         const uint64_t offset = (uint64_t)(uintptr_t)p - (uint64_t)(uintptr_t)heap->seg->base;
-        if (offset < heap->seg->size_bytes && hf__slab_quick_free(heap, offset)) {
+        if (offset < heap->seg->size_bytes && hf__slab_quick_free(heap, offset, HF__BLOCK_RAW)) {
             txn->raw_change--;
             return;
         }
