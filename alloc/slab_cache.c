@@ -70,6 +70,7 @@ void hf__slab_begin(struct hf__heap *heap, uint64_t commit)
 static void end_claim(struct hf__slab_cache *cache)
 {
     struct hf__claim *claim = &cache->claims[cache->active[--cache->active_count]];
+    cache->out = 0;
     *claim = (struct hf__claim){.before = claim->count};
 }
 
@@ -121,7 +122,6 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     claim->chunk = chunk->offset;
     claim->bytes = bytes;
     claim->rows = (uint8_t)count;
-    claim->at = 0;
     for (uint32_t i = 0; i < count; i++) {
         const uint64_t slots = rows[i].slots;
         const uint32_t word = rows[i].word, first = (uint32_t)__builtin_ctzll(slots);
@@ -139,9 +139,11 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
 
 bool hf__claim_next(struct hf__claim *claim)
 {
-    for (uint32_t i = 0; i < claim->rows; i++)
+    for (uint32_t i = 1; i < claim->rows; i++)
         if (claim->row[i].free != 0) {
-            claim->at = (uint8_t)i;
+            const struct hf__claim_row first = claim->row[0];
+            claim->row[0] = claim->row[i];
+            claim->row[i] = first;
             return true;
         }
     return false;
@@ -196,6 +198,7 @@ static bool grow_seen(struct hf__slab_cache *cache)
     }
     free(cache->seen);
     cache->seen = larger.seen;
+    cache->last = NULL;
     cache->seen_bits = larger.seen_bits;
     return true;
 }
@@ -281,7 +284,7 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
 /* In a large store nearly all chunks are of the largest order. Record and bitmap lie together. */
 void hf__block_expect(const struct hf__heap *heap, hf_ref block)
 {
-    const struct hf__slab_cache *cache = heap->cache;
+    struct hf__slab_cache *cache = heap->cache;
     const uint32_t order = HF__CHUNK_ORDERS - 1;
     if (!heap->algorithm->slabs)
         return;

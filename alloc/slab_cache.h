@@ -55,14 +55,14 @@ struct hf__claim_row {
     uint32_t unused;
 };
 struct hf__claim {
+    struct hf__claim_row row[HF__SLOT_ROWS]; /* slots are handed out of the first                 */
     uint64_t record; /* of the chunk                                                              */
     uint64_t chunk;
     uint32_t bytes;
     uint32_t count;    /* slots claimed since the level began                                     */
     uint32_t before;   /* slots handed out in the level before                                    */
-    uint8_t at, rows;  /* slots are handed out of row[at]                                         */
+    uint8_t rows;
     bool active;
-    struct hf__claim_row row[HF__SLOT_ROWS];
 };
 
 /* All that a free needs to know of a chunk but its bitmap. An entry whose age is another is a free
@@ -93,6 +93,8 @@ struct hf__slab_cache {
     uint32_t age;    /* of entries that hold; never 0                                             */
     uint32_t slabs_age; /* of `slabs`                                                             */
     uint64_t slabs;     /* the directory, when it was asked for last                              */
+    hf_ref out; /* the raw slot that was handed out last, still of its claim's first row; 0: none   */
+    uint32_t out_number, out_bit;
     uint32_t active_count;
     uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
     struct hf__claim claims[2 * HF__SLOT_CLASSES];
@@ -105,6 +107,7 @@ struct hf__slab_cache {
     struct hf__seen *large; /* by number; NULL: not yet, or no memory                             */
     uint64_t large_count;
     struct hf__seen *seen; /* by key; NULL: as above                                              */
+    struct hf__seen *last; /* of `seen`, the one that was asked for last, or NULL                 */
     uint32_t seen_bits;    /* 2^seen_bits of them                                                 */
 };
 
@@ -185,7 +188,6 @@ static inline int hf__claim_return(struct hf__claim *claim, uint32_t word, uint6
             return 0;
         row->given &= ~bit;
         row->free |= bit;
-        claim->at = (uint8_t)i; /* the next one is it, or one beside it */
         return 1;
     }
     return 0;
@@ -218,19 +220,23 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
 /* Lists a chunk as one with freed slots; false: no memory. */
 bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen);
 
-/* Goes on with a row of a claim that has a slot left; false: there is none. */
+/* A row that has a slot left becomes a claim's first; false: there is none. */
 bool hf__claim_next(struct hf__claim *claim);
 static inline bool hf__slab_quick_take(struct hf__slab_cache *cache, uint32_t number, hf_ref *out,
                                        uint64_t *usable)
 {
     struct hf__claim *claim = &cache->claims[number];
-    if (claim->row[claim->at].free == 0 && (claim->rows < 2 || !hf__claim_next(claim)))
+    struct hf__claim_row *row = &claim->row[0];
+    if (row->free == 0 && (claim->rows < 2 || !hf__claim_next(claim)))
         return false;
-    struct hf__claim_row *row = &claim->row[claim->at];
-    const uint32_t bit = (uint32_t)__builtin_ctzll(row->free);
-    row->free &= row->free - 1;
+    const uint64_t free = row->free;
+    const uint32_t bit = (uint32_t)__builtin_ctzll(free);
+    row->free = free & (free - 1);
     row->given |= UINT64_C(1) << bit;
     *out = row->start + (uint64_t)bit * claim->bytes;
+    cache->out = number < HF__SLOT_CLASSES ? *out : 0;
+    cache->out_number = number;
+    cache->out_bit = bit;
     if (usable != NULL)
         *usable = claim->bytes;
     return true;
@@ -282,15 +288,20 @@ static inline struct hf__seen *hf__seen_get(const struct hf__slab_cache *cache, 
     return seen->age == cache->age && seen->unit == unit && seen->order == order ? seen : NULL;
 }
 /* The entry of the chunk that this is in, or NULL. */
-static inline struct hf__seen *hf__seen_find(const struct hf__slab_cache *cache, uint64_t ref)
+static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint64_t ref)
 {
     const uint64_t unit = ref / HF__CHUNK_BYTES(HF__CHUNK_ORDERS - 1);
-    struct hf__seen *seen = NULL;
+    struct hf__seen *seen = cache->last;
     if (unit < cache->large_count && cache->large[unit].age == cache->age)
         return &cache->large[unit];
-    for (uint32_t order = HF__CHUNK_ORDERS; seen == NULL && order-- > 0;)
+    if (seen != NULL && seen->age == cache->age && ref >> (12 + 2 * seen->order) == seen->unit)
+        return seen;
+    for (uint32_t order = HF__CHUNK_ORDERS; order-- > 0;) {
         seen = hf__seen_get(cache, hf__seen_key(ref, order));
-    return seen;
+        if (seen != NULL)
+            return cache->last = seen;
+    }
+    return NULL;
 }
 
 /* The chunk of an entry, if it is what it was when the entry was made. */
@@ -323,6 +334,16 @@ static inline bool hf__slab_known(const struct hf__heap *heap, uint64_t offset,
 static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref, uint32_t kind)
 {
     struct hf__slab_cache *cache = heap->cache;
+    if (ref == cache->out && kind == HF__BLOCK_RAW) {
+        struct hf__claim_row *row = &cache->claims[cache->out_number].row[0];
+        const uint64_t given = UINT64_C(1) << cache->out_bit;
+        cache->out = 0;
+        if ((row->given & given) != 0) {
+            row->given &= ~given;
+            row->free |= given;
+            return true;
+        }
+    }
     struct hf__seen *seen = hf__seen_find(cache, ref);
     if (seen == NULL || hf__seen_kind(seen) != kind)
         return false;

@@ -138,12 +138,17 @@ static int look_at_links(const struct hf__heap *heap, const struct hf__chunk_ref
     return good ? 0 : hf__corrupt("chunk.links", ref->offset);
 }
 
-/* Both after a look. */
+/* Both after a look, and after edit_chunk. */
+static struct hf__chunk *edited(const struct hf__heap *heap, const struct hf__chunk_ref *ref)
+{
+    return (struct hf__chunk *)(heap->seg->base + ref->record);
+}
+
 static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
                  const struct hf__chunk_ref *first)
 {
     uint64_t *at = edit_first(heap, entry);
-    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk *chunk = edited(heap, ref);
     if (first->offset != 0)
         edit_chunk(heap, first)->previous = ref->offset;
     chunk->next = *at;
@@ -154,7 +159,7 @@ static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_
 static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
                    const struct neighbours *beside)
 {
-    struct hf__chunk *chunk = edit_chunk(heap, ref);
+    struct hf__chunk *chunk = edited(heap, ref);
     if (chunk->previous == 0)
         return;
     if (beside->next.offset != 0)
@@ -334,6 +339,7 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
     if (code != 0)
         return code;
     *edit_spare(heap, entry) = 0;
+    edit_chunk(heap, out);
     push(heap, out, entry, &none);
     return 0;
 }
