@@ -66,10 +66,19 @@ void hf__slab_begin(struct hf__heap *heap, uint64_t commit)
     cache->commit = UINT64_MAX;
 }
 
+/* Nothing is claimed of a claim's chunk any more. */
+static void unclaim_chunk(struct hf__slab_cache *cache, const struct hf__claim *claim)
+{
+    struct hf__seen *seen = claim->rows == 0 ? NULL : hf__seen_find(cache, claim->chunk);
+    if (seen != NULL)
+        seen->flags &= (uint8_t)~HF__SEEN_CLAIMED;
+}
+
 /* Of the claim that is active last nothing is left, or what is left is undone. */
 static void end_claim(struct hf__slab_cache *cache)
 {
     struct hf__claim *claim = &cache->claims[cache->active[--cache->active_count]];
+    unclaim_chunk(cache, claim);
     cache->out = 0;
     *claim = (struct hf__claim){.before = claim->count};
 }
@@ -114,7 +123,10 @@ void hf__slab_claim(struct hf__heap *heap, uint32_t number, const struct hf__chu
     struct hf__claim *claim = &cache->claims[number];
     const struct hf__door *door = heap->seg->door;
     const uint32_t bytes = chunk->slot_class->bytes;
+    unclaim_chunk(cache, claim);
     struct hf__seen *seen = hf__slab_see(heap, chunk);
+    if (seen != NULL)
+        seen->flags |= HF__SEEN_CLAIMED;
     if (!claim->active)
         cache->active[cache->active_count++] = (uint8_t)number;
     claim->active = true;
@@ -301,12 +313,31 @@ void hf__block_expect(const struct hf__heap *heap, hf_ref block)
     hf__prefetch(heap->seg, record + 2 * HF__LINE_BYTES);
 }
 
-bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen)
+bool hf__slab_dirty_room(struct hf__slab_cache *cache)
 {
-    if (!room_for(&cache->dirty, &cache->dirty_room, cache->dirty_count + 1, sizeof *cache->dirty))
+    return room_for(&cache->dirty, &cache->dirty_room, cache->dirty_count + 1,
+                    sizeof *cache->dirty);
+}
+
+bool hf__slab_free_known(struct hf__heap *heap, uint64_t ref, uint32_t kind)
+{
+    struct hf__slab_cache *cache = heap->cache;
+    struct hf__seen *seen = hf__seen_find(cache, ref);
+    uint32_t slot;
+    if (seen == NULL || hf__seen_kind(seen) != kind || !hf__seen_slot(seen, ref, &slot))
         return false;
-    cache->dirty[cache->dirty_count++] = (uint64_t)seen->unit << 2 | seen->order;
-    seen->dirty = 1;
+    const uint64_t bit = UINT64_C(1) << slot % 64;
+    struct hf__seen_word *at = &cache->bits[seen->bits + slot / 64];
+    if ((seen->flags & HF__SEEN_CLAIMED) != 0) {
+        const int mine = hf__claim_return(&cache->claims[seen->number], slot / 64, bit, kind);
+        if (mine != 0)
+            return mine > 0;
+    }
+    if ((at->live & bit) == 0 ||
+        ((seen->flags & HF__SEEN_DIRTY) == 0 && !hf__slab_dirty(cache, seen)))
+        return false;
+    at->live &= ~bit;
+    at->freed |= bit;
     return true;
 }
 
@@ -364,7 +395,7 @@ static int mark(struct hf__heap *heap, struct hf__seen *seen, const struct hf__c
     int code = hf__reserve(heap->seg, (seen->words + 4u) * HF__EDIT_COST(HF__LINE_BYTES));
     if (code != 0)
         return code;
-    seen->dirty = 0;
+    seen->flags &= (uint8_t)~HF__SEEN_DIRTY;
     for (uint32_t i = 0; i < seen->words; i++) {
         const uint64_t freed = cache->bits[seen->bits + i].freed;
         if (freed == 0)
@@ -396,7 +427,7 @@ static int tell(struct hf__heap *heap, struct hf__seen *seen, struct hf__freeing
     code = hf__chunk_before_freeing(heap, &chunk, count, freeing);
     if (code != 0)
         return code;
-    seen->dirty = 0;
+    seen->flags &= (uint8_t)~HF__SEEN_DIRTY;
     for (uint32_t i = 0; i < chunk.words; i++) {
         if (bits[i].freed == 0)
             continue;

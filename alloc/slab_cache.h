@@ -78,7 +78,11 @@ struct hf__seen {
     uint32_t unit;   /* the chunk's offset, in chunks of its order                                */
     uint8_t order, words;
     uint8_t number; /* of the entry in the directory                                              */
-    uint8_t dirty; /* has freed slots                                                             */
+    uint8_t flags;
+};
+enum {
+    HF__SEEN_DIRTY = 1,  /* has freed slots: it is in the list                                    */
+    HF__SEEN_CLAIMED = 2 /* there is a claim of it                                                */
 };
 _Static_assert(sizeof(struct hf__seen) == 32, "half a line");
 
@@ -217,8 +221,17 @@ uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref 
                         uint32_t word, uint64_t slots);
 /* Remembers a chunk. NULL: no memory, or no more can be remembered. */
 struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
-/* Lists a chunk as one with freed slots; false: no memory. */
-bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen);
+/* Makes room in the list of chunks with freed slots; false: no memory. */
+bool hf__slab_dirty_room(struct hf__slab_cache *cache);
+/* Lists a chunk as one of them; false: no memory. */
+static inline bool hf__slab_dirty(struct hf__slab_cache *cache, struct hf__seen *seen)
+{
+    if (cache->dirty_count == cache->dirty_room && !hf__slab_dirty_room(cache))
+        return false;
+    cache->dirty[cache->dirty_count++] = (uint64_t)seen->unit << 2 | seen->order;
+    seen->flags |= HF__SEEN_DIRTY;
+    return true;
+}
 
 /* A row that has a slot left becomes a claim's first; false: there is none. */
 bool hf__claim_next(struct hf__claim *claim);
@@ -329,8 +342,29 @@ static inline bool hf__slab_known(const struct hf__heap *heap, uint64_t offset,
     return seen != NULL && hf__seen_offset(seen) == offset && hf__seen_chunk(heap, seen, out);
 }
 
+/* The slot that begins at ref, in the chunk of that entry: true and its number, or false. Which side of
+ * the record it is on is as good as random, and a branch that is guessed wrong waits for the address:
+ * so there is none. */
+static inline bool hf__seen_slot(const struct hf__seen *seen, uint64_t ref, uint32_t *out)
+{
+    const uint64_t within = ref - hf__seen_offset(seen);
+    const uint64_t record = (uint64_t)seen->record * HF__LINE_BYTES;
+    const uint64_t above =
+        record + sizeof(struct hf__chunk) + seen->words * sizeof(struct hf__chunk_word);
+    const uint64_t low = 0 - (uint64_t)(within < record); /* all bits, or none                    */
+    const uint64_t distance = within - (above ^ ((above ^ HF__BLOCK_HEADER_BYTES) & low));
+    const uint32_t number = (uint32_t)(distance * seen->inverse >> 32);
+    const uint32_t lower = seen->lower, slots = seen->slots;
+    *out = number + (lower & ~(uint32_t)low);
+    return (distance < HF__CHUNK_BYTES(2)) & ((uint64_t)number * seen->bytes == distance) &
+           (*out < (slots ^ ((slots ^ lower) & (uint32_t)low)));
+}
+
 /* Frees a slot of that kind when the transaction ends, if that takes no more than a bit; false: nothing
  * was done, and nothing said about why. */
+bool hf__slab_free_known(struct hf__heap *heap, uint64_t ref, uint32_t kind);
+/* The same, of the cases that come often: a raw slot that was handed out last, and a slot of a large
+ * chunk of which nothing is claimed. */
 static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref, uint32_t kind)
 {
     struct hf__slab_cache *cache = heap->cache;
@@ -344,37 +378,22 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref, uint
             return true;
         }
     }
-    struct hf__seen *seen = hf__seen_find(cache, ref);
-    if (seen == NULL || hf__seen_kind(seen) != kind)
-        return false;
-    const uint64_t offset = hf__seen_offset(seen);
-    const uint64_t record = offset + (uint64_t)seen->record * HF__LINE_BYTES;
-    const bool below = ref < record;
-    const uint64_t high =
-        record + sizeof(struct hf__chunk) + seen->words * sizeof(struct hf__chunk_word);
-    const uint64_t distance = ref - (below ? offset + HF__BLOCK_HEADER_BYTES : high);
-    if (distance >= HF__CHUNK_BYTES(2))
-        return false;
-    uint32_t slot = (uint32_t)(distance * seen->inverse >> 32);
-    if ((uint64_t)slot * seen->bytes != distance)
-        return false;
-    slot += below ? 0 : seen->lower;
-    if (slot >= (below ? seen->lower : seen->slots))
-        return false;
-    const uint32_t word = slot / 64;
-    const uint64_t bit = UINT64_C(1) << slot % 64;
-    struct hf__seen_word *at = &cache->bits[seen->bits + word];
-    struct hf__claim *claim = &cache->claims[seen->number];
-    if (claim->record == record) {
-        const int mine = hf__claim_return(claim, word, bit, kind);
-        if (mine != 0)
-            return mine > 0;
+    const uint64_t unit = ref / HF__CHUNK_BYTES(HF__CHUNK_ORDERS - 1);
+    uint32_t slot;
+    if (unit < cache->large_count) {
+        struct hf__seen *seen = &cache->large[unit];
+        if (seen->age == cache->age && (seen->flags & HF__SEEN_CLAIMED) == 0 &&
+            hf__seen_kind(seen) == kind && hf__seen_slot(seen, ref, &slot)) {
+            struct hf__seen_word *at = &cache->bits[seen->bits + slot / 64];
+            const uint64_t bit = UINT64_C(1) << slot % 64;
+            if ((at->live & bit) == 0 || (seen->flags == 0 && !hf__slab_dirty(cache, seen)))
+                return false;
+            at->live &= ~bit;
+            at->freed |= bit;
+            return true;
+        }
     }
-    if ((at->live & bit) == 0 || (!seen->dirty && !hf__slab_dirty(cache, seen)))
-        return false;
-    at->live &= ~bit;
-    at->freed |= bit;
-    return true;
+    return hf__slab_free_known(heap, ref, kind);
 }
 
 #endif
