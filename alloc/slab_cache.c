@@ -368,19 +368,22 @@ uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref 
 
 /* ---- telling the segment --------------------------------------------------------------------- */
 
-/* The chunk as it is in the segment, if it is as the copy says (C5). *count: of freed slots. */
+/* The chunk as it is in the segment, if it is as the copy says (C5). *count: of freed slots; *touched:
+ * which words have any, bit i for words i and i + 64. */
 static int look_at(const struct hf__heap *heap, const struct hf__seen *seen,
-                   struct hf__chunk_ref *out, uint32_t *count)
+                   struct hf__chunk_ref *out, uint32_t *count, uint64_t *touched)
 {
     const struct hf__seen_word *bits = &heap->cache->bits[seen->bits];
     uint64_t differ = 0;
     *count = 0;
+    *touched = 0;
     if (!hf__seen_chunk(heap, seen, out))
         return hf__corrupt("chunk.header", hf__seen_offset(seen));
     const struct hf__chunk_word *words = hf__chunk_words(out);
     for (uint32_t i = 0; i < seen->words; i++) {
         differ |= (words[i].taken & ~words[i].pending) ^ (bits[i].live | bits[i].freed);
         *count += hf__slot_count(bits[i].freed);
+        *touched |= (uint64_t)(bits[i].freed != 0) << i % 64;
     }
     if (differ != 0)
         return hf__corrupt("chunk.bitmap", out->offset);
@@ -416,7 +419,8 @@ static int tell(struct hf__heap *heap, struct hf__seen *seen, struct hf__freeing
     struct hf__seen_word *bits = &heap->cache->bits[seen->bits];
     struct hf__chunk_ref chunk;
     uint32_t count;
-    int code = look_at(heap, seen, &chunk, &count);
+    uint64_t touched;
+    int code = look_at(heap, seen, &chunk, &count, &touched);
     if (code != 0)
         return code;
     if (freeing == NULL || chunk.chunk->pending != 0) {
@@ -428,12 +432,12 @@ static int tell(struct hf__heap *heap, struct hf__seen *seen, struct hf__freeing
     if (code != 0)
         return code;
     seen->flags &= (uint8_t)~HF__SEEN_DIRTY;
-    for (uint32_t i = 0; i < chunk.words; i++) {
-        if (bits[i].freed == 0)
-            continue;
-        hf__chunk_clear(heap, &chunk, i, bits[i].freed);
-        bits[i].freed = 0;
-    }
+    for (; touched != 0; touched &= touched - 1)
+        for (uint32_t i = (uint32_t)__builtin_ctzll(touched); i < chunk.words; i += 64)
+            if (bits[i].freed != 0) {
+                hf__chunk_clear(heap, &chunk, i, bits[i].freed);
+                bits[i].freed = 0;
+            }
     return hf__chunk_after_freeing(heap, &chunk, count, freeing);
 }
 
