@@ -173,7 +173,7 @@ static int free_slot(struct hf__heap *heap, const struct slot *slot)
     struct hf__freeing freeing;
     if (slot_pending(slot) && slot->chunk->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", slot->chunk->offset);
-    int code = hf__freeing_begin(heap, 1, &freeing);
+    int code = hf__freeing_begin(heap, 0, &freeing);
     if (code == 0)
         code = hf__chunk_before_freeing(heap, slot->chunk, 1, &freeing);
     if (code != 0)
@@ -224,7 +224,7 @@ int hf__slab_free_entry(struct hf__heap *heap, hf_ref ref)
         return hf__corrupt("chunk.bitmap", chunk.offset);
     if (count == 0)
         return 0;
-    code = hf__freeing_begin(heap, 1, &freeing);
+    code = hf__freeing_begin(heap, 0, &freeing);
     if (code == 0)
         code = hf__chunk_before_freeing(heap, &chunk, count, &freeing);
     if (code != 0)

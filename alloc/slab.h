@@ -155,11 +155,11 @@ struct hf__freeing {
     uint64_t slabs;    /* the directory                                                           */
     uint64_t reserved; /* of what was reserved, this much is left                                 */
     int64_t bytes, slots;
-    uint32_t ahead; /* chunks to reserve for                                                      */
+    uint64_t ahead; /* bytes to reserve at least                                                  */
     struct hf__chunk_ref first; /* of its list, if the chunk will be listed                       */
 };
 /* 0, HF_ECORRUPT. */
-int hf__freeing_begin(const struct hf__heap *heap, uint32_t ahead, struct hf__freeing *out);
+int hf__freeing_begin(const struct hf__heap *heap, uint64_t ahead, struct hf__freeing *out);
 /* Counts what was freed; also where the freeing stopped with an error. */
 void hf__freeing_end(struct hf__heap *heap, struct hf__freeing *freeing);
 /* Freeing count slots of a chunk: before, what it will change is looked at and reserved; then the

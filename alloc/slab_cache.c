@@ -17,7 +17,7 @@
 #define LARGE_MAX       (UINT64_C(1) << 22) /* 128 MiB of memory at most, 256 GiB of the store    */
 #define BITS_MAX        (UINT64_C(1) << 20) /* words kept from one transaction to the next        */
 #define AHEAD           6u /* chunks whose records are fetched before they are needed            */
-#define RESERVE_AHEAD   16u
+#define RESERVE_AHEAD   (UINT64_C(48) * 1024)
 #define CLAIM_MAX       (4 * 64 * HF__SLOT_ROWS) /* a quarter of it is claimed at most           */
 
 struct hf__slab_cache *hf__slab_cache_new(void)
@@ -395,7 +395,7 @@ static int mark(struct hf__heap *heap, struct hf__seen *seen, const struct hf__c
 {
     struct hf__slab_cache *cache = heap->cache;
     /* And the counters of what was freed before. */
-    int code = hf__reserve(heap->seg, (seen->words + 4u) * HF__EDIT_COST(HF__LINE_BYTES));
+    int code = hf__reserve(heap->seg, (2u * seen->words + 4u) * HF__EDIT_COST(HF__LINE_BYTES));
     if (code != 0)
         return code;
     seen->flags &= (uint8_t)~HF__SEEN_DIRTY;

@@ -450,7 +450,7 @@ void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint
         hf__slab_taken(heap, ref, word, slots);
 }
 
-int hf__freeing_begin(const struct hf__heap *heap, uint32_t ahead, struct hf__freeing *out)
+int hf__freeing_begin(const struct hf__heap *heap, uint64_t ahead, struct hf__freeing *out)
 {
     *out = (struct hf__freeing){.slabs = hf__slabs_of(heap), .ahead = ahead};
     return out->slabs != 0 ? 0 : hf__corrupt("slabs.directory", hf__slabs_field(heap));
@@ -468,6 +468,13 @@ static uint64_t entry_of(const struct hf__chunk_ref *ref, const struct hf__freei
     return hf__slabs_entry_offset(freeing->slabs, ref->chunk->slot_kind, ref->chunk->slot_class);
 }
 
+/* What freeing announces: for each word two lines, and its list's entry, the first of the list and the
+ * heap's counters. */
+static uint64_t freeing_cost(const struct hf__chunk_ref *ref)
+{
+    return (2 * ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
+}
+
 /* Whether a chunk that isn't listed will be once count of its slots are freed. */
 static bool lists(const struct hf__chunk_ref *ref, uint32_t count)
 {
@@ -479,8 +486,7 @@ int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *
                              struct hf__freeing *freeing)
 {
     struct neighbours beside;
-    /* Its lines, those of its entry, the first of the list, the heap's counters. */
-    const uint64_t cost = (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
+    const uint64_t cost = freeing_cost(ref);
     const bool empties = ref->chunk->taken == count;
     int code = 0;
     if (ref->chunk->taken < count || ref->chunk->taken > ref->chunk->slots)
@@ -491,7 +497,7 @@ int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *
         code = look_at_first(heap, entry_of(ref, freeing), &freeing->first);
     if (code != 0 || (!empties && freeing->reserved >= cost))
         return code;
-    freeing->reserved = empties ? 0 : freeing->ahead * cost;
+    freeing->reserved = empties ? 0 : cost > freeing->ahead ? cost : freeing->ahead;
     return hf__reserve(heap->seg, empties ? HF__HEAP_COST + 2 * HF__CHUNK_MEND_COST
                                           : freeing->reserved);
 }
@@ -499,14 +505,13 @@ int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *
 int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
                             struct hf__freeing *freeing)
 {
-    const uint64_t cost = (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
     freeing->bytes += (int64_t)count * ref->slot_class->bytes;
     freeing->slots += count;
     if (ref->chunk->taken == 0) {
         hf__freeing_end(heap, freeing);
         return retire(heap, ref, entry_of(ref, freeing));
     }
-    freeing->reserved -= cost;
+    freeing->reserved -= freeing_cost(ref);
     if (lists(ref, 0))
         push(heap, ref, entry_of(ref, freeing), &freeing->first);
     return 0;
