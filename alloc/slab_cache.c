@@ -2,8 +2,8 @@
 /*
  * slab_cache.c - claims of slots, of one transaction, and chunks already seen (slab_cache.h)
  *
- * A claim grows with what the transaction allocates: a quarter of what it has had of the class, at
- * most a word. So who allocates once takes one slot, and the log engine, to which the whole claim
+ * A claim grows with what the transaction, or the one before it, allocates: a quarter of what it has
+ * had of the class. So who allocates once takes one slot, and the log engine, to which the whole claim
  * is fresh space, never logs much more than was handed out.
  */
 #include "alloc/slab_cache.h"

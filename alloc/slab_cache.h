@@ -2,7 +2,7 @@
 /*
  * slab_cache.h - what the writer knows of its slabs in process memory
  *
- * Claims. For each kind and class the transaction takes some free slots of one bitmap word at once
+ * Claims. For each kind and class the transaction takes some free slots of one chunk at once
  * (hf__slab_claim): in the segment they are taken from then on, and announced. Handing one out is a
  * bit of a word in process memory, and so is taking back a raw one of them that was handed out: it was
  * free at the innermost savepoint, so nobody can want its content back. (Whoever still has the
@@ -286,19 +286,21 @@ static inline struct hf__seen *hf__seen_place(const struct hf__slab_cache *cache
 {
     return &cache->seen[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - cache->seen_bits)];
 }
-/* The entry of that key, or NULL. */
+/* The entry of that key, or NULL; of the table, and of either. */
+static inline struct hf__seen *hf__seen_in_table(const struct hf__slab_cache *cache, uint64_t key)
+{
+    if (cache->seen == NULL)
+        return NULL;
+    struct hf__seen *seen = hf__seen_place(cache, key);
+    return seen->age == cache->age && ((uint64_t)seen->unit << 2 | seen->order) == key ? seen
+                                                                                       : NULL;
+}
 static inline struct hf__seen *hf__seen_get(const struct hf__slab_cache *cache, uint64_t key)
 {
-    const uint64_t unit = key >> 2;
-    const uint32_t order = (uint32_t)(key & 3);
-    struct hf__seen *seen;
-    if (order == HF__CHUNK_ORDERS - 1 && unit < cache->large_count)
-        seen = &cache->large[unit];
-    else if (cache->seen != NULL)
-        seen = hf__seen_place(cache, key);
-    else
-        return NULL;
-    return seen->age == cache->age && seen->unit == unit && seen->order == order ? seen : NULL;
+    if ((key & 3) != HF__CHUNK_ORDERS - 1 || key >> 2 >= cache->large_count)
+        return hf__seen_in_table(cache, key);
+    struct hf__seen *seen = &cache->large[key >> 2];
+    return seen->age == cache->age ? seen : NULL;
 }
 /* The entry of the chunk that this is in, or NULL. */
 static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint64_t ref)
@@ -309,12 +311,14 @@ static inline struct hf__seen *hf__seen_find(struct hf__slab_cache *cache, uint6
         return &cache->large[unit];
     if (seen != NULL && seen->age == cache->age && ref >> (12 + 2 * seen->order) == seen->unit)
         return seen;
-    for (uint32_t order = HF__CHUNK_ORDERS; order-- > 0;) {
-        seen = hf__seen_get(cache, hf__seen_key(ref, order));
-        if (seen != NULL)
-            return cache->last = seen;
-    }
-    return NULL;
+    seen = hf__seen_in_table(cache, hf__seen_key(ref, 1));
+    if (seen == NULL)
+        seen = hf__seen_in_table(cache, hf__seen_key(ref, 0));
+    if (seen == NULL && unit >= cache->large_count)
+        seen = hf__seen_in_table(cache, hf__seen_key(ref, 2));
+    if (seen != NULL)
+        cache->last = seen;
+    return seen;
 }
 
 /* The chunk of an entry, if it is what it was when the entry was made. */

@@ -272,6 +272,21 @@ __attribute__((noinline)) static void record(struct hf__undo *undo, const struct
         publish(undo, end);
 }
 
+/* The same for one line, mostly one that is not kept yet: all that follows is a few stores. */
+__attribute__((noinline)) static void record_line(struct hf__undo *undo,
+                                                  const struct hf__segment *seg, uint64_t line)
+{
+    const uint64_t bit = UINT64_C(1) << line % HF__LINES_A_PAGE;
+    if (hf__lines_add_quick(&undo->kept, line / HF__LINES_A_PAGE, bit) == 0)
+        return;
+    const uint64_t end = hf__undo_end(undo);
+    const struct hf__undo_trailer trailer = {line * HF__LINE_BYTES, HF__LINE_BYTES};
+    assert(end + HF__LINE_BYTES + sizeof trailer <= undo->capacity);
+    memcpy(undo->map + end, seg->base + trailer.offset, HF__LINE_BYTES);
+    memcpy(undo->map + end + HF__LINE_BYTES, &trailer, sizeof trailer);
+    publish(undo, end + HF__LINE_BYTES + sizeof trailer);
+}
+
 void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
                      uint64_t size_bytes)
 {
@@ -279,21 +294,10 @@ void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint6
         return;
     const uint64_t first = offset / HF__LINE_BYTES;
     const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;
-    const uint64_t page = first / HF__LINES_A_PAGE;
-    if (first != last) {
+    if (first != last)
         record(undo, seg, first, last);
-        return;
-    }
-    /* Mostly it is one line, and then all that follows is a few stores. */
-    const uint64_t bit = UINT64_C(1) << first % HF__LINES_A_PAGE;
-    if (hf__lines_add_quick(&undo->kept, page, bit) == 0)
-        return;
-    const uint64_t end = hf__undo_end(undo);
-    const struct hf__undo_trailer trailer = {first * HF__LINE_BYTES, HF__LINE_BYTES};
-    assert(end + HF__LINE_BYTES + sizeof trailer <= undo->capacity);
-    memcpy(undo->map + end, seg->base + trailer.offset, HF__LINE_BYTES);
-    memcpy(undo->map + end + HF__LINE_BYTES, &trailer, sizeof trailer);
-    publish(undo, end + HF__LINE_BYTES + sizeof trailer);
+    else if (!hf__lines_has(&undo->kept, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
+        record_line(undo, seg, first); /* most lines are kept already */
 }
 
 /* ---- undoing --------------------------------------------------------------------------------- */
