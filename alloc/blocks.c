@@ -258,6 +258,9 @@ int hf__block_set_pending(struct hf__heap *heap, hf_ref block)
 
 int hf__block_free_later(struct hf__heap *heap, hf_ref block, uint32_t kind, hf_ref *entry)
 {
+    *entry = 0;
+    if (kind != 0 && heap->cache != NULL && hf__slab_quick_free(heap, block, kind))
+        return 0;
     return mark_pending(heap, block, kind, true, entry);
 }
 

@@ -35,8 +35,8 @@
  *       counts slots, not chunks and directory
  *
  * Freed slots are pending until the transaction ends. Then one entry of the store's list stands for
- * all pending slots of its chunk: it is made when the first one is marked. Raw slots are marked only
- * where the segment has to say so before the end (slab_cache.h).
+ * all pending slots of its chunk: it is made when the first one is marked. Slots are marked only where
+ * the segment has to say so before the end (slab_cache.h).
  *
  * Undo. An allocation announces the chunk's first line, the line of its word, and the counters;
  * freeing the same. Links change when a chunk fills up or has got room again. In a transaction of
@@ -136,7 +136,7 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
     int code = 0;
     if (heap->cache != NULL && hf__slab_quick_take(heap->cache, number, out, usable))
         return 0;
-    slabs = hf__slabs_of(heap);
+    slabs = hf__slab_directory(heap);
     if (slabs == 0) {
         if (*(const uint64_t *)hf__at(heap->seg, hf__slabs_field(heap)) != 0)
             return hf__corrupt("slabs.directory", hf__slabs_field(heap));
@@ -144,22 +144,22 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
             return hf__heap_allocate(heap, request, out, usable);
         code = hf__slabs_make(heap, &slabs);
     }
-    uint64_t entry = hf__slabs_entry_offset(slabs, request->kind, slot_class), slots;
-    uint32_t word;
+    const uint64_t entry = hf__slabs_entry_offset(slabs, request->kind, slot_class);
+    struct hf__slot_row rows[HF__SLOT_ROWS];
     if (code == 0)
         code = hf__chunk_room(heap, entry, request->kind, slot_class, &chunk);
     if (code == HF_EFULL || code == HF_ENOSPC)
         return allocate_plain(heap, request, out, usable);
     if (code == 0)
-        code =
-            hf__chunk_take(heap, &chunk, entry, hf__slab_claim_count(heap, number), &word, &slots);
-    if (code != 0)
+        code = hf__chunk_take(heap, &chunk, entry, hf__slab_claim_count(heap, number), rows);
+    if (code < 0)
         return code;
     if (heap->cache != NULL) {
-        hf__slab_claim(heap, number, &chunk, word, slots);
+        hf__slab_claim(heap, number, &chunk, rows, (uint32_t)code);
         hf__slab_quick_take(heap->cache, number, out, usable);
     } else {
-        *out = hf__chunk_slot(&chunk, word * 64 + (uint32_t)__builtin_ctzll(slots));
+        *out =
+            hf__chunk_slot(&chunk, rows[0].word * 64 + (uint32_t)__builtin_ctzll(rows[0].slots));
         if (usable != NULL)
             *usable = chunk.slot_class->bytes;
     }
@@ -170,14 +170,19 @@ int hf__slab_allocate(struct hf__heap *heap, const struct hf__alloc_request *req
 
 static int free_slot(struct hf__heap *heap, const struct slot *slot)
 {
-    uint64_t entry;
+    struct hf__freeing freeing;
     if (slot_pending(slot) && slot->chunk->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", slot->chunk->offset);
-    int code = hf__chunk_before_freeing(heap, slot->chunk, 1, &entry);
+    int code = hf__freeing_begin(heap, 0, &freeing);
+    if (code == 0)
+        code = hf__chunk_before_freeing(heap, slot->chunk, 1, &freeing);
     if (code != 0)
         return code;
     hf__chunk_clear(heap, slot->chunk, slot->word, slot->bit);
-    return hf__chunk_after_freeing(heap, slot->chunk, 1, entry);
+    hf__slab_untaken(heap, slot->chunk, slot->word, slot->bit);
+    code = hf__chunk_after_freeing(heap, slot->chunk, 1, &freeing);
+    hf__freeing_end(heap, &freeing);
+    return code;
 }
 
 int hf__slab_free(struct hf__heap *heap, hf_ref block)
@@ -199,7 +204,7 @@ int hf__slab_free_entry(struct hf__heap *heap, hf_ref ref)
 {
     struct slot slot;
     struct hf__chunk_ref chunk;
-    uint64_t entry;
+    struct hf__freeing freeing;
     uint32_t count = 0;
     int code = hf__heap_sound(heap);
     if (code != 0)
@@ -213,19 +218,23 @@ int hf__slab_free_entry(struct hf__heap *heap, hf_ref ref)
     for (uint32_t i = 0; i < chunk.words && count < pending; i++) {
         if ((words[i].pending & ~(words[i].taken & ~hf__chunk_beyond(&chunk, i))) != 0)
             return hf__corrupt("chunk.bitmap", chunk.offset);
-        count += (uint32_t)__builtin_popcountll(words[i].pending);
+        count += hf__slot_count(words[i].pending);
     }
     if (count != pending)
         return hf__corrupt("chunk.bitmap", chunk.offset);
     if (count == 0)
         return 0;
-    code = hf__chunk_before_freeing(heap, &chunk, count, &entry);
+    code = hf__freeing_begin(heap, 0, &freeing);
+    if (code == 0)
+        code = hf__chunk_before_freeing(heap, &chunk, count, &freeing);
     if (code != 0)
         return code;
-    for (uint32_t i = 0; chunk.chunk->pending != 0; i++)
+    for (uint32_t i = 0; chunk.chunk->pending != 0; i++) /* not live in a copy any more */
         if (words[i].pending != 0)
             hf__chunk_clear(heap, &chunk, i, words[i].pending);
-    return hf__chunk_after_freeing(heap, &chunk, count, entry);
+    code = hf__chunk_after_freeing(heap, &chunk, count, &freeing);
+    hf__freeing_end(heap, &freeing);
+    return code;
 }
 
 /* ---- resizing: within its slot, a block has what it has -------------------------------------- */
@@ -281,8 +290,7 @@ static void describe(const struct hf__heap *heap, const struct slot *slot,
     out->usable_bytes = slot->chunk->slot_class->bytes;
     out->kind = slot->chunk->chunk->slot_kind;
     out->pending =
-        slot_pending(slot) || (out->kind == HF__BLOCK_RAW &&
-                               hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0);
+        slot_pending(slot) || hf__slab_freed(heap, slot->chunk, slot->word, slot->bit) != 0;
     out->slot = true;
 }
 
@@ -304,18 +312,17 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     int code = live_slot(ref, block, !pending, &slot);
     if (code == 0 && hf__slab_claimed(heap, ref, slot.word, slot.bit))
         code = hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)block);
-    if (code == 0 && ref->chunk->slot_kind == HF__BLOCK_RAW &&
-        hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
+    if (code == 0 && hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
         code = pending ? hf__fail(HF_EPTR, "the block at %llu is freed already",
                                   (unsigned long long)block)
                        : hf__slab_settle(heap);
     if (code != 0)
         return code;
     *entry = 0;
-    const bool raw = ref->chunk->slot_kind == HF__BLOCK_RAW;
     if (slot_pending(&slot) == pending ||
-        (pending && raw && hf__slab_unclaim(heap, ref, slot.word, slot.bit)) ||
-        (pending && raw && hf__slab_see(heap, ref) != NULL && hf__slab_quick_free(heap, block)))
+        (pending && hf__slab_unclaim(heap, ref, slot.word, slot.bit)) ||
+        (pending && hf__slab_see(heap, ref) != NULL &&
+         hf__slab_quick_free(heap, block, ref->chunk->slot_kind)))
         return 0;
     if (pending ? ref->chunk->pending >= ref->chunk->slots : ref->chunk->pending == 0)
         return hf__corrupt("chunk.bitmap", ref->offset);

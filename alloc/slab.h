@@ -74,6 +74,16 @@ static inline uint64_t hf__chunk_beyond(const struct hf__chunk_ref *ref, uint32_
     const uint32_t slots = ref->chunk->slots, before = word * 64;
     return slots >= before + 64 ? 0 : slots <= before ? ~UINT64_C(0) : ~UINT64_C(0) << slots % 64;
 }
+/* How many bits are set. Mostly it is one, and without an instruction for it counting is a call. */
+static inline uint32_t hf__slot_count(uint64_t slots)
+{
+    if ((slots & (slots - 1)) == 0)
+        return slots != 0;
+    slots -= slots >> 1 & UINT64_C(0x5555555555555555);
+    slots = (slots & UINT64_C(0x3333333333333333)) + (slots >> 2 & UINT64_C(0x3333333333333333));
+    slots = (slots + (slots >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (uint32_t)(slots * UINT64_C(0x0101010101010101) >> 56);
+}
 /* What a word adds to its chunk's sum: any single change of a word shows. */
 static inline uint32_t hf__chunk_mix(uint64_t taken, uint32_t word)
 {
@@ -126,21 +136,40 @@ void hf__slab_take_tail(struct hf__heap *heap, uint64_t offset, uint64_t end);
  * hf__chunk_take. 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
 int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, uint32_t slot_class,
                    struct hf__chunk_ref *out);
-/* Takes its lowest free slots, at least one and at most count of them, all of one word and on one
- * side of the record. 0, HF_ECORRUPT. */
+/* Slots of one word that lie on one side of the record, and so at even distances. */
+struct hf__slot_row {
+    uint64_t slots;
+    uint32_t word;
+};
+#define HF__SLOT_ROWS 4u
+/* Takes its lowest free slots, at least one and at most count of them. Returns how many rows they
+ * are, or HF_ECORRUPT. */
 int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
-                   uint32_t count, uint32_t *out_word, uint64_t *out);
+                   uint32_t count, struct hf__slot_row out[HF__SLOT_ROWS]);
 /* Slots of a word become pending, or are so no longer. Reserved; counts were looked at. */
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
                     uint64_t slots, bool pending);
+/* Freeing slots of one chunk or of many. What it comes to for the heap is told at the end, and what it
+ * announces is reserved for several chunks at once. */
+struct hf__freeing {
+    uint64_t slabs;    /* the directory                                                           */
+    uint64_t reserved; /* of what was reserved, this much is left                                 */
+    int64_t bytes, slots;
+    uint64_t ahead; /* bytes to reserve at least                                                  */
+    struct hf__chunk_ref first; /* of its list, if the chunk will be listed                       */
+};
+/* 0, HF_ECORRUPT. */
+int hf__freeing_begin(const struct hf__heap *heap, uint64_t ahead, struct hf__freeing *out);
+/* Counts what was freed; also where the freeing stopped with an error. */
+void hf__freeing_end(struct hf__heap *heap, struct hf__freeing *freeing);
 /* Freeing count slots of a chunk: before, what it will change is looked at and reserved; then the
- * slots are cleared, word by word; after, counters and lists follow. 0, HF_ECORRUPT, HF_ENOSPC. */
+ * slots are cleared, word by word; after, lists follow. 0, HF_ECORRUPT, HF_ENOSPC. */
 int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
-                             uint64_t *entry);
+                             struct hf__freeing *freeing);
 void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
                      uint64_t slots);
 int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
-                            uint64_t entry);
+                            struct hf__freeing *freeing);
 
 /* ---- slab.c ---------------------------------------------------------------------------------- */
 

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define TAKE_COST (8 * HF__EDIT_COST(HF__LINE_BYTES))
+#define TAKE_COST ((7 + HF__SLOT_ROWS) * HF__EDIT_COST(HF__LINE_BYTES))
 
 /* ---- the directory --------------------------------------------------------------------------- */
 
@@ -40,19 +40,21 @@ static const struct hf__slabs_entry *entry_at(const struct hf__heap *heap, uint6
     return (const struct hf__slabs_entry *)hf__at(heap->seg, entry);
 }
 
-static struct hf__slabs_entry *edit_entry(struct hf__heap *heap, uint64_t entry)
+/* A field of an entry: a word, and so never two lines. */
+static uint64_t *edit_first(struct hf__heap *heap, uint64_t entry)
 {
-    return (struct hf__slabs_entry *)hf__edit(heap->seg, entry, sizeof(struct hf__slabs_entry));
+    return (uint64_t *)hf__edit(heap->seg, entry + offsetof(struct hf__slabs_entry, first),
+                                sizeof(uint64_t));
 }
-
-/* The entry of a chunk's kind and class. 0, HF_ECORRUPT. */
-static int entry_of(const struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t *out)
+static uint64_t *edit_spare(struct hf__heap *heap, uint64_t entry)
 {
-    uint64_t slabs = hf__slabs_of(heap);
-    if (slabs == 0)
-        return hf__corrupt("slabs.directory", hf__slabs_field(heap));
-    *out = hf__slabs_entry_offset(slabs, ref->chunk->slot_kind, ref->chunk->slot_class);
-    return 0;
+    return (uint64_t *)hf__edit(heap->seg, entry + offsetof(struct hf__slabs_entry, spare),
+                                sizeof(uint64_t));
+}
+static uint64_t *edit_bytes(struct hf__heap *heap, uint64_t entry)
+{
+    return (uint64_t *)hf__edit(heap->seg, entry + offsetof(struct hf__slabs_entry, bytes),
+                                sizeof(uint64_t));
 }
 
 int hf__slabs_make(struct hf__heap *heap, uint64_t *out)
@@ -97,59 +99,75 @@ static bool same_class(const struct hf__chunk_ref *a, const struct hf__chunk_ref
     return in_list_of(a, b->chunk->slot_kind, b->chunk->slot_class);
 }
 
+/* The true chunk at this offset, from what is known of it or from its record. */
+static inline bool chunk_at(const struct hf__heap *heap, uint64_t offset, struct hf__chunk_ref *out)
+{
+    return hf__slab_known(heap, offset, out) || hf__chunk_at(heap, offset, out);
+}
+
 /* Whether the first of an entry's list can be linked to. 0, HF_ECORRUPT. */
 static int look_at_first(const struct hf__heap *heap, uint64_t entry, struct hf__chunk_ref *out)
 {
     uint64_t first = entry_at(heap, entry)->first;
     out->offset = 0;
-    if (first != 0 && (!hf__chunk_at(heap, first, out) || out->chunk->previous != entry))
+    if (first != 0 && (!chunk_at(heap, first, out) || out->chunk->previous != entry))
         return hf__corrupt("chunk.links", first);
     return 0;
 }
 
-/* Whether a listed chunk's links are those of its neighbours. 0, HF_ECORRUPT. */
+/* The chunks beside a listed one; of an offset of 0 there is none. */
+struct neighbours {
+    struct hf__chunk_ref previous, next;
+};
+
+/* Whether a chunk's links, if it is listed, are those of its neighbours. 0, HF_ECORRUPT. */
 static int look_at_links(const struct hf__heap *heap, const struct hf__chunk_ref *ref,
-                         uint64_t entry)
+                         uint64_t entry, struct neighbours *out)
 {
     const struct hf__chunk *chunk = ref->chunk;
-    struct hf__chunk_ref other;
+    out->previous.offset = out->next.offset = 0;
     if (chunk->previous == 0)
         return 0;
-    bool good = chunk->previous == entry
-                    ? entry_at(heap, entry)->first == ref->offset
-                    : hf__chunk_at(heap, chunk->previous, &other) && same_class(ref, &other) &&
-                          other.chunk->next == ref->offset;
-    good = good &&
-           (chunk->next == 0 || (hf__chunk_at(heap, chunk->next, &other) &&
-                                 same_class(ref, &other) && other.chunk->previous == ref->offset));
+    bool good = chunk->previous == entry ? entry_at(heap, entry)->first == ref->offset
+                                         : chunk_at(heap, chunk->previous, &out->previous) &&
+                                               same_class(ref, &out->previous) &&
+                                               out->previous.chunk->next == ref->offset;
+    good = good && (chunk->next == 0 ||
+                    (chunk_at(heap, chunk->next, &out->next) && same_class(ref, &out->next) &&
+                     out->next.chunk->previous == ref->offset));
     return good ? 0 : hf__corrupt("chunk.links", ref->offset);
 }
 
-/* Both after a look. */
-static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+/* Both after a look, and after edit_chunk. */
+static struct hf__chunk *edited(const struct hf__heap *heap, const struct hf__chunk_ref *ref)
 {
-    struct hf__slabs_entry *at = edit_entry(heap, entry);
-    struct hf__chunk *chunk = edit_chunk(heap, ref);
-    struct hf__chunk_ref next;
-    if (at->first != 0 && hf__chunk_at(heap, at->first, &next))
-        edit_chunk(heap, &next)->previous = ref->offset;
-    chunk->next = at->first;
-    chunk->previous = entry;
-    at->first = ref->offset;
+    return (struct hf__chunk *)(heap->seg->base + ref->record);
 }
 
-static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
+static void push(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                 const struct hf__chunk_ref *first)
 {
-    struct hf__chunk *chunk = edit_chunk(heap, ref);
-    struct hf__chunk_ref other;
+    uint64_t *at = edit_first(heap, entry);
+    struct hf__chunk *chunk = edited(heap, ref);
+    if (first->offset != 0)
+        edit_chunk(heap, first)->previous = ref->offset;
+    chunk->next = *at;
+    chunk->previous = entry;
+    *at = ref->offset;
+}
+
+static void unlist(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                   const struct neighbours *beside)
+{
+    struct hf__chunk *chunk = edited(heap, ref);
     if (chunk->previous == 0)
         return;
-    if (chunk->next != 0 && hf__chunk_at(heap, chunk->next, &other))
-        edit_chunk(heap, &other)->previous = chunk->previous;
-    if (chunk->previous == entry)
-        edit_entry(heap, entry)->first = chunk->next;
-    else if (hf__chunk_at(heap, chunk->previous, &other))
-        edit_chunk(heap, &other)->next = chunk->next;
+    if (beside->next.offset != 0)
+        edit_chunk(heap, &beside->next)->previous = chunk->previous;
+    if (beside->previous.offset != 0)
+        edit_chunk(heap, &beside->previous)->next = chunk->next;
+    else
+        *edit_first(heap, entry) = chunk->next;
     chunk->next = chunk->previous = 0;
 }
 
@@ -189,11 +207,12 @@ static void format(struct hf__heap *heap, uint64_t offset, uint32_t order, uint3
     }
 }
 
-/* A new chunk for an entry, listed. Smaller ones while the class is small, or where there is no room
+/* A new chunk for an entry whose list is empty, listed. Smaller ones while the class is small, or where there is no room
  * for a large one. 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
 static int make_chunk(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind,
                       uint32_t slot_class, struct hf__chunk_ref *out)
 {
+    const struct hf__chunk_ref none = {.offset = 0};
     const uint64_t bytes = entry_at(heap, entry)->bytes;
     uint32_t order = bytes < 16 * 1024 ? 0 : bytes < 64 * 1024 ? 1 : 2;
     if (order == 0 && hf__slot_classes[slot_class].bytes > 256)
@@ -211,8 +230,8 @@ static int make_chunk(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind,
             return code;
         format(heap, payload - HF__BLOCK_HEADER_BYTES, order, slot_kind, slot_class, out);
         hf__heap_count(heap, (int64_t)slot_bytes_of(out), 0, -(int64_t)slot_bytes_of(out), -1);
-        edit_entry(heap, entry)->bytes += size;
-        push(heap, out, entry);
+        *edit_bytes(heap, entry) += size;
+        push(heap, out, entry, &none);
         return 0;
     }
 }
@@ -229,7 +248,7 @@ static int drop(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t
     struct hf__chunk *chunk =
         (struct hf__chunk *)hf__edit(heap->seg, ref->record, hf__chunk_record_bytes(ref));
     hf__heap_count(heap, -(int64_t)slot_bytes_of(ref), 0, (int64_t)slot_bytes_of(ref), 1);
-    edit_entry(heap, entry)->bytes -= HF__CHUNK_BYTES(ref->order);
+    *edit_bytes(heap, entry) -= HF__CHUNK_BYTES(ref->order);
     chunk->check = ~chunk->check;
     hf__slab_dropped(heap, ref);
     return hf__heap_release(heap, &block);
@@ -244,12 +263,16 @@ static bool spare_good(const struct hf__heap *heap, uint64_t offset, struct hf__
 static int retire(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry)
 {
     struct hf__chunk_ref spare = {.offset = entry_at(heap, entry)->spare};
-    unlist(heap, ref, entry);
+    struct neighbours beside;
+    int code = look_at_links(heap, ref, entry, &beside);
+    if (code != 0)
+        return code;
+    unlist(heap, ref, entry, &beside);
     if (spare.offset != 0 && (!spare_good(heap, spare.offset, &spare) || !same_class(ref, &spare)))
         return hf__corrupt("slabs.spare", entry);
     if (spare.offset != 0 && spare.order >= ref->order)
         return drop(heap, ref, entry);
-    edit_entry(heap, entry)->spare = ref->offset;
+    *edit_spare(heap, entry) = ref->offset;
     return spare.offset != 0 ? drop(heap, &spare, entry) : 0;
 }
 
@@ -275,7 +298,7 @@ int hf__slab_trim(struct hf__heap *heap)
                     : hf__corrupt("slabs.spare", entry);
             if (code != 0)
                 return code;
-            edit_entry(heap, entry)->spare = 0;
+            *edit_spare(heap, entry) = 0;
             code = drop(heap, &spare, entry);
             if (code != 0)
                 return code;
@@ -301,8 +324,9 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
                    struct hf__chunk_ref *out)
 {
     const struct hf__slabs_entry *at = entry_at(heap, entry);
+    const struct hf__chunk_ref none = {.offset = 0};
     if (at->first != 0) {
-        if (!hf__chunk_at(heap, at->first, out) || !in_list_of(out, slot_kind, slot_class) ||
+        if (!chunk_at(heap, at->first, out) || !in_list_of(out, slot_kind, slot_class) ||
             out->chunk->previous != entry)
             return hf__corrupt("chunk.links", at->first);
         return hf__reserve(heap->seg, TAKE_COST);
@@ -314,8 +338,9 @@ int hf__chunk_room(struct hf__heap *heap, uint64_t entry, uint32_t slot_kind, ui
     int code = hf__reserve(heap->seg, TAKE_COST);
     if (code != 0)
         return code;
-    edit_entry(heap, entry)->spare = 0;
-    push(heap, out, entry);
+    *edit_spare(heap, entry) = 0;
+    edit_chunk(heap, out);
+    push(heap, out, entry, &none);
     return 0;
 }
 
@@ -330,7 +355,7 @@ static uint32_t next_room(const struct hf__chunk_ref *ref, uint32_t word)
 /* The lowest of these bits, at most count of them. */
 static uint64_t lowest(uint64_t bits, uint32_t count)
 {
-    if ((uint32_t)__builtin_popcountll(bits) <= count)
+    if (hf__slot_count(bits) <= count)
         return bits;
     uint64_t rest = bits;
     while (count-- > 0)
@@ -338,40 +363,62 @@ static uint64_t lowest(uint64_t bits, uint32_t count)
     return bits & ~rest;
 }
 
-int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
-                   uint32_t count, uint32_t *out_word, uint64_t *out)
+/* Its lowest free slots, at most count of them; returns the number of rows, or HF_ECORRUPT. */
+static int free_rows(const struct hf__chunk_ref *ref, uint32_t count,
+                     struct hf__slot_row out[HF__SLOT_ROWS], uint32_t *found)
 {
-    const uint32_t word = ref->chunk->first_room, lower = ref->chunk->lower;
-    const uint64_t room = word < ref->words ? ~hf__chunk_words(ref)[word].taken : 0;
-    if (room == 0 || (room & hf__chunk_beyond(ref, word)) != 0 ||
-        ref->chunk->taken >= ref->chunk->slots)
-        return hf__corrupt("chunk.bitmap", ref->offset);
-    /* On one side of the record, so that they lie at even distances. */
-    const uint64_t below = lower / 64 != word ? 0 : room & ~(~UINT64_C(0) << lower % 64);
-    const uint64_t slots = lowest(below != 0 ? below : room, count);
+    const uint32_t lower = ref->chunk->lower;
+    uint32_t rows = 0;
+    *found = 0;
+    for (uint32_t word = ref->chunk->first_room; word < ref->words && *found < count; word++) {
+        uint64_t room = ~hf__chunk_words(ref)[word].taken;
+        const uint64_t below = lower / 64 != word ? 0 : room & ~(~UINT64_C(0) << lower % 64);
+        if (room == 0)
+            continue;
+        if ((room & hf__chunk_beyond(ref, word)) != 0)
+            return hf__corrupt("chunk.bitmap", ref->offset);
+        for (uint64_t row = below != 0 ? below : room; row != 0 && *found < count;
+             row = room &= ~row) {
+            const uint64_t slots = lowest(row, count - *found);
+            if (rows == HF__SLOT_ROWS)
+                return (int)rows;
+            out[rows++] = (struct hf__slot_row){slots, word};
+            *found += hf__slot_count(slots);
+        }
+    }
+    return rows != 0 ? (int)rows : hf__corrupt("chunk.bitmap", ref->offset);
+}
+
+int hf__chunk_take(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint64_t entry,
+                   uint32_t count, struct hf__slot_row out[HF__SLOT_ROWS])
+{
     const uint32_t left = ref->chunk->slots - (uint32_t)ref->chunk->taken;
-    const uint32_t taking = (uint32_t)__builtin_popcountll(slots);
-    if (taking > left)
+    struct neighbours beside;
+    uint32_t taking;
+    if (ref->chunk->taken >= ref->chunk->slots)
         return hf__corrupt("chunk.bitmap", ref->offset);
-    int code = taking == left ? look_at_links(heap, ref, entry) : 0;
+    const int rows = free_rows(ref, count, out, &taking);
+    int code = rows < 0        ? rows
+               : taking > left ? hf__corrupt("chunk.bitmap", ref->offset)
+               : taking < left ? 0
+                               : look_at_links(heap, ref, entry, &beside);
     if (code != 0)
         return code;
     struct hf__chunk *chunk = edit_chunk(heap, ref);
-    struct hf__chunk_word *at = edit_word(heap, ref, word);
-    const uint64_t taken = at->taken | slots;
-    chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
+    for (int i = 0; i < rows; i++) {
+        const uint32_t word = out[i].word;
+        struct hf__chunk_word *at = edit_word(heap, ref, word);
+        const uint64_t taken = at->taken | out[i].slots;
+        chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
+        at->taken = taken;
+    }
     chunk->taken = (uint16_t)(chunk->taken + taking);
-    at->taken = taken;
-    if (taken == ~UINT64_C(0))
-        chunk->first_room = (uint16_t)next_room(ref, word + 1);
+    chunk->first_room = (uint16_t)next_room(ref, chunk->first_room);
     if (taking == left)
-        unlist(heap, ref, entry);
+        unlist(heap, ref, entry, &beside);
     const int64_t bytes = (int64_t)taking * ref->slot_class->bytes;
     hf__heap_count(heap, -bytes, 0, bytes, taking);
-    hf__slab_taken(heap, ref, word, slots);
-    *out_word = word;
-    *out = slots;
-    return 0;
+    return rows;
 }
 
 void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
@@ -381,22 +428,18 @@ void hf__chunk_clear(struct hf__heap *heap, const struct hf__chunk_ref *ref, uin
     struct hf__chunk_word *at = edit_word(heap, ref, word);
     uint64_t taken = at->taken & ~slots;
     chunk->sum += hf__chunk_mix(taken, word) - hf__chunk_mix(at->taken, word);
-    chunk->taken = (uint16_t)(chunk->taken - (uint32_t)__builtin_popcountll(slots));
-    chunk->pending =
-        (uint16_t)(chunk->pending - (uint32_t)__builtin_popcountll(slots & at->pending));
+    chunk->taken = (uint16_t)(chunk->taken - hf__slot_count(slots));
+    chunk->pending = (uint16_t)(chunk->pending - hf__slot_count(slots & at->pending));
     at->taken = taken;
     at->pending &= ~slots;
     if (word < chunk->first_room)
         chunk->first_room = (uint16_t)word;
-    hf__slab_untaken(heap, ref, word, slots);
 }
 
 void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t word,
                     uint64_t slots, bool pending)
 {
-    /* Mostly it is one; without an instruction for it, counting bits is a call. */
-    const bool one = (slots & (slots - 1)) == 0;
-    const uint32_t count = one ? 1 : (uint32_t)__builtin_popcountll(slots);
+    const uint32_t count = hf__slot_count(slots);
     struct hf__chunk *chunk = edit_chunk(heap, ref);
     struct hf__chunk_word *at = edit_word(heap, ref, word);
     chunk->pending = (uint16_t)(pending ? chunk->pending + count : chunk->pending - count);
@@ -407,33 +450,69 @@ void hf__chunk_mark(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint
         hf__slab_taken(heap, ref, word, slots);
 }
 
-int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
-                             uint64_t *entry)
+int hf__freeing_begin(const struct hf__heap *heap, uint64_t ahead, struct hf__freeing *out)
 {
-    struct hf__chunk_ref first;
+    *out = (struct hf__freeing){.slabs = hf__slabs_of(heap), .ahead = ahead};
+    return out->slabs != 0 ? 0 : hf__corrupt("slabs.directory", hf__slabs_field(heap));
+}
+
+void hf__freeing_end(struct hf__heap *heap, struct hf__freeing *freeing)
+{
+    if (freeing->slots != 0)
+        hf__heap_count(heap, freeing->bytes, 0, -freeing->bytes, -freeing->slots);
+    freeing->bytes = freeing->slots = 0;
+}
+
+static uint64_t entry_of(const struct hf__chunk_ref *ref, const struct hf__freeing *freeing)
+{
+    return hf__slabs_entry_offset(freeing->slabs, ref->chunk->slot_kind, ref->chunk->slot_class);
+}
+
+/* What freeing announces: for each word two lines, and its list's entry, the first of the list and the
+ * heap's counters. */
+static uint64_t freeing_cost(const struct hf__chunk_ref *ref)
+{
+    return (2 * ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES);
+}
+
+/* Whether a chunk that isn't listed will be once count of its slots are freed. */
+static bool lists(const struct hf__chunk_ref *ref, uint32_t count)
+{
+    return ref->chunk->previous == 0 &&
+           (uint32_t)(ref->chunk->slots - ref->chunk->taken) + count >= hf__chunk_relist(ref);
+}
+
+int hf__chunk_before_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
+                             struct hf__freeing *freeing)
+{
+    struct neighbours beside;
+    const uint64_t cost = freeing_cost(ref);
+    const bool empties = ref->chunk->taken == count;
+    int code = 0;
     if (ref->chunk->taken < count || ref->chunk->taken > ref->chunk->slots)
         return hf__corrupt("chunk.bitmap", ref->offset);
-    bool empties = ref->chunk->taken == count;
-    int code = entry_of(heap, ref, entry);
-    if (code == 0 && empties)
-        code = look_at_links(heap, ref, *entry);
-    if (code == 0 && !empties && ref->chunk->previous == 0)
-        code = look_at_first(heap, *entry, &first);
-    if (code == 0)
-        code = hf__reserve(heap->seg, empties ? HF__HEAP_COST + 2 * HF__CHUNK_MEND_COST
-                                              : (ref->words + 8) * HF__EDIT_COST(HF__LINE_BYTES));
-    return code;
+    if (empties)
+        code = look_at_links(heap, ref, entry_of(ref, freeing), &beside);
+    else if (lists(ref, count))
+        code = look_at_first(heap, entry_of(ref, freeing), &freeing->first);
+    if (code != 0 || (!empties && freeing->reserved >= cost))
+        return code;
+    freeing->reserved = empties ? 0 : cost > freeing->ahead ? cost : freeing->ahead;
+    return hf__reserve(heap->seg, empties ? HF__HEAP_COST + 2 * HF__CHUNK_MEND_COST
+                                          : freeing->reserved);
 }
 
 int hf__chunk_after_freeing(struct hf__heap *heap, const struct hf__chunk_ref *ref, uint32_t count,
-                            uint64_t entry)
+                            struct hf__freeing *freeing)
 {
-    int64_t bytes = (int64_t)count * ref->slot_class->bytes;
-    hf__heap_count(heap, bytes, 0, -bytes, -(int64_t)count);
-    if (ref->chunk->taken == 0)
-        return retire(heap, ref, entry);
-    if (ref->chunk->previous == 0 &&
-        (uint32_t)(ref->chunk->slots - ref->chunk->taken) >= hf__chunk_relist(ref))
-        push(heap, ref, entry);
+    freeing->bytes += (int64_t)count * ref->slot_class->bytes;
+    freeing->slots += count;
+    if (ref->chunk->taken == 0) {
+        hf__freeing_end(heap, freeing);
+        return retire(heap, ref, entry_of(ref, freeing));
+    }
+    freeing->reserved -= freeing_cost(ref);
+    if (lists(ref, 0))
+        push(heap, ref, entry_of(ref, freeing), &freeing->first);
     return 0;
 }

@@ -78,18 +78,6 @@ bool hf__chunk_of(const struct hf__heap *heap, uint64_t ref, struct hf__chunk_re
     return false;
 }
 
-/* In a large store nearly all chunks are of the largest order. Record and bitmap lie together. */
-void hf__block_expect(const struct hf__heap *heap, hf_ref block)
-{
-    const uint32_t order = HF__CHUNK_ORDERS - 1;
-    if (!heap->algorithm->slabs)
-        return;
-    const uint64_t record = hf__chunk_record(block & ~(HF__CHUNK_BYTES(order) - 1), order);
-    hf__prefetch(heap->seg, record);
-    hf__prefetch(heap->seg, record + HF__LINE_BYTES);
-    hf__prefetch(heap->seg, record + 2 * HF__LINE_BYTES);
-}
-
 uint64_t hf__slab_destroy(struct hf__heap *heap, uint64_t offset, uint64_t end, bool write)
 {
     const uint64_t step = HF__CHUNK_BYTES(0), reach = HF__CHUNK_BYTES(HF__CHUNK_ORDERS - 1);

@@ -23,7 +23,7 @@ static uint64_t put_slots(struct hf__heap *heap, const struct hf__chunk_ref *chu
     const uint64_t row = slots >> first;
     uint64_t count = 0;
     if ((row & (row + 1)) == 0) { /* all side by side */
-        const uint64_t end = (uint64_t)__builtin_popcountll(slots);
+        const uint64_t end = hf__slot_count(slots);
         for (; count < end; count++)
             out[count] = at + count * bytes;
         if (tell)
@@ -106,8 +106,8 @@ int hf__slab_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_
     struct hf__alloc_request request = {size_each, size_each % HF__BLOCK_UNIT == 0 ? 16 : 8, 0,
                                         kind};
     struct hf__chunk_ref chunk;
-    uint64_t done = 0, slots;
-    uint32_t word;
+    struct hf__slot_row rows[HF__SLOT_ROWS];
+    uint64_t done = 0;
     if (sizes != NULL || size_each > HF__SLOT_BYTES_MAX ||
         (kind != HF__BLOCK_RAW && kind != HF__BLOCK_OBJECT))
         return hf__heap_allocate_many(heap, sizes, size_each, count, kind, out);
@@ -131,10 +131,14 @@ int hf__slab_allocate_many(struct hf__heap *heap, const uint64_t *sizes, uint64_
         const uint64_t entry = hf__slabs_entry_offset(slabs, kind, slot_class);
         code = slabs == 0 ? HF_EFULL : hf__chunk_room(heap, entry, kind, slot_class, &chunk);
         if (code == 0)
-            code =
-                hf__chunk_take(heap, &chunk, entry, left < 64 ? (uint32_t)left : 64, &word, &slots);
-        if (code == 0)
-            done += put_slots(heap, &chunk, word, slots, out + done);
+            code = hf__chunk_take(heap, &chunk, entry,
+                                  left < UINT16_MAX ? (uint32_t)left : UINT16_MAX, rows);
+        for (int i = 0; i < code; i++) {
+            hf__slab_taken(heap, &chunk, rows[i].word, rows[i].slots);
+            done += put_slots(heap, &chunk, rows[i].word, rows[i].slots, out + done);
+        }
+        if (code >= 0)
+            code = 0;
         else if (code == HF_EFULL || code == HF_ENOSPC) /* makes the directory, or does without */
             code = one(heap, &request, out, &done);
     }

@@ -60,6 +60,27 @@ static inline bool hf__lines_has(const struct hf__lines *set, uint64_t page, uin
     return entry->level == set->level && entry->page == page && (entry->lines >> line & 1) != 0;
 }
 
+/* As hf__lines_add, without a call where there is room. */
+static inline uint64_t hf__lines_add_quick(struct hf__lines *set, uint64_t page, uint64_t lines)
+{
+    if (set->count * 2 >= set->room)
+        return hf__lines_add(set, page, lines);
+    uint64_t at = hf__lines_place(set, page);
+    while (set->pages[at].level == set->level && set->pages[at].page != page)
+        at = (at + 1) & (set->room - 1);
+    struct hf__lines_page *entry = &set->pages[at];
+    if (entry->level != set->level) {
+        entry->page = page;
+        entry->level = set->level;
+        entry->lines = lines;
+        set->order[set->count++] = page;
+        return lines;
+    }
+    const uint64_t fresh = lines & ~entry->lines;
+    entry->lines |= lines;
+    return fresh;
+}
+
 /* The bits first..last of a word. */
 static inline uint64_t hf__lines_between(uint64_t first, uint64_t last)
 {

@@ -81,24 +81,28 @@ static int free_block(hf_txn *txn, const void *p)
     return code != HF_EPTR ? code : hf__fail(HF_EPTR, "%p is not a block of hf_alloc", p);
 }
 
-void hf_free(hf_txn *txn, const void *p)
+/* What can't be freed fails the transaction. */
+static __attribute__((noinline)) void free_or_fail(hf_txn *txn, const void *p)
 {
-    if (p == NULL || hf__txn_usable(txn) != 0)
-        return;
-    if (txn->store->heap.cache != NULL) {
-        struct hf__heap *heap = &txn->store->heap;
-        const uint64_t offset = (uint64_t)(uintptr_t)p - (uint64_t)(uintptr_t)heap->seg->base;
-        if (offset < heap->seg->size_bytes && hf__slab_quick_free(heap, offset)) {
-            txn->raw_change--;
-            return;
-        }
-    }
     int code = free_block(txn, p);
     if (code != 0 && txn->failed == 0) {
         txn->failed = code;
         txn->failure = *hf_last_error();
         txn->failed_id = txn->savepoint_id;
     }
+}
+
+void hf_free(hf_txn *txn, const void *p)
+{
+    if (p == NULL || hf__txn_usable(txn) != 0)
+        return;
+    struct hf__heap *heap = &txn->store->heap;
+    const uint64_t offset = (uint64_t)(uintptr_t)p - (uint64_t)(uintptr_t)heap->seg->base;
+    if (heap->cache != NULL && offset < heap->seg->size_bytes &&
+        hf__slab_quick_free(heap, offset, HF__BLOCK_RAW))
+        txn->raw_change--;
+    else
+        free_or_fail(txn, p);
 }
 
 void hf_free_many(hf_txn *txn, void *const *blocks, size_t count)

@@ -236,6 +236,13 @@ static uint64_t put_record(struct hf__undo *undo, const struct hf__segment *seg,
     return end + size + sizeof trailer;
 }
 
+/* The records below `end` are whole. The caller's change must not be moved before that store. */
+static inline void publish(struct hf__undo *undo, uint64_t end)
+{
+    __atomic_store_n(&hf__undo_header(undo)->end, end, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 __attribute__((noinline)) static void record(struct hf__undo *undo, const struct hf__segment *seg,
                                              uint64_t line, const uint64_t last)
 {
@@ -262,9 +269,22 @@ __attribute__((noinline)) static void record(struct hf__undo *undo, const struct
     if (run_count != 0)
         end = put_record(undo, seg, end, run_first, run_first + run_count - 1);
     if (end != begin)
-        __atomic_store_n(&hf__undo_header(undo)->end, end, __ATOMIC_RELEASE);
-    /* The caller's change must not be moved before the store of `end`. */
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        publish(undo, end);
+}
+
+/* The same for one line, mostly one that is not kept yet: all that follows is a few stores. */
+__attribute__((noinline)) static void record_line(struct hf__undo *undo,
+                                                  const struct hf__segment *seg, uint64_t line)
+{
+    const uint64_t bit = UINT64_C(1) << line % HF__LINES_A_PAGE;
+    if (hf__lines_add_quick(&undo->kept, line / HF__LINES_A_PAGE, bit) == 0)
+        return;
+    const uint64_t end = hf__undo_end(undo);
+    const struct hf__undo_trailer trailer = {line * HF__LINE_BYTES, HF__LINE_BYTES};
+    assert(end + HF__LINE_BYTES + sizeof trailer <= undo->capacity);
+    memcpy(undo->map + end, seg->base + trailer.offset, HF__LINE_BYTES);
+    memcpy(undo->map + end + HF__LINE_BYTES, &trailer, sizeof trailer);
+    publish(undo, end + HF__LINE_BYTES + sizeof trailer);
 }
 
 void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint64_t offset,
@@ -274,9 +294,10 @@ void hf__undo_record(struct hf__undo *undo, const struct hf__segment *seg, uint6
         return;
     const uint64_t first = offset / HF__LINE_BYTES;
     const uint64_t last = (offset + size_bytes - 1) / HF__LINE_BYTES;
-    if (first != last || /* mostly it is one line, which is kept already */
-        !hf__lines_has(&undo->kept, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
+    if (first != last)
         record(undo, seg, first, last);
+    else if (!hf__lines_has(&undo->kept, first / HF__LINES_A_PAGE, first % HF__LINES_A_PAGE))
+        record_line(undo, seg, first); /* most lines are kept already */
 }
 
 /* ---- undoing --------------------------------------------------------------------------------- */
