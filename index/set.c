@@ -447,19 +447,37 @@ static int start(const struct hf__index *index, struct hf__index_cursor *cursor,
     return 0;
 }
 
-/* Asks for what the scan will read in a while: an entry, or the next page. (A call that only
+/* Asks for what the scan will read in a while: the next page as soon as it comes to this one, and
+ * entries, also those of the next page, four at once: each is in a page of memory of its own, and the
+ * processor looks up several at the same time only if nothing lies in between. (A call that only
  * prefetches does nothing, gcc says, and drops it.) */
 __attribute__((always_inline)) static inline void
 fetch_ahead(const struct hf__segment *seg, const struct hf__set_page *page, unsigned slot)
 {
-    enum { AHEAD = 8 };
-    if (slot + AHEAD < page->count) {
-        hf__index_expect(seg, page->slot[slot + AHEAD].ref);
-    } else { /* as many lines of a page as slots are left */
-        const unsigned lines = sizeof *page / HF__LINE_BYTES / AHEAD;
-        for (unsigned i = 0; i < lines; i++)
-            hf__prefetch(seg, page->next + (lines * (page->count - slot) + i) * HF__LINE_BYTES);
+    enum { AT_ONCE = 4, AHEAD = 8 };
+    if (slot == 0)
+        hf__set_fetch(seg, page->next);
+    if (slot % AT_ONCE != 0)
+        return;
+    const struct hf__set_page *next =
+        slot + AHEAD + AT_ONCE > page->count ? page_of(seg, page->next, 0) : NULL;
+    for (unsigned i = slot + AHEAD; i < slot + AHEAD + AT_ONCE; i++) {
+        if (i < page->count)
+            hf__index_expect(seg, page->slot[i].ref);
+        else if (next != NULL && i - page->count < next->count)
+            hf__index_expect(seg, next->slot[i - page->count].ref);
     }
+}
+
+/* Whether b sorts after a; both are node_ok. */
+static inline bool in_order(const struct hf__segment *seg, hf_ref a, hf_ref b)
+{
+    const size_t bytes = hf__index_name_bytes(seg, a);
+    if (bytes != hf__index_name_bytes(seg, b) || bytes < 8 || bytes > 16)
+        return hf__index_compare_nodes(seg, a, b) < 0;
+    const char *x = hf__index_name_at(seg, a), *y = hf__index_name_at(seg, b);
+    const uint64_t first = big_endian(x), other = big_endian(y);
+    return first != other ? first < other : big_endian(x + bytes - 8) < big_endian(y + bytes - 8);
 }
 
 /* The entry at the cursor, or 0 at the end; the cursor moves behind it. 0, HF_ECORRUPT. */
@@ -507,8 +525,8 @@ static int set_next(const struct hf__index *index, struct hf__index_cursor *curs
     if (node == 0)
         return prefix_bytes == 0 && cursor->steps != count ? hf__corrupt("index.count", index->root)
                                                            : 0;
-    if (cursor->node != 0 && (!hf__index_node_ok(seg, cursor->node) ||
-                              hf__index_compare_nodes(seg, cursor->node, node) >= 0))
+    if (cursor->node != 0 &&
+        (!hf__index_node_ok(seg, cursor->node) || !in_order(seg, cursor->node, node)))
         return hf__corrupt("index.order", node);
     if (!hf__index_has_prefix(seg, node, prefix, prefix_bytes)) {
         cursor->position = 0;

@@ -146,15 +146,6 @@ static inline int place(const struct hf__index *index, hf_ref at, const void *na
     return 0;
 }
 
-/* Asks for a page. Which lines the search will touch isn't known, and those that come in vain come
- * beside the others. */
-__attribute__((always_inline)) static inline void fetch(const struct hf__segment *seg, hf_ref page)
-{
-#pragma GCC unroll 17
-    for (unsigned i = 0; i <= sizeof(struct hf__set_page); i += HF__LINE_BYTES)
-        hf__prefetch(seg, page + i);
-}
-
 /* ---- down ------------------------------------------------------------------------------------ */
 
 /* How far a way has got: the page that is next. */
@@ -221,7 +212,7 @@ go_down(const struct hf__index *index, const void *name, size_t size_bytes, stru
         if (error != 0)
             return error;
         if (asks)
-            fetch(index->seg, front->at);
+            hf__set_fetch(index->seg, front->at);
     }
     return 0;
 }
@@ -411,7 +402,7 @@ static void begin_way(const struct hf__index *index, struct ways *ways, unsigned
         ways->tag[i] = 0; /* the lookup will tell */
         return;
     }
-    fetch(index->seg, way->front.at);
+    hf__set_fetch(index->seg, way->front.at);
 }
 
 /* The page of level 1 has come: asks for that of level 0. */

@@ -87,6 +87,16 @@ static inline unsigned slots_below(const struct hf__set_page *page, uint64_t key
     return (unsigned)below;
 }
 
+/* Asks for a page. Which lines the search will touch isn't known, and those that come in vain come
+ * beside the others. */
+__attribute__((always_inline)) static inline void hf__set_fetch(const struct hf__segment *seg,
+                                                                hf_ref page)
+{
+#pragma GCC unroll 17
+    for (unsigned i = 0; i <= sizeof(struct hf__set_page); i += HF__LINE_BYTES)
+        hf__prefetch(seg, page + i);
+}
+
 /* The first or last entry below a page; 0 on damage. */
 hf_ref hf__set_edge(const struct hf__segment *seg, hf_ref page, unsigned level, bool last);
 
