@@ -57,12 +57,17 @@ static inline uint64_t hf__index_entries_max(const struct hf__index *index)
 }
 
 /* Makes links and hash zero, for the kinds that have none. An entry in which they are already, as
- * in new ones, isn't announced. */
+ * in new ones, isn't announced. (Field by field, as they were written a moment ago: a load that spans
+ * several stores waits until all that was stored before has reached the cache.) */
 static inline void hf__index_clear_node(struct hf__segment *seg, hf_ref node)
 {
-    const struct hf__index_node to = {.name_bytes = hf__index_node_at(seg, node)->name_bytes};
-    if (memcmp(hf__index_node_at(seg, node), &to, sizeof to) != 0)
-        *(struct hf__index_node *)hf__edit(seg, node, sizeof to) = to;
+    const struct hf__index_node *now = hf__index_node_at(seg, node);
+    if (now->link == 0 && now->name_hash == 0 && now->reserved == 0)
+        return;
+    struct hf__index_node *to = (struct hf__index_node *)hf__edit(seg, node, sizeof *to);
+    to->link = 0;
+    to->name_hash = 0;
+    to->reserved = 0;
 }
 
 /* hf__index_compare(name of a, name of b). Both are node_ok. */

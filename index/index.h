@@ -6,8 +6,8 @@
  * entries. An entry is a struct hf__index_node with the name's bytes right behind it, both inside a
  * block of the entry's owner: the index is intrusive and never copies a name. Its state is a struct
  * hf__index_root in the segment plus the nodes, plus arrays (hash, flat) or pages (set) that it
- * takes through the edit door's allocate. Nothing is kept in process memory. Not thread-safe by
- * itself.
+ * takes through the edit door's allocate. What an index remembers of names is in process memory, in the
+ * caller's struct hf__index_ahead, and lookups are as right without it. Not thread-safe by itself.
  *
  * Invariants, checked by check():
  *   I1  every entry is reached exactly once, and root.count is their number
@@ -32,6 +32,7 @@ struct hf__index {
     struct hf__segment *seg;
     uint64_t root;                   /* offset of its struct hf__index_root                      */
     const struct hf__index_ops *ops;
+    struct hf__index_ahead *ahead;   /* of who looks or changes; NULL: nothing is remembered     */
 };
 
 /* A place in an iteration: starts as all zero. */
@@ -50,13 +51,18 @@ struct hf__index_place {
     uint64_t opaque[40];
 };
 
-/* What was announced by expect and not looked at yet, in a ring. Any bytes will do. */
+/* What is remembered between calls, in process memory: names that expect was told of, in a ring, and
+ * what was found out about them. `kept` is made false before the first use, and whenever the index may
+ * have changed without it (then what the set remembers is forgotten); else any bytes will do. */
 #define HF__INDEX_AHEAD 8u
+#define HF__INDEX_NAMES_AHEAD 16u
 struct hf__index_ahead {
     uint64_t count;
     struct {
         uint64_t place, tag;
-    } names[HF__INDEX_AHEAD];
+    } names[HF__INDEX_AHEAD];        /* hash                                                     */
+    uint64_t kept;                   /* 0 or 1                                                   */
+    uint64_t opaque[1000];            /* set: set_down.c                                          */
 };
 
 struct hf__index_ops {
@@ -64,6 +70,7 @@ struct hf__index_ops {
     const char *name;                /* "set"                                                    */
     bool ordered;                    /* next() yields names in byte order                        */
     bool hashed;                     /* entries carry name_hash                                  */
+    bool remembers;                  /* insert and erase must be given what find and seek were   */
 
     int (*init)(struct hf__index *index);                    /* the root is zeroed already       */
     /* 0 and *out, HF_ENOTFOUND, HF_ECORRUPT; null index: HF_ENOTFOUND. Records no error text for
@@ -72,10 +79,10 @@ struct hf__index_ops {
     /* The same, and *place is set if the answer is 0 or HF_ENOTFOUND. */
     int (*seek)(const struct hf__index *index, const void *name, size_t size_bytes,
                 struct hf__index_place *place, hf_ref *out);
-    /* The name will be looked for soon: asks for the memory that leads to it, and for the entry of
-     * the name that was announced HF__INDEX_AHEAD calls before, since what leads to that has come by
-     * now. The entry it asked for (on a damaged file: any number), or 0. NULL: there is nothing to
-     * ask for. */
+    /* The name will be looked for HF__INDEX_NAMES_AHEAD calls later: asks for the memory that leads to
+     * it (the set does so later), and for the entry of a name that was announced before, since what leads
+     * to that has come by now: 8 calls before for hash, 14 for set. The entry it asked for (on a damaged
+     * file: any number), or 0. NULL: there is nothing to ask for. */
     hf_ref (*expect)(const struct hf__index *index, struct hf__index_ahead *ahead, const void *name,
                      size_t size_bytes);
     /* The node's name_bytes and name are set; the rest is the index's to set. It need not announce

@@ -27,174 +27,18 @@
  * that is the first of its page touches no other page. Where keys are equal, the first entry below
  * the slot decides, and it is found by going down.
  *
+ * set_down.c goes down, and remembers ways. Before a page is changed otherwise than by a slot that comes
+ * into level 0 or goes from it, hf__set_changes lets it forget those over that page.
+ *
  * On damage. Every page is looked at before it is used (page_of) and levels go down one by one, so
  * a descent ends. What an operation will change is looked at before the first edit, and once more
  * at it: on a damaged file a page may lie over another.
  */
-#include "set_page.h"
+#include "set_down.h"
 
 #define SLOTS_MIN  HF__SET_SLOTS_MIN
 #define SLOTS_JOIN 45u /* two pages become one if they have no more                               */
 #define ROOT_COST  HF__EDIT_COST(sizeof(struct hf__index_root))
-
-struct step {
-    hf_ref page;
-    unsigned slot; /* level 0: where the name is or belongs; else which way we went              */
-};
-
-/* The way to a name. step[level]; levels is 0 for an empty tree. */
-struct path {
-    struct step step[LEVELS_MAX];
-    unsigned levels;
-    hf_ref found;    /* the entry of that name, or 0                                             */
-    unsigned shared; /* if it can't be in these pages: how many bytes it shares with all names   */
-    bool outside;    /* that are: then longer prefixes must be cut for it                        */
-} __attribute__((may_alias)); /* it is kept in a struct hf__index_place */
-
-_Static_assert(sizeof(struct path) <= sizeof(((struct hf__index_place *)0)->opaque), "path");
-
-static int corrupt_page(const struct hf__index *index, hf_ref from)
-{
-    return hf__corrupt("index.links", from != 0 ? from : index->root);
-}
-
-/* ---- going down ------------------------------------------------------------------------------ */
-
-/* Compares the name with a prefix beyond the bytes it is known to share; *known is how many it does
- * then. <0, 0, >0: all names with the prefix sort after it, may be it, sort before it. */
-static int compare_prefix(const struct hf__set_page *page, const unsigned char *name,
-                          size_t size_bytes, unsigned *known)
-{
-    while (*known < page->prefix_bytes) {
-        if (*known >= size_bytes)
-            return -1;
-        if (name[*known] != page->prefix[*known])
-            return name[*known] < page->prefix[*known] ? -1 : 1;
-        ++*known;
-    }
-    return 0;
-}
-
-/* Among slots [low, high), which have the name's key: the first whose (first) entry doesn't sort
- * before the name (after: sorts after it), in *out. 0, HF_ECORRUPT. */
-static int search_equal(const struct hf__index *index, hf_ref at, unsigned low, unsigned high,
-                        bool after, const void *name, size_t size_bytes, unsigned *out)
-{
-    const struct hf__segment *seg = index->seg;
-    const struct hf__set_page *page = page_at(seg, at);
-    while (low < high) {
-        const unsigned middle = low + (high - low) / 2;
-        const hf_ref ref = page->slot[middle].ref;
-        const hf_ref node =
-            page->level == 0 ? ref : hf__set_edge(seg, ref, page->level - 1u, false);
-        if (!hf__index_node_ok(seg, node))
-            return corrupt_page(index, at);
-        int order = hf__index_compare_name(seg, name, size_bytes, node);
-        if (order > 0 || (after && order == 0))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *out = low;
-    return 0;
-}
-
-static unsigned equal_end(const struct hf__set_page *page, unsigned from, uint64_t key)
-{
-    while (from < page->count && page->slot[from].key == key)
-        from++;
-    return from;
-}
-
-/* Which slot of an inner page leads on. 0, HF_ECORRUPT. */
-static int choose(const struct hf__index *index, hf_ref at, const void *name, size_t size_bytes,
-                  unsigned *out)
-{
-    const struct hf__set_page *page = page_at(index->seg, at);
-    const uint64_t key = key_of(name, size_bytes, page->prefix_bytes);
-    unsigned first = 1 + slots_below(page, 1, key); /* not below the name, that we know */
-    const unsigned end = equal_end(page, first, key);
-    int error = 0;
-    if (first != end)
-        error = search_equal(index, at, first, end, true, name, size_bytes, &first);
-    *out = first - 1;
-    return error;
-}
-
-/* Where the name is in a page of level 0, or belongs. 0, HF_ECORRUPT. */
-static int place(const struct hf__index *index, hf_ref at, const void *name, size_t size_bytes,
-                 struct path *path)
-{
-    const struct hf__segment *seg = index->seg;
-    const struct hf__set_page *page = page_at(seg, at);
-    const uint64_t key = key_of(name, size_bytes, page->prefix_bytes);
-    unsigned *slot = &path->step[0].slot;
-    *slot = slots_below(page, 0, key);
-    const unsigned end = equal_end(page, *slot, key);
-    if (*slot == end)
-        return 0;
-    if (end - *slot > 1) {
-        int error = search_equal(index, at, *slot, end, false, name, size_bytes, slot);
-        if (error != 0 || *slot == end)
-            return error;
-    }
-    const hf_ref node = page->slot[*slot].ref;
-    hf__prefetch(seg, node + HF__LINE_BYTES);
-    hf__prefetch(seg, node + 2 * HF__LINE_BYTES);
-    if (!hf__index_node_ok(seg, node))
-        return corrupt_page(index, at);
-    if (hf__index_name_bytes(seg, node) == size_bytes &&
-        hf__index_same_bytes(name, hf__index_name_at(seg, node), size_bytes))
-        path->found = node;
-    else
-        *slot += hf__index_compare_name(seg, name, size_bytes, node) > 0;
-    return 0;
-}
-
-static void fetch(const struct hf__segment *seg, hf_ref page)
-{
-    for (unsigned i = 0; i <= sizeof(struct hf__set_page); i += HF__LINE_BYTES)
-        hf__prefetch(seg, page + i);
-}
-
-/* Goes down to the entry of that name or to where it belongs. 0, HF_ECORRUPT. */
-static int descend(const struct hf__index *index, const void *name, size_t size_bytes,
-                   struct path *path)
-{
-    const struct hf__segment *seg = index->seg;
-    hf_ref at = hf__index_root_of(index)->root;
-    unsigned level = ANY_LEVEL;
-    int side = 0; /* <0: everything here sorts after the name, >0: before */
-    int error = 0;
-    path->levels = path->shared = 0;
-    path->found = 0;
-    path->outside = false;
-    for (hf_ref from = 0; at != 0 || from != 0; from = path->step[level].page, level--) {
-        const struct hf__set_page *page = page_of(seg, at, level);
-        if (page == NULL)
-            return corrupt_page(index, from);
-        if (level == ANY_LEVEL) {
-            level = page->level;
-            path->levels = level + 1;
-        }
-        struct step *step = &path->step[level];
-        *step = (struct step){.page = at};
-        if (side == 0 && page->prefix_bytes > path->shared)
-            side = compare_prefix(page, (const unsigned char *)name, size_bytes, &path->shared);
-        if (side != 0)
-            step->slot = side < 0 ? 0 : (unsigned)page->count - (level != 0);
-        else if (level == 0)
-            error = place(index, at, name, size_bytes, path);
-        else
-            error = choose(index, at, name, size_bytes, &step->slot);
-        path->outside = side != 0;
-        if (error != 0 || level == 0)
-            return error;
-        at = page->slot[step->slot].ref;
-        fetch(seg, at);
-    }
-    return 0;
-}
 
 static int set_init(struct hf__index *index)
 {
@@ -205,7 +49,7 @@ static int set_init(struct hf__index *index)
 static int set_find(const struct hf__index *index, const void *name, size_t size_bytes, hf_ref *out)
 {
     struct path path;
-    int error = descend(index, name, size_bytes, &path);
+    int error = hf__set_seek(index, name, size_bytes, &path);
     if (error != 0)
         return error;
     if (path.found == 0)
@@ -218,7 +62,7 @@ static int set_seek(const struct hf__index *index, const void *name, size_t size
                     struct hf__index_place *place, hf_ref *out)
 {
     struct path *path = (struct path *)place->opaque;
-    int error = descend(index, name, size_bytes, path);
+    int error = hf__set_seek(index, name, size_bytes, path);
     if (error != 0)
         return error;
     if (path->found == 0)
@@ -313,6 +157,7 @@ static void rewrite(struct hf__index *index, const struct path *path, unsigned l
     const struct hf__set_page *page = page_at(seg, at);
     const hf_ref next = page->next;
     struct run run;
+    hf__set_changes(index, at);
     hf__set_run_load(&run, page);
     if (path->outside)
         hf__set_run_shorten(&run, path->shared);
@@ -361,6 +206,8 @@ static void put(struct hf__index *index, const struct path *path, struct taken *
         if (cut || equal || page->count == CAPACITY) {
             rewrite(index, path, level, taken, to, slot, &ref);
         } else {
+            if (level != 0)
+                hf__set_changes(index, at);
             add_slot(seg, at, slot, to);
             ref = 0;
         }
@@ -407,7 +254,7 @@ static int set_insert(struct hf__index *index, hf_ref node, const struct hf__ind
     if (place != NULL)
         return insert_at(index, (const struct path *)place->opaque, node);
     int error =
-        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
+        hf__set_descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
     if (error == 0 && path.found != 0)
         error = hf__fail(HF_EEXIST, "the name is in the index already");
     return error == 0 ? insert_at(index, &path, node) : error;
@@ -473,6 +320,9 @@ static bool join_or_share(struct hf__index *index, const struct path *path, unsi
     if (!pair_of(seg, path, level, &pair))
         return false;
     const hf_ref next = page_at(seg, pair.right)->next;
+    hf__set_changes(index, pair.left);
+    hf__set_changes(index, pair.right);
+    hf__set_changes(index, path->step[level + 1].page);
     hf__set_run_load(&run, page_at(seg, pair.left));
     const unsigned gone = *slot + (pair.is_left ? 0 : run.count);
     hf__set_run_append(seg, &run, page_at(seg, pair.right));
@@ -510,6 +360,8 @@ static unsigned take_out(struct hf__index *index, const struct path *path, hf_re
         const struct hf__set_page *page = page_of(seg, at, level);
         if (page == NULL || slot >= page->count)
             return count; /* a damaged page has changed under our hands */
+        if (level != 0 || !may_lose(path, level, page))
+            hf__set_changes(index, at);
         if (may_lose(path, level, page)) {
             remove_slot(seg, at, slot);
             return count;
@@ -561,7 +413,7 @@ static int set_erase(struct hf__index *index, hf_ref node, const struct hf__inde
     if (place != NULL && ends_at(index, (const struct path *)place->opaque, node))
         return erase_at(index, (const struct path *)place->opaque);
     int error =
-        descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
+        hf__set_descend(index, hf__index_name_at(seg, node), hf__index_name_bytes(seg, node), &path);
     if (error == 0 && path.found != node)
         error = hf__corrupt("index.links", node);
     return error == 0 ? erase_at(index, &path) : error;
@@ -587,7 +439,7 @@ static int start(const struct hf__index *index, struct hf__index_cursor *cursor,
                  size_t prefix_bytes)
 {
     struct path path;
-    int error = descend(index, prefix, prefix_bytes, &path);
+    int error = hf__set_descend(index, prefix, prefix_bytes, &path);
     if (error != 0)
         return error;
     cursor->position = path.levels == 0 ? 0 : path.step[0].page;
@@ -595,19 +447,37 @@ static int start(const struct hf__index *index, struct hf__index_cursor *cursor,
     return 0;
 }
 
-/* Asks for what the scan will read in a while: an entry, or the next page. (A call that only
+/* Asks for what the scan will read in a while: the next page as soon as it comes to this one, and
+ * entries, also those of the next page, four at once: each is in a page of memory of its own, and the
+ * processor looks up several at the same time only if nothing lies in between. (A call that only
  * prefetches does nothing, gcc says, and drops it.) */
 __attribute__((always_inline)) static inline void
 fetch_ahead(const struct hf__segment *seg, const struct hf__set_page *page, unsigned slot)
 {
-    enum { AHEAD = 8 };
-    if (slot + AHEAD < page->count) {
-        hf__index_expect(seg, page->slot[slot + AHEAD].ref);
-    } else { /* as many lines of a page as slots are left */
-        const unsigned lines = sizeof *page / HF__LINE_BYTES / AHEAD;
-        for (unsigned i = 0; i < lines; i++)
-            hf__prefetch(seg, page->next + (lines * (page->count - slot) + i) * HF__LINE_BYTES);
+    enum { AT_ONCE = 4, AHEAD = 8 };
+    if (slot == 0)
+        hf__set_fetch(seg, page->next);
+    if (slot % AT_ONCE != 0)
+        return;
+    const struct hf__set_page *next =
+        slot + AHEAD + AT_ONCE > page->count ? page_of(seg, page->next, 0) : NULL;
+    for (unsigned i = slot + AHEAD; i < slot + AHEAD + AT_ONCE; i++) {
+        if (i < page->count)
+            hf__index_expect(seg, page->slot[i].ref);
+        else if (next != NULL && i - page->count < next->count)
+            hf__index_expect(seg, next->slot[i - page->count].ref);
     }
+}
+
+/* Whether b sorts after a; both are node_ok. */
+static inline bool in_order(const struct hf__segment *seg, hf_ref a, hf_ref b)
+{
+    const size_t bytes = hf__index_name_bytes(seg, a);
+    if (bytes != hf__index_name_bytes(seg, b) || bytes < 8 || bytes > 16)
+        return hf__index_compare_nodes(seg, a, b) < 0;
+    const char *x = hf__index_name_at(seg, a), *y = hf__index_name_at(seg, b);
+    const uint64_t first = big_endian(x), other = big_endian(y);
+    return first != other ? first < other : big_endian(x + bytes - 8) < big_endian(y + bytes - 8);
 }
 
 /* The entry at the cursor, or 0 at the end; the cursor moves behind it. 0, HF_ECORRUPT. */
@@ -655,8 +525,8 @@ static int set_next(const struct hf__index *index, struct hf__index_cursor *curs
     if (node == 0)
         return prefix_bytes == 0 && cursor->steps != count ? hf__corrupt("index.count", index->root)
                                                            : 0;
-    if (cursor->node != 0 && (!hf__index_node_ok(seg, cursor->node) ||
-                              hf__index_compare_nodes(seg, cursor->node, node) >= 0))
+    if (cursor->node != 0 &&
+        (!hf__index_node_ok(seg, cursor->node) || !in_order(seg, cursor->node, node)))
         return hf__corrupt("index.order", node);
     if (!hf__index_has_prefix(seg, node, prefix, prefix_bytes)) {
         cursor->position = 0;
@@ -674,9 +544,11 @@ const struct hf__index_ops hf__index_set = {
     .kind = HF_INDEX_SET,
     .name = "set",
     .ordered = true,
+    .remembers = true,
     .init = set_init,
     .find = set_find,
     .seek = set_seek,
+    .expect = hf__set_expect,
     .insert = set_insert,
     .erase = set_erase,
     .reserve = set_reserve,

@@ -107,7 +107,7 @@ int hf__format_segment(unsigned char *base, uint64_t size_bytes,
     int code = heap.algorithm->init(&heap, HF__FIRST_BLOCK);
     const uint64_t roots[2] = {HF__NAMED_ROOT, HF__UNIQUE_ROOT};
     for (int i = 0; code == 0 && i < 2; i++) {
-        struct hf__index index = {&seg, roots[i], hf__index_by_kind(constants->index)};
+        struct hf__index index = {&seg, roots[i], hf__index_by_kind(constants->index), NULL};
         code = index.ops->init(&index);
     }
     return code;

@@ -218,6 +218,41 @@ static struct hf__index index_of_kind(const hf_store *store, struct hf__segment 
     return hf__index_over(store, seg, kind == HF_KIND_NAMED ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
 }
 
+/* What a thread remembers of the names of one view, for the indexes that do: of the one that has this
+ * number. No two views have the same, nor has one before and after its transaction went back to a
+ * savepoint; in a view that is none's nothing changes while it is open (docs/locking.md, G1). */
+static _Thread_local struct {
+    uint64_t id;
+    struct hf__index_ahead ahead;
+} memory;
+
+static bool is_remembered(const hf_view *view)
+{
+    const uint64_t id = __atomic_load_n(&view->memory_id, __ATOMIC_RELAXED);
+    return id != 0 && id == memory.id;
+}
+
+/* The same for who changes names or tells of some: it becomes that of this view. */
+static struct hf__index_ahead *remember(hf_view *view)
+{
+    static uint64_t last_id;
+    if (!is_remembered(view)) {
+        memory.id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
+        memory.ahead.count = memory.ahead.kept = 0;
+        __atomic_store_n(&view->memory_id, memory.id, __ATOMIC_RELAXED);
+    }
+    return &memory.ahead;
+}
+
+/* The index in which a transaction changes names of that kind. */
+static struct hf__index index_of_txn(hf_txn *txn, uint32_t kind)
+{
+    struct hf__index index = index_of_kind(txn->store, &txn->store->seg, kind);
+    if (kind == HF_KIND_NAMED && index.ops->remembers)
+        index.ahead = remember(&txn->view);
+    return index;
+}
+
 /* As the index will want it: then it has nothing to announce in it. */
 static void write_node(struct hf__segment *seg, hf_ref node, const struct recipe *recipe,
                        bool hashed)
@@ -278,7 +313,7 @@ static int make(hf_txn *txn, const struct recipe *recipe, hf_ref *out)
     if (recipe->kind == HF_KIND_ANONYMOUS) {
         code = count_anonymous(seg, 1);
     } else {
-        struct hf__index index = index_of_kind(store, seg, recipe->kind);
+        struct hf__index index = index_of_txn(txn, recipe->kind);
         code = index.ops->insert(&index, block, &recipe->place);
     }
     if (code != 0) {
@@ -350,8 +385,8 @@ static void *construct(hf_txn *txn, struct recipe *recipe, hf_init_fn init, void
  * but for its type. 0, HF_ENOTFOUND (recorded nowhere), HF_ENOINDEX, HF_ECORRUPT. */
 static int seek(hf_txn *txn, struct recipe *recipe, hf_ref *node)
 {
-    struct hf__segment *seg = &txn->store->seg;
-    struct hf__index index = index_of_kind(txn->store, seg, recipe->kind);
+    const struct hf__segment *seg = &txn->store->seg;
+    struct hf__index index = index_of_txn(txn, recipe->kind);
     int code = index.ops->seek(&index, recipe->name, recipe->name_bytes, &recipe->place, node);
     if (code != HF_ENOTFOUND)
         return code;
@@ -420,15 +455,18 @@ static inline int typed_at(struct hf__segment *seg, uint32_t kind, hf_ref node, 
 }
 
 /* The object without its block, which is to be read. */
-static inline int look_up(const hf_store *store, struct hf__segment *seg, uint32_t kind,
-                          const char *name, const hf_type *type, struct found *out)
+static inline int look_up(const hf_view *view, uint32_t kind, const char *name, const hf_type *type,
+                          struct found *out)
 {
+    struct hf__segment *seg = view->seg;
     size_t name_bytes = 0;
     hf_ref node;
     int code = check_name(name, &name_bytes);
     if (code != 0)
         return code;
-    struct hf__index index = index_of_kind(store, seg, kind);
+    struct hf__index index = index_of_kind(view->store, seg, kind);
+    if (kind == HF_KIND_NAMED && is_remembered(view))
+        index.ahead = &memory.ahead;
     code = index.ops->find(&index, name, name_bytes, &node);
     if (code != 0)
         return code == HF_ENOTFOUND ? hf__fail_missing(name, name_bytes) : code;
@@ -445,7 +483,7 @@ find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type, 
         return NULL;
     }
     if ((type != NULL && hf__type_descriptor_check(type) != 0) ||
-        look_up(view->store, view->seg, kind, name, type, &found) != 0)
+        look_up(view, kind, name, type, &found) != 0)
         return NULL;
     if (count != NULL)
         *count = found.header->count;
@@ -468,14 +506,13 @@ const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
 
 void hf_expect(hf_view *view, const char *name)
 {
-    /* Of the thread: what another view has left here does no harm. */
-    static _Thread_local struct hf__index_ahead ahead;
     const size_t bytes = name == NULL ? 0 : strnlen(name, HF_NAME_BYTES_MAX + 1);
     if (view == NULL || view->store->forked || bytes == 0 || bytes > HF_NAME_BYTES_MAX)
         return;
     const struct hf__index index = index_of_kind(view->store, view->seg, HF_KIND_NAMED);
     if (index.ops->expect != NULL)
-        (void)index.ops->expect(&index, &ahead, name, bytes);
+        (void)index.ops->expect(&index, index.ops->remembers ? remember(view) : &memory.ahead, name,
+                                bytes);
 }
 
 static void *find_or_construct(hf_txn *txn, uint32_t kind, const char *name, const hf_type *type,
@@ -526,7 +563,7 @@ static int destroy(hf_txn *txn, uint32_t kind, hf_ref block, const struct hf__in
         return code;
     if (kind == HF_KIND_ANONYMOUS)
         return count_anonymous(seg, UINT64_MAX);
-    struct hf__index index = index_of_kind(txn->store, seg, kind);
+    struct hf__index index = index_of_txn(txn, kind);
     code = index.ops->erase(&index, block, place); /* the block begins with the node */
     if (code != 0) /* a damaged index, or no room to change a large one: the block stays */
         hf__txn_keep(txn, block);
@@ -552,7 +589,7 @@ static int destroy_found(hf_txn *txn, uint32_t kind, const char *name)
     if (code != 0)
         return code;
     struct hf__segment *seg = &txn->store->seg;
-    struct hf__index index = index_of_kind(txn->store, seg, kind);
+    struct hf__index index = index_of_txn(txn, kind);
     code = index.ops->seek(&index, name, name_bytes, &place, &node);
     if (code == HF_ENOTFOUND)
         return hf__fail_missing(name, name_bytes);

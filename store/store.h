@@ -52,6 +52,7 @@ struct hf_view {
     void *replay;                 /* private mapping with a dead writer's changes undone, or NULL */
     uint32_t slot, depth;
     uint64_t thread;              /* whose it is                                                  */
+    uint64_t memory_id;           /* tells what a thread remembers of its names (object.c); 0: nothing */
 };
 
 /* A savepoint: where undo list and pending frees stood. */
@@ -188,7 +189,7 @@ static inline struct hf__heap hf__heap_over(const hf_store *store, struct hf__se
 static inline struct hf__index hf__index_over(const hf_store *store, struct hf__segment *seg,
                                               uint64_t root)
 {
-    return (struct hf__index){seg, root, store->index_ops};
+    return (struct hf__index){seg, root, store->index_ops, NULL};
 }
 
 /* ---- header.c -------------------------------------------------------------------------------- */

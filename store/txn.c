@@ -326,6 +326,7 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
         txn->savepoints[at - 1].id != mark.opaque[1])
         return hf__fail(HF_EINVAL, "not a savepoint of this transaction any more");
     const struct hf__savepoint *savepoint = &txn->savepoints[at - 1];
+    txn->view.memory_id = 0;
     code = store->engine->rollback(store, savepoint->undo_end);
     hf__slab_forget(&store->heap);
     if (code != 0)

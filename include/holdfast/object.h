@@ -175,9 +175,9 @@ HF_API const void *hf_find(hf_view *view, const char *name, const hf_type *type,
  *       found = hf_find(view, names[i], NULL, NULL);
  *   }
  *
- * A hint: it changes nothing and reports nothing, and a wrong one costs time only. The hash index fetches
- * what it would wait for otherwise, which is most of the time in a large store (docs/performance.md);
- * the others take no notice.
+ * A hint: it changes nothing and reports nothing, and a wrong one costs time only. The indexes hash and
+ * set fetch what they would wait for otherwise, which is much of the time in a large store
+ * (docs/performance.md); flat takes no notice, nor does set of names of more than 48 bytes.
  */
 #define HF_NAMES_AHEAD 16
 HF_API void hf_expect(hf_view *view, const char *name);

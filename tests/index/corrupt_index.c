@@ -27,6 +27,7 @@ struct ground {
     size_t owned_count;
     unsigned char pristine[SEGMENT_BYTES];
     uint64_t pristine_bytes;
+    struct hf__index_ahead ahead;
 };
 
 static struct ground ground;
@@ -306,6 +307,8 @@ static void one_random_operation(struct ground *g, struct fake_random *random)
     const struct hf__index_node *entry =
         (const struct hf__index_node *)(const void *)(g->pristine + g->entry[i]);
     struct hf__index_place place;
+    if (g->ops->expect != NULL && fake_random_below(random, 2) == 0)
+        (void)g->ops->expect(index, &g->ahead, entry + 1, entry->name_bytes);
     switch (fake_random_below(random, 11)) {
     case 0:
     case 1:
@@ -356,8 +359,11 @@ static void corrupt_many(const struct hf__index_ops *ops, uint64_t seed)
         memcpy(g->fake.shadow, g->fake.seg.base, g->fake.bump); /* what undo goes back to */
         if (fake_random_below(&random, 2) == 0)
             found += fake_findings(&g->fake, false, NULL) > 0;
-        for (uint64_t n = 10 + fake_random_below(&random, 20); n > 0; n--)
+        g->ahead.kept = 0;
+        g->fake.index.ahead = ops->remembers ? &g->ahead : NULL;
+        for (uint64_t n = 10 + fake_random_below(&random, 40); n > 0; n--)
             one_random_operation(g, &random);
+        g->fake.index.ahead = NULL;
         (void)fake_findings(&g->fake, false, NULL);
         (void)fake_owned(&g->fake);
         g->fake.seg.size_bytes = SEGMENT_BYTES;

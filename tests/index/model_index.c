@@ -30,6 +30,10 @@ struct run {
     const struct hf__index_ops *ops;
     struct fake_random random;
     uint64_t count, count_before;
+    struct hf__index_ahead ahead;
+    unsigned planned[HF__INDEX_NAMES_AHEAD]; /* the pool's names that come next, most likely     */
+    unsigned last;                           /* the one before                                   */
+    bool in_order;                           /* names of this batch come in their order          */
     uint64_t operations, undone, inserted, erased, scans, checks;
 };
 
@@ -166,10 +170,27 @@ static void do_check(struct run *run)
     run->checks++;
 }
 
+/* The name for the next operation: mostly what the index was told of so many operations before. */
+static unsigned next_name(struct run *run)
+{
+    unsigned *planned = &run->planned[run->operations % HF__INDEX_NAMES_AHEAD];
+    unsigned k = *planned;
+    *planned = (unsigned)fake_random_below(&run->random, POOL);
+    if (run->ops->expect != NULL && fake_random_below(&run->random, 8) != 0)
+        (void)run->ops->expect(&run->fake.index, &run->ahead, pool[*planned].bytes,
+                               pool[*planned].size_bytes);
+    if (run->in_order)
+        k = (run->last + 1) % POOL;
+    else if (fake_random_below(&run->random, 16) == 0)
+        k = (unsigned)fake_random_below(&run->random, POOL);
+    run->last = k;
+    return k;
+}
+
 /* One random operation; bias (0..100) is how likely a change is an insertion. */
 static void operate(struct run *run, uint64_t bias)
 {
-    unsigned k = (unsigned)fake_random_below(&run->random, POOL);
+    unsigned k = next_name(run);
     uint64_t what = fake_random_below(&run->random, 1000);
     run->operations++;
     if (what < 650) {
@@ -197,10 +218,12 @@ static void run_batch(struct run *run, uint64_t bias)
     memcpy(model_before, model, sizeof model);
     run->count_before = run->count;
     fake_batch_begin(&run->fake);
+    run->in_order = fake_random_below(&run->random, 4) == 0;
     while (length-- > 0)
         operate(run, bias);
     if (fake_random_below(&run->random, 10) < 3) {
         fake_batch_undo(&run->fake);
+        run->ahead.kept = 0;
         memcpy(model, model_before, sizeof model);
         run->count = run->count_before;
         run->undone++;
@@ -219,6 +242,7 @@ static void run_model(const struct hf__index_ops *ops, uint64_t seed)
     run.ops = ops;
     run.random.state = seed;
     fake_open(&run.fake, ops, SEGMENT_BYTES);
+    run.fake.index.ahead = ops->remembers ? &run.ahead : NULL;
     while (run.operations < OPERATIONS * fake_scale()) {
         /* swings between filling and emptying, so that tables grow and contract */
         uint64_t bias = run.operations / 20000 % 2 == 0 ? 75 : 15;

@@ -64,6 +64,85 @@ static void expect_sorted(struct fake *fake, uint64_t expected)
     assert_int_equal(visited, expected);
 }
 
+static void test_set_expect_asks_for_the_entry_two_names_before_its_turn(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 3000, LATER = HF__INDEX_NAMES_AHEAD - 2 };
+    static struct hf__index_ahead ahead;
+    struct fake fake;
+    char name[32];
+    hf_ref out;
+    open_with(&fake, ENTRIES);
+    ahead.kept = 0;
+    fake.edited_bytes = 0;
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        snprintf(name, sizeof name, "%05u", i * 7919 % 10007);
+        const hf_ref node = hf__index_set.expect(&fake.index, &ahead, name, strlen(name));
+        if (i < LATER) {
+            assert_int_equal(node, 0);
+            continue;
+        }
+        snprintf(name, sizeof name, "%05u", (i - LATER) * 7919 % 10007);
+        assert_int_equal(fake_find(&fake, name, &out), 0);
+        assert_int_equal(node, out);
+    }
+    assert_int_equal(fake.edited_bytes, 0);
+    fake_close(&fake);
+}
+
+/* A way that leads astray on purpose shows that the lookup goes by it. */
+static void test_set_goes_on_where_expect_has_got_to(void **state)
+{
+    (void)state;
+    static struct hf__index_ahead ahead;
+    struct fake fake;
+    char name[32];
+    hf_ref out;
+    open_with(&fake, 3000);
+    ahead.kept = 0;
+    for (unsigned i = 0; i <= HF__INDEX_NAMES_AHEAD; i++) {
+        snprintf(name, sizeof name, "%05u", i * 7919 % 10007);
+        (void)hf__index_set.expect(&fake.index, &ahead, name, strlen(name));
+    }
+    struct hf__set_page *const top = top_page(&fake);
+    assert_true(top->level > 0);
+    top->array.self++; /* who comes from the top finds damage */
+    assert_int_equal(fake_find(&fake, "00000", &out), HF_ECORRUPT);
+    fake.index.ahead = &ahead;
+    assert_int_equal(fake_find(&fake, "00000", &out), 0);
+    assert_int_equal(fake_find(&fake, "07919", &out), 0);
+    ahead.kept = 0;
+    assert_int_equal(fake_find(&fake, "00000", &out), HF_ECORRUPT);
+    top->array.self--;
+    fake_close(&fake);
+}
+
+static void test_set_finds_the_next_name_in_the_page_of_the_last_two(void **state)
+{
+    (void)state;
+    static struct hf__index_ahead ahead;
+    struct hf__index_place place;
+    struct fake fake;
+    hf_ref out;
+    fake_open(&fake, &hf__index_set, SEGMENT_BYTES);
+    char name[32];
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "%05u", i * 10);
+        fake_insert(&fake, name);
+    }
+    ahead.kept = 0;
+    fake.index.ahead = &ahead;
+    assert_int_equal(hf__index_set.seek(&fake.index, "09991", 5, &place, &out), HF_ENOTFOUND);
+    assert_int_equal(hf__index_set.seek(&fake.index, "09992", 5, &place, &out), HF_ENOTFOUND);
+    top_page(&fake)->array.self++;
+    assert_int_equal(hf__index_set.seek(&fake.index, "09980", 5, &place, &out), 0);
+    assert_int_equal(hf__index_set.seek(&fake.index, "09993", 5, &place, &out), HF_ENOTFOUND);
+    assert_int_equal(hf__index_set.seek(&fake.index, "10000", 5, &place, &out), HF_ECORRUPT);
+    assert_int_equal(hf__index_set.seek(&fake.index, "05000", 5, &place, &out), HF_ECORRUPT);
+    top_page(&fake)->array.self--;
+    fake_close(&fake);
+}
+
 static void test_set_gives_its_pages_back_as_entries_go(void **state)
 {
     (void)state;
@@ -402,6 +481,9 @@ static void test_set_works_where_the_segment_is_hardly_larger_than_the_entries(v
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_set_expect_asks_for_the_entry_two_names_before_its_turn),
+        cmocka_unit_test(test_set_goes_on_where_expect_has_got_to),
+        cmocka_unit_test(test_set_finds_the_next_name_in_the_page_of_the_last_two),
         cmocka_unit_test(test_set_gives_its_pages_back_as_entries_go),
         cmocka_unit_test(test_set_fills_pages_well_when_names_come_in_order),
         cmocka_unit_test(test_set_no_insert_announces_more_than_its_pages),

@@ -104,6 +104,76 @@ static void test_expected_names_are_what_they_would_have_been(struct fixture *f)
     hf_view_end(view);
 }
 
+/* What was found out about expected names before a rollback is nothing to go by after it: pages that the
+ * rolled back names made are gone. */
+static void test_expected_names_survive_a_rollback(struct fixture *f)
+{
+    enum { NAMES = 900 };
+    char name[32];
+    hf_mark mark;
+    hf_txn *txn = fixture_begin(f);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "object x%u", i);
+        assert_got(hf_construct(txn, name, NULL, 8));
+    }
+    for (unsigned round = 0; round < 3; round++) {
+        assert_ok(hf_savepoint(txn, &mark));
+        for (unsigned i = 0; i < NAMES; i++) {
+            snprintf(name, sizeof name, "object %u", i * 7 + 1 + round);
+            assert_got(hf_construct(txn, name, NULL, 8));
+        }
+        for (unsigned i = 0; i <= HF_NAMES_AHEAD; i++) {
+            snprintf(name, sizeof name, "object %u", i * 350 + 1 + round);
+            hf_expect(hf_txn_view(txn), name);
+        }
+        assert_ok(hf_rollback_to(txn, mark));
+        for (unsigned i = 0; i < HF_NAMES_AHEAD; i++) {
+            snprintf(name, sizeof name, "object %u", i * 350 + 1 + round);
+            assert_fails(hf_find(hf_txn_view(txn), name, NULL, NULL), HF_ENOTFOUND);
+            assert_got(hf_construct(txn, name, NULL, 8));
+            assert_ok(hf_destroy(txn, name));
+        }
+    }
+    assert_int_equal(hf_count_named(hf_txn_view(txn)), 40);
+    assert_ok(hf_commit(txn));
+    hf_view *view = fixture_view(f);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "object x%u", i);
+        assert_got(hf_find(view, name, NULL, NULL));
+    }
+    hf_view_end(view);
+    fixture_assert_sound(f->store);
+}
+
+/* Two threads' worth of views don't mix: hints of one store are no hints of another, nor of the next
+ * view that lies at the same address. */
+static void test_expected_names_are_those_of_one_view(struct fixture *f)
+{
+    char name[32];
+    for (unsigned round = 0; round < 4; round++) {
+        hf_txn *txn = fixture_begin(f);
+        for (unsigned i = 0; i < 400; i++) {
+            snprintf(name, sizeof name, "object %u", i);
+            if (round % 2 == 0)
+                assert_got(hf_construct(txn, name, NULL, 8));
+            else
+                assert_ok(hf_destroy(txn, name));
+        }
+        assert_ok(hf_commit(txn));
+        hf_view *view = fixture_view(f);
+        for (unsigned i = 0; i < 400; i++) {
+            snprintf(name, sizeof name, "object %u", (i + HF_NAMES_AHEAD) % 400);
+            hf_expect(view, name);
+            snprintf(name, sizeof name, "object %u", i);
+            if (round % 2 == 0)
+                assert_got(hf_find(view, name, NULL, NULL));
+            else
+                assert_null(hf_find(view, name, NULL, NULL));
+        }
+        hf_view_end(view);
+    }
+}
+
 static void test_find_or_construct_makes_only_once(struct fixture *f)
 {
     int created = -1;
@@ -869,6 +939,8 @@ int main(void)
         CASE(test_constructed_is_found_in_txn_view_and_after_reopen),
         CASE(test_find_of_absent_name_leaves_count_alone),
         CASE(test_expected_names_are_what_they_would_have_been),
+        CASE(test_expected_names_survive_a_rollback),
+        CASE(test_expected_names_are_those_of_one_view),
         CASE(test_find_or_construct_makes_only_once),
         CASE(test_find_or_construct_of_another_type_is_refused),
         CASE(test_destroyed_by_name_is_gone_and_name_is_free),
