@@ -27,7 +27,7 @@
 
 #define LOG_BYTES_LEAST (UINT64_C(16) << 10) /* where the disk has no more room                    */
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
-#define RECORD_LARGE (UINT64_C(1) << 20) /* so large a record fills what it takes                  */
+#define RECORD_LARGE (UINT64_C(1) << 20) /* so large a record fills at once what it takes          */
 
 static uint64_t soon(const hf_store *store)
 {
@@ -405,8 +405,9 @@ static struct need need_of(const hf_store *store, uint64_t length_bytes)
 {
     const uint64_t most = hf__tuned(&store->log.switch_bytes);
     const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    const bool large = length >= RECORD_LARGE, huge = large && 2 * length > most;
-    const uint64_t spare = huge && most / 8 < length ? most / 8 / HF__LOG_BLOCK * HF__LOG_BLOCK : length;
+    const bool large = length >= RECORD_LARGE || length > most, huge = large && 2 * length > most;
+    const uint64_t eighth = most / 8 / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const uint64_t spare = huge && eighth < length ? eighth : length;
     return (struct need){length, spare, large, huge};
 }
 

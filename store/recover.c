@@ -248,7 +248,7 @@ int hf__log_recover(hf_store *store, uint64_t deadline)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         goto out_dispose;
-    code = hf__gate_close(&store->locks, deadline);
+    code = hf__gate_close(&store->locks, UINT64_MAX, deadline);
     if (code != 0)
         goto out_unlock;
     if (needed)
