@@ -254,7 +254,7 @@ void hf__replay_note(struct hf__replay *replay, const struct hf__record *record)
 /* Between the two: reads what many of them will write to. The file reaches to `end` of the segment,
  * behind the highest range. */
 int hf__replay_prepare(hf_store *store, const struct hf__replay *replay, uint64_t end);
-/* As hf__record_write, for a record that was noted. */
+/* As hf__record_write, for a record that was noted; after the last one comes hf__store_fence. */
 int hf__replay_write(hf_store *store, const struct hf__replay *replay,
                      const struct hf__record *record);
 void hf__replay_dispose(struct hf__replay *replay);

@@ -131,6 +131,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
     left->commit = cursor.commit - (HF__BUG(RECOVERY_LAST_LEFT_OUT) && left->commits != 0);
     if (found == 0)
         found = hf__touched_end(&left->touched, left->used_end, left->commit);
+    ahead_of(&ahead, ahead.bytes);
     if (found == 0)
         found = hf__log_acknowledged_beyond(&cursor);
     ahead_end(&ahead);
@@ -189,6 +190,7 @@ static int write_all(hf_store *store, const struct left *left)
                : found < 0 ? found
                            : hf__corrupt("log.chain", cursor.end);
     }
+    hf__store_fence();
     free(cursor.bytes);
     return code;
 }
