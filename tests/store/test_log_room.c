@@ -12,8 +12,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -145,8 +143,9 @@ static void test_log_room_goes_back_when_the_disk_is_full(void **unused)
     assert_ok(hf_remove(path));
 }
 
-static void commit_and_die(void)
+static void commit_and_die(struct child *self, void *unused)
 {
+    (void)self, (void)unused;
     hf_options options = {.durability = HF_LAZY, .size_max_bytes = 256 * MIB};
     hf_tuning tuning = {.lazy_interval_ms = 3600 * 1000};
     hf_store *store = NULL;
@@ -164,17 +163,12 @@ static void test_log_room_what_stands_there_is_recovered(void **unused)
     (void)unused;
     hf_recovery recovery;
     hf_view *view = NULL;
-    int status = 0;
     fixture_path(path, fixture_disk_directory(), "room.hf");
     hf_store *store = open_watched();
     make_bytes(store, 24 * MIB);
     close_watched(store);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        commit_and_die();
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    struct child child = child_start(commit_and_die, NULL);
+    child_join_killed(&child, SIGKILL);
     store = open_watched();
     assert_ok(hf_recovery_info(store, &recovery));
     assert_int_equal(recovery.replayed_commits, 4);
