@@ -21,6 +21,9 @@
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -189,6 +192,33 @@ static void system_store(void *to, const void *from, size_t size_bytes)
     memcpy(to, from, size_bytes);
 }
 
+/* A line that isn't in the cache is read before a part of it is written; of whole lines that can be spared,
+ * and the lines that the program works with stay in the caches. */
+static void system_store_past(void *to, const void *from, size_t size_bytes)
+{
+#ifdef __SSE2__
+    __m128i *target = to;
+    const __m128i *source = from;
+    for (size_t i = 0; i < size_bytes / sizeof *target; i += 4) {
+        const __m128i a = _mm_loadu_si128(source + i), b = _mm_loadu_si128(source + i + 1);
+        const __m128i c = _mm_loadu_si128(source + i + 2), d = _mm_loadu_si128(source + i + 3);
+        _mm_stream_si128(target + i, a);
+        _mm_stream_si128(target + i + 1, b);
+        _mm_stream_si128(target + i + 2, c);
+        _mm_stream_si128(target + i + 3, d);
+    }
+#else
+    memcpy(to, from, size_bytes);
+#endif
+}
+
+void hf__store_fence(void)
+{
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
+
 const struct hf__os hf__os_system = {
     .open = system_open,
     .close = close,
@@ -226,6 +256,7 @@ const struct hf__os hf__os_system = {
     .now_ns = system_now_ns,
     .wall_ns = system_wall_ns,
     .store = system_store,
+    .store_past = system_store_past,
 };
 
 const struct hf__os *hf__os = &hf__os_system;

@@ -26,6 +26,8 @@
  *                cache, and a folio is written back by one caller of fdatasync at a time
  *   store        memcpy into a shared, writable mapping of the data file (the log engine's applying;
  *                what a program writes through a mapping itself passes nobody)
+ *   store_past   the same for whole lines of 64 bytes, past the caches where the processor can: for many
+ *                that nobody is about to read. hf__store_fence orders them before what is stored after it
  *
  * The helpers below add what every caller wants: retries on EINTR, short reads and writes carried
  * on, space really allocated on file systems without fallocate.
@@ -78,6 +80,7 @@ struct hf__os {
     uint64_t (*now_ns)(void);
     uint64_t (*wall_ns)(void);
     void (*store)(void *to, const void *from, size_t size_bytes);
+    void (*store_past)(void *to, const void *from, size_t size_bytes);
 };
 
 /* A descriptor that a fork handler closed: it was one (so >= 0 no more, and not -1: "none"). */
@@ -102,6 +105,8 @@ int hf__allocate_at(int fd, uint64_t offset, uint64_t size_bytes);
 /* The next data of [at, end) in a file: [*from, *to), empty at its end. Where the file system doesn't tell,
  * all of it is data. 0 or -1 and errno. */
 int hf__next_data(int fd, uint64_t at, uint64_t end, uint64_t *from, uint64_t *to);
+/* After store_past, before anybody is told of it. */
+void hf__store_fence(void);
 /* Asks for a mapped part of a file that will be read soon. A hint: nothing is told, and nobody waits. */
 void hf__will_need(void *mapping, uint64_t size_bytes);
 /* Syncs the directory that path lies in. 0 or -1 and errno. */

@@ -94,7 +94,7 @@ static int direct_lock(hf_store *store, uint64_t deadline)
     int code = hf__writer_lock(&store->locks, deadline);
     if (code != 0)
         return code;
-    code = hf__gate_close(&store->locks, deadline);
+    code = hf__gate_close(&store->locks, UINT64_MAX, deadline);
     if (code != 0)
         goto err_unlock;
     code = open_undo(store);

@@ -226,25 +226,32 @@ static int write_zeros(const hf_store *store, int file, uint64_t from, uint64_t 
     return code;
 }
 
-int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes)
+int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes,
+                   uint64_t taken_bytes)
 {
-    return write_zeros(store, file, from_bytes, to_bytes);
+    const uint64_t blank = taken_bytes < to_bytes ? taken_bytes : to_bytes;
+    if (from_bytes < blank) {
+        if (hf__allocate_at(store->log.fds[file], from_bytes, blank - from_bytes) != 0)
+            return hf__fail_os(errno, store->log.paths[file], "growing the log");
+        from_bytes = blank;
+    }
+    return from_bytes < to_bytes ? write_zeros(store, file, from_bytes, to_bytes) : 0;
 }
 
-int hf__log_reach(hf_store *store, int file, uint64_t size_bytes)
+int hf__log_reach(hf_store *store, int file, uint64_t size_bytes, uint64_t taken_bytes)
 {
     struct stat st;
     if (hf__os->fstat(store->log.fds[file], &st) != 0)
         return hf__fail_os(errno, store->log.paths[file], "fstat");
     uint64_t have = (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    return have < size_bytes ? write_zeros(store, file, have, size_bytes) : 0;
+    return hf__log_extend(store, file, have, size_bytes, taken_bytes);
 }
 
 int hf__log_write_header(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes)
 {
     const int file = (int)(header->epoch % 2), fd = store->log.fds[file];
     unsigned char block[HF__LOG_BLOCK];
-    int code = hf__log_reach(store, file, size_bytes);
+    int code = hf__log_reach(store, file, size_bytes, 0);
     if (code != 0)
         return code;
     memset(block, 0, sizeof block);

@@ -119,15 +119,17 @@ int hf__log_headers(hf_store *store, uint64_t generation, struct hf__log_header 
                     unsigned *valid);
 /* Which file counts and its header. HF_ELOGMISSING, HF_ELOGFOREIGN. */
 int hf__log_choose(hf_store *store, uint64_t generation, struct hf__log_header *out);
-/* The file is at least that long. HF_ENOSPC, HF_EIO: it may be longer than it was. */
-int hf__log_reach(hf_store *store, int file, uint64_t size_bytes);
+/* The file is at least that long. What is new of it is zeros that were written, but below taken_bytes
+ * blocks that a record is about to be written to. HF_ENOSPC, HF_EIO: it may be longer than it was. */
+int hf__log_reach(hf_store *store, int file, uint64_t size_bytes, uint64_t taken_bytes);
 /* Writes file number epoch % 2 as an empty log of at least size_bytes; not synced. */
 int hf__log_write_header(hf_store *store, const struct hf__log_header *header, uint64_t size_bytes);
 /* Makes a header of that epoch, with a salt of its own. */
 void hf__log_make_header(const hf_store *store, uint64_t generation, uint64_t epoch, uint64_t base,
                          uint64_t used_end, struct hf__log_header *out);
-/* Longer, with written zeros; not synced. */
-int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes);
+/* The same for a file that ends at from_bytes; not synced. */
+int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes,
+                   uint64_t taken_bytes);
 
 void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int file, uint64_t salt,
                     uint64_t commit, uint64_t chain, uint64_t end);
@@ -252,7 +254,7 @@ void hf__replay_note(struct hf__replay *replay, const struct hf__record *record)
 /* Between the two: reads what many of them will write to. The file reaches to `end` of the segment,
  * behind the highest range. */
 int hf__replay_prepare(hf_store *store, const struct hf__replay *replay, uint64_t end);
-/* As hf__record_write, for a record that was noted. */
+/* As hf__record_write, for a record that was noted; after the last one comes hf__store_fence. */
 int hf__replay_write(hf_store *store, const struct hf__replay *replay,
                      const struct hf__record *record);
 void hf__replay_dispose(struct hf__replay *replay);

@@ -27,6 +27,7 @@
 
 #define LOG_BYTES_LEAST (UINT64_C(16) << 10) /* where the disk has no more room                    */
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
+#define RECORD_LARGE (UINT64_C(1) << 20) /* so large a record fills at once what it takes          */
 
 static uint64_t soon(const hf_store *store)
 {
@@ -136,17 +137,23 @@ static uint64_t file_bytes_of(hf_store *store, int file)
     return (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
 }
 
+/* What a log has to have room for: so many bytes, and where it is for a large record, how many of them
+ * that takes at once. These aren't filled with zeros first. */
+struct room {
+    uint64_t size_bytes, taken_bytes;
+};
+
 /* C4 to C6, with both places held. Room comes first: on a full disk the old log is gone on with. */
-static int switch_log(hf_store *store, const struct hf__log_tail *old, uint64_t size_bytes)
+static int switch_log(hf_store *store, const struct hf__log_tail *old, struct room room)
 {
     struct hf__log_header header;
     const uint64_t epoch = old->epoch + 1, used_end = shared_header(store)->heap.used_end;
     const int file = (int)(epoch % 2);
-    const uint64_t least = size_bytes < LOG_BYTES_LEAST ? LOG_BYTES_LEAST : size_bytes;
+    const uint64_t least = room.size_bytes < LOG_BYTES_LEAST ? LOG_BYTES_LEAST : room.size_bytes;
     const uint64_t first = hf__tuned(&store->log.first_bytes);
-    int code = hf__log_reach(store, file, least < first ? first : least);
+    int code = hf__log_reach(store, file, least < first ? first : least, room.taken_bytes);
     if (code == HF_ENOSPC && least < first)
-        code = hf__log_reach(store, file, least);
+        code = hf__log_reach(store, file, least, room.taken_bytes);
     if (code != 0)
         return code;
     int witness;
@@ -322,7 +329,7 @@ static int renew(hf_store *store, uint64_t deadline)
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
         hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, from.chain,
                        from.end);
-        code = hf__log_reach(store, file, 2 * old.file_bytes);
+        code = hf__log_reach(store, file, 2 * old.file_bytes, 0);
     }
     if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
         code = hf__log_write_header(store, &header, 0);
@@ -353,7 +360,7 @@ static int renew(hf_store *store, uint64_t deadline)
     return code;
 }
 
-int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
+static int checkpoint(hf_store *store, struct room room, uint64_t deadline)
 {
     struct hf__log_tail tail;
     hf__tail_read(store, &tail);
@@ -363,7 +370,7 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
     if (code == 0 && hf__flag(&hf__words(store)->log_failed)) {
         code = renew(store, deadline);
         hf__tail_read(store, &tail);
-        if (code != 0 || tail.file_bytes - tail.end >= size_bytes)
+        if (code != 0 || tail.file_bytes - tail.end >= room.size_bytes)
             return code;
     }
     if (code == 0 && HF__BUG(UNSYNCED_ENDS_EARLY) && hf__flag(&hf__words(store)->unsynced))
@@ -372,7 +379,7 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
         code = settle(store, &tail, deadline);
     if (code != 0)
         return code;
-    code = switch_log(store, &tail, size_bytes);
+    code = switch_log(store, &tail, room);
     if (code == 0 && HF__BUG(SWITCH_BEFORE_DATA))
         code = hf__os->fdatasync(store->fd);
     if (code == 0 && hf__flag(&hf__words(store)->unsynced))
@@ -381,32 +388,90 @@ int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
     return code;
 }
 
-static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint64_t need)
+int hf__log_checkpoint(hf_store *store, uint64_t size_bytes, uint64_t deadline)
 {
+    return checkpoint(store, (struct room){size_bytes, 0}, deadline);
+}
+
+/* What a record needs of the log. A large one fills at once what it takes, so that isn't filled with zeros
+ * before; a huge one makes the log longer than where it is switched, for itself alone: behind it there is
+ * room for small ones, since a switch just after it would wait for all it changed to be written. */
+struct need {
+    uint64_t length, spare;
+    bool large, huge;
+};
+
+static struct need need_of(const hf_store *store, uint64_t length_bytes)
+{
+    const uint64_t most = hf__tuned(&store->log.switch_bytes);
+    const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const bool large = length >= RECORD_LARGE || length > most, huge = large && 2 * length > most;
+    const uint64_t eighth = most / 8 / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const uint64_t spare = huge && eighth < length ? eighth : length;
+    return (struct need){length, spare, large, huge};
+}
+
+/* Makes the active log longer, for a record at `at`. */
+static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint64_t at,
+                         const struct need *need)
+{
+    const uint64_t end = at + need->length, most = hf__tuned(&store->log.log_max_bytes);
     struct hf__log_tail longer = *tail;
-    uint64_t target = tail->file_bytes * 2 > need ? tail->file_bytes * 2 : need;
-    if (target > hf__tuned(&store->log.log_max_bytes))
-        target = hf__tuned(&store->log.log_max_bytes);
-    target = target / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    if (need > target) {
+    uint64_t target = need->huge ? end + need->spare : tail->file_bytes * 2;
+    target = target > end ? target : end;
+    target = (target < most ? target : most) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    if (end > target) {
         hf_error who = *hf_last_error();
         return hf__fail_holder(HF_ELOGFULL, who.pid, store->path,
                                "a view has been open for too long");
     }
     const int file = (int)(tail->epoch % 2);
-    int code = hf__log_extend(store, file, tail->file_bytes, target);
+    int code = hf__log_extend(store, file, tail->file_bytes, target, need->large ? end : 0);
     if (code == 0)
         code = hf__log_sync_file(store, file, tail->epoch);
     if (code == 0) {
         longer.file_bytes = target;
         hf__tail_publish(store, &longer);
+    } else if (code == HF_ENOSPC) {
+        /* What was had of it may be what somebody else needs, and be it the other file. */
+        (void)hf__os->ftruncate(store->log.fds[file], (off_t)tail->file_bytes);
     }
+    return code;
+}
+
+/* The log doubles up to where it is switched; it is longer only for records that need it. */
+static struct room room_for(const hf_store *store, const struct hf__log_tail *tail,
+                            const struct need *need)
+{
+    const uint64_t most = hf__tuned(&store->log.switch_bytes);
+    uint64_t size = tail->file_bytes * 2 <= most ? tail->file_bytes * 2 : tail->file_bytes;
+    size = size < most ? size : most;
+    const uint64_t least = HF__LOG_FIRST + need->length + need->spare;
+    return (struct room){size > least ? size : least, need->large ? HF__LOG_FIRST + need->length : 0};
+}
+
+static int switch_for(hf_store *store, const struct hf__log_tail *tail, uint64_t at,
+                      const struct need *need)
+{
+    const struct room room = room_for(store, tail, need);
+    struct room least = room;
+    least.size_bytes = HF__LOG_FIRST + need->length;
+    int code = checkpoint(store, room, soon(store));
+    if (code == HF_ENOSPC && room.size_bytes > least.size_bytes)
+        code = checkpoint(store, least, soon(store));
+    /* Either a reader keeps commits from being applied: then the log goes on, as long as it may. Or
+     * somebody applies, and a disk that is busy makes him slow: at the limit he is waited for. */
+    const uint64_t patience = hf__deadline_in_ms(store->lock_timeout_ms);
+    while (code == HF_EBUSY && at + need->length > hf__tuned(&store->log.log_max_bytes) &&
+           __atomic_load_n(&hf__words(store)->applier, __ATOMIC_SEQ_CST) != 0 &&
+           hf__os->now_ns() < patience)
+        code = checkpoint(store, room, soon(store));
     return code;
 }
 
 int hf__log_make_room(hf_store *store, uint64_t length_bytes)
 {
-    const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const struct need need = need_of(store, length_bytes);
     struct hf__log_tail tail;
     if (hf__flag(&hf__words(store)->log_failed) || hf__flag(&hf__words(store)->switching)) {
         int code = hf__log_checkpoint(store, 0, hf__deadline_in_ms(store->lock_timeout_ms));
@@ -415,27 +480,20 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
     }
     hf__tail_read(store, &tail);
     uint64_t at = (tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    if (at + length <= tail.file_bytes)
+    if (at + need.length <= tail.file_bytes)
         return 0;
-    uint64_t size = tail.file_bytes * 2 <= hf__tuned(&store->log.switch_bytes)
-                        ? tail.file_bytes * 2
-                        : tail.file_bytes;
-    if (size < HF__LOG_FIRST + 2 * length)
-        size = HF__LOG_FIRST + 2 * length;
-    int code = hf__log_checkpoint(store, size, soon(store));
-    if (code == HF_ENOSPC && size > HF__LOG_FIRST + length)
-        code = hf__log_checkpoint(store, HF__LOG_FIRST + length, soon(store));
-    /* Either a reader keeps commits from being applied: then the log goes on, as long as it may. Or
-     * somebody applies, and a disk that is busy makes him slow: at the limit he is waited for. */
-    const uint64_t patience = hf__deadline_in_ms(store->lock_timeout_ms);
-    while (code == HF_EBUSY && at + length > hf__tuned(&store->log.log_max_bytes) &&
-           __atomic_load_n(&hf__words(store)->applier, __ATOMIC_SEQ_CST) != 0 &&
-           hf__os->now_ns() < patience)
-        code = hf__log_checkpoint(store, size, soon(store));
+    /* For a huge record the next log would have to be as long: it goes behind what is less than itself. */
+    if (need.huge && at <= need.length &&
+        at + need.length + need.spare <= hf__tuned(&store->log.log_max_bytes)) {
+        int code = extend_active(store, &tail, at, &need);
+        if (code != HF_ENOSPC)
+            return code;
+    }
+    int code = switch_for(store, &tail, at, &need);
     if (code != HF_EBUSY)
         return code;
     hf__tail_read(store, &tail);
-    return extend_active(store, &tail, at + length);
+    return extend_active(store, &tail, at, &need);
 }
 
 /* ---- first and last -------------------------------------------------------------------------- */

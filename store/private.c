@@ -30,7 +30,7 @@
 #define RECORD_KEPT_BYTES (UINT64_C(4) << 20)
 #define WINDOW_BYTES (UINT64_C(1) << 20)  /* logged above fresh_end before a window opens         */
 #define AHEAD_BYTES  (UINT64_C(1) << 20)  /* of a window made ready in one go                     */
-#define GRAIN_BYTES  (UINT64_C(64) << 10) /* of the file: written back together or not at all     */
+#define GRAIN_BYTES  (UINT64_C(16) << 10) /* of the file: written back together or not at all     */
 #define BEHIND_BYTES (64 * GRAIN_BYTES)   /* of a window, a stretch: a bit a grain                */
 
 static uint64_t page_of(uint64_t offset)
@@ -169,8 +169,8 @@ static void make_ready(hf_store *store, uint64_t end)
  * A page that changes again is written twice and faults again: the pages of an index, to which a program
  * comes back all the time, are better left to the sync. So a stretch is watched before it is written: from
  * when the one behind it is full until another one is. Of grains in which something was announced
- * meanwhile nothing is written: a grain is as large as the folios that the kernel makes for pages that
- * are made ready together, and writing one page of a folio makes all of them fault again.
+ * meanwhile nothing is written. (Pages are folios of their own, since fresh space is met without readahead;
+ * as they were of 64 KiB, writing one page made sixteen fault again, and a grain was as large.)
  *
  *   window_first  |  grains written or left  |  watched  |  full  | being filled
  *

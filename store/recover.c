@@ -131,6 +131,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
     left->commit = cursor.commit - (HF__BUG(RECOVERY_LAST_LEFT_OUT) && left->commits != 0);
     if (found == 0)
         found = hf__touched_end(&left->touched, left->used_end, left->commit);
+    ahead_of(&ahead, ahead.bytes);
     if (found == 0)
         found = hf__log_acknowledged_beyond(&cursor);
     ahead_end(&ahead);
@@ -189,6 +190,7 @@ static int write_all(hf_store *store, const struct left *left)
                : found < 0 ? found
                            : hf__corrupt("log.chain", cursor.end);
     }
+    hf__store_fence();
     free(cursor.bytes);
     return code;
 }
@@ -248,7 +250,7 @@ int hf__log_recover(hf_store *store, uint64_t deadline)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
         goto out_dispose;
-    code = hf__gate_close(&store->locks, deadline);
+    code = hf__gate_close(&store->locks, UINT64_MAX, deadline);
     if (code != 0)
         goto out_unlock;
     if (needed)

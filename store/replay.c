@@ -95,6 +95,21 @@ int hf__replay_prepare(hf_store *store, const struct hf__replay *replay, uint64_
     return code;
 }
 
+/* Ranges lie anywhere: most lines aren't in the caches, and are written whole. A single one may be the
+ * segment's header, which every record has. */
+static void store_range(unsigned char *to, const unsigned char *data, size_t size_bytes)
+{
+    (size_bytes > HF__LINE_BYTES ? hf__os->store_past : hf__os->store)(to, data, size_bytes);
+}
+
+/* What was stored past the caches comes before it, by whichever address. */
+static int write_range(hf_store *store, const unsigned char *data,
+                       const struct hf__record_range *range)
+{
+    hf__store_fence();
+    return hf__segment_write(store->fd, data, range->size_bytes, range->offset);
+}
+
 int hf__replay_write(hf_store *store, const struct hf__replay *replay,
                      const struct hf__record *record)
 {
@@ -106,8 +121,8 @@ int hf__replay_write(hf_store *store, const struct hf__replay *replay,
         const uint64_t offset = HF__SEGMENT_OFFSET + ranges[i].offset, size = ranges[i].size_bytes;
         if (mapping != NULL && size < HF__PAGE_BYTES && offset + size <= store->reserved_bytes &&
             many(replay, ranges[i].offset / REGION_BYTES))
-            hf__os->store(mapping + offset, data, (size_t)size);
-        else if (hf__segment_write(store->fd, data, size, ranges[i].offset) != 0)
+            store_range(mapping + offset, data, (size_t)size);
+        else if (write_range(store, data, &ranges[i]) != 0)
             return hf__fail_os(errno, store->path, "write");
         data += size;
     }

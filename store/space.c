@@ -326,7 +326,7 @@ static int say_pages(struct saying *saying, uint64_t first, uint64_t end, bool a
     while (code == 0 && first < end) {
         const uint64_t part = end - first < SAY_PAGES ? end - first : SAY_PAGES;
         if (!saying->closed) {
-            code = hf__gate_close(&store->locks, hf__os->now_ns() + moment);
+            code = hf__gate_close(&store->locks, moment, HF__NO_DEADLINE);
             if (code != 0)
                 return code;
             saying->closed = true;

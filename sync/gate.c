@@ -199,6 +199,8 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
 static void let_readers_in(struct hf__lock_header *header)
 {
     uint32_t due = __atomic_load_n(&header->readers_due, __ATOMIC_SEQ_CST);
+    if (due == 0)
+        return;
     uint64_t end = hf__os->now_ns() + PASS_NS;
     for (uint64_t now; due != 0 && (now = hf__os->now_ns()) < end;) {
         hf__os->futex_wait(&header->readers_due, due, (int64_t)(end - now));
@@ -226,7 +228,7 @@ static uint64_t reader_inside(struct hf__locks *locks)
     return 0;
 }
 
-int hf__gate_close(struct hf__locks *locks, uint64_t deadline)
+int hf__gate_close(struct hf__locks *locks, uint64_t wait_ns, uint64_t deadline)
 {
     struct hf__lock_header *header = &locks->table->header;
     int64_t nap_ns = NAP_NS;
@@ -240,6 +242,9 @@ int hf__gate_close(struct hf__locks *locks, uint64_t deadline)
         if (spin < SPINS)
             continue;
         uint64_t now = hf__os->now_ns();
+        if (wait_ns != UINT64_MAX && wait_ns < deadline - now)
+            deadline = now < deadline ? now + wait_ns : deadline;
+        wait_ns = UINT64_MAX; /* it counts from the first look at the clock */
         if (deadline != HF__NO_DEADLINE && now >= deadline) {
             int64_t pid = hf__locks_pid(locks, (uint32_t)word);
             if (stuck_with == 0)

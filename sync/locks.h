@@ -92,8 +92,9 @@ static inline void hf__writer_unlock(struct hf__locks *locks)
     hf__place_unlock(locks, &locks->writing);
 }
 
-/* With the writer's place held: keeps new readers out and waits for those inside. 0, HF_EBUSY. */
-int hf__gate_close(struct hf__locks *locks, uint64_t deadline);
+/* With the writer's place held: keeps new readers out and waits for those inside, at most wait_ns (UINT64_MAX:
+ * as long as it takes) and until the deadline. 0, HF_EBUSY. */
+int hf__gate_close(struct hf__locks *locks, uint64_t wait_ns, uint64_t deadline);
 void hf__gate_open(struct hf__locks *locks);
 
 /*

@@ -98,8 +98,8 @@ typedef struct hf_tuning {     /* zero means default everywhere                 
     uint64_t log_max_bytes;    /* the log may grow to this while a view keeps it from being       *
                                 * applied, then HF_ELOGFULL; 16 KiB to 1 PiB, 1 GiB               */
     uint64_t log_first_bytes;  /* length of a log file at first; 16 KiB to 1 TiB, 256 KiB         */
-    uint64_t log_switch_bytes; /* the log doubles at each switch up to this; 16 KiB to 1 TiB,     *
-                                * 32 MiB                                                          */
+    uint64_t log_switch_bytes; /* the log doubles at each switch up to this, and is longer only   *
+                                * for records of more than half; 16 KiB to 1 TiB, 32 MiB          */
     uint64_t private_max_bytes;/* private pages kept between transactions; up to 1 PiB, 64 MiB  */
     uint64_t gate_wait_us;     /* how long applying may hold up new readers at a time; up to      *
                                 * 10 s, 1000 us                                                   */

@@ -543,7 +543,7 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     table.unlink = record_unlink;
     table.mmap = record_mmap;
     table.munmap = record_munmap;
-    table.store = record_store;
+    table.store = table.store_past = record_store;
     hf__os = &table;
 }
 

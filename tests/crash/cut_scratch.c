@@ -176,7 +176,7 @@ void cut_scratch_use(struct cut_scratch *scratch)
     table.fdatasync = table.fsync = scratch_sync;
     table.mmap = scratch_mmap;
     table.munmap = scratch_munmap;
-    table.store = scratch_store;
+    table.store = table.store_past = scratch_store;
     hf__os = &table;
 }
 

@@ -324,7 +324,7 @@ static void test_log_writes_nothing_through_mappings_where_a_disk_may_be_full(vo
     os = hf__os_system;
     os.fs_type = says_btrfs;
     os.mmap = counted_mmap;
-    os.store = counted_store;
+    os.store = os.store_past = counted_store;
     hf__os = &os;
     mapped_writes = 0;
     hf_options options = HF_OPTIONS_INIT;

@@ -215,7 +215,7 @@ static inline void mortal_begin(struct mortal_plan plan)
     mortal_table.close = mortal_close;
     mortal_table.pread = mortal_pread;
     mortal_table.pwrite = mortal_table.pwrite_apart = mortal_pwrite;
-    mortal_table.store = mortal_store;
+    mortal_table.store = mortal_table.store_past = mortal_store;
     mortal_table.fdatasync = mortal_fdatasync;
     mortal_table.fsync = mortal_fsync;
     mortal_table.ftruncate = mortal_ftruncate;

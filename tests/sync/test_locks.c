@@ -190,10 +190,10 @@ static void test_gate_waits_for_readers_and_keeps_new_ones_out(void **state)
     join(&b, true);
     assert_int_equal(hf__reader_enter(&b, 0, false, &slot), 0);
     assert_int_equal(hf__writer_lock(&a, 0), 0);
-    assert_int_equal(hf__gate_close(&a, hf__os->now_ns() + 5000000), HF_EBUSY);
+    assert_int_equal(hf__gate_close(&a, 5000000, HF__NO_DEADLINE), HF_EBUSY);
     assert_int_equal(a.table->header.gate, 0); /* given up: open again */
     hf__reader_leave(&b, slot);
-    assert_int_equal(hf__gate_close(&a, 0), 0);
+    assert_int_equal(hf__gate_close(&a, UINT64_MAX, 0), 0);
     assert_int_equal(hf__reader_enter(&b, 0, false, &other), HF_EBUSY);
     assert_int_equal(hf_last_error()->pid, getpid());
     hf__gate_open(&a);
@@ -214,7 +214,7 @@ static void test_dead_readers_do_not_hold_the_gate(void **state)
     assert_int_equal(hf__reader_enter(&b, 0, false, &slot), 0);
     die(&b);
     assert_int_equal(hf__writer_lock(&a, 0), 0);
-    assert_int_equal(hf__gate_close(&a, 0), 0);
+    assert_int_equal(hf__gate_close(&a, UINT64_MAX, 0), 0);
     assert_int_equal(hf__reader_slot(a.table, slot)->word, 0);
     hf__gate_open(&a);
     hf__writer_unlock(&a);
@@ -230,7 +230,7 @@ static void test_gate_closed_by_the_dead_is_told_and_not_opened_by_giving_up(voi
     join(&b, false);
     join(&c, true);
     assert_int_equal(hf__writer_lock(&b, 0), 0);
-    assert_int_equal(hf__gate_close(&b, 0), 0);
+    assert_int_equal(hf__gate_close(&b, UINT64_MAX, 0), 0);
     uint32_t dead = b.own;
     die(&b);
     /* One that can undo is told and lets go; one that can't keeps its slot. */
@@ -240,10 +240,10 @@ static void test_gate_closed_by_the_dead_is_told_and_not_opened_by_giving_up(voi
     /* Whoever takes over waits for that reader, and if he can't wait, the gate stays the dead
      * one's. */
     assert_int_equal(hf__writer_lock(&a, 0), 0);
-    assert_int_equal(hf__gate_close(&a, hf__os->now_ns() + 5000000), HF_EBUSY);
+    assert_int_equal(hf__gate_close(&a, UINT64_MAX, hf__os->now_ns() + 5000000), HF_EBUSY);
     assert_int_equal(a.table->header.gate, dead);
     hf__reader_leave(&c, slot);
-    assert_int_equal(hf__gate_close(&a, 0), 0);
+    assert_int_equal(hf__gate_close(&a, UINT64_MAX, 0), 0);
     hf__gate_open(&a);
     hf__writer_unlock(&a);
     leave(&c);
