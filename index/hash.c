@@ -430,15 +430,36 @@ static int next_in_chain(const struct hf__index *index, struct hf__index_cursor 
     return more;
 }
 
-/* Asks for the entries of the bucket that lies behind this one. */
+/* Asks for the entries of the bucket that lies so many behind this one. */
+#define SCAN_AHEAD 2u
 __attribute__((always_inline)) static inline void expect_next(const struct hf__segment *seg,
                                                               uint64_t place)
 {
-    const uint64_t next = place + sizeof(struct hf__hash_bucket);
+    const uint64_t next = place + SCAN_AHEAD * sizeof(struct hf__hash_bucket);
     if (!hf__in_segment(seg, next, sizeof(struct hf__hash_bucket)))
         return;
     for (unsigned i = 0; i < WORDS && bucket_at(seg, next)->word[i] != 0; i++)
         hf__index_expect(seg, ref_in(bucket_at(seg, next)->word[i]));
+}
+
+/* The next entry in the words of a bucket from the i-th on whose name has the prefix; *i is left
+ * behind it. 1, 0 if there is none, HF_ECORRUPT. */
+static inline int next_in_words(const struct hf__index *index, uint64_t place, uint64_t *i,
+                                const void *prefix, size_t prefix_bytes, hf_ref *out)
+{
+    const struct hf__segment *seg = index->seg;
+    while (*i < WORDS) {
+        const uint64_t word = bucket_at(seg, place)->word[(*i)++];
+        if (word == 0)
+            continue;
+        if (!hf__index_node_ok(seg, ref_in(word)))
+            return hf__corrupt("index.links", place + (*i - 1) * sizeof(uint64_t));
+        if (hf__index_has_prefix(seg, ref_in(word), prefix, prefix_bytes)) {
+            *out = ref_in(word);
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* The next entry from the cursor's bucket on. Eight positions are one bucket: its words, then the
@@ -446,33 +467,24 @@ __attribute__((always_inline)) static inline void expect_next(const struct hf__s
 static int advance(const struct hf__index *index, struct hf__index_cursor *cursor,
                    const void *prefix, size_t prefix_bytes, hf_ref *out)
 {
-    const struct hf__segment *seg = index->seg;
-    const uint64_t end = hf__index_root_of(index)->buckets * (WORDS + 1);
-    while (cursor->position < end) {
-        const uint64_t place = place_of(index, cursor->position / (WORDS + 1));
-        const uint64_t i = cursor->position % (WORDS + 1);
+    const uint64_t buckets = hf__index_root_of(index)->buckets;
+    uint64_t number = cursor->position / (WORDS + 1), i = cursor->position % (WORDS + 1);
+    for (; number < buckets; number++, i = 0) {
+        const uint64_t place = place_of(index, number);
         if (place == 0)
             return hf__corrupt("index.links", index->root);
         if (i == 0)
-            expect_next(seg, place);
-        if (i == WORDS) {
-            int more = next_in_chain(index, cursor, place, prefix, prefix_bytes);
+            expect_next(index->seg, place);
+        int more = next_in_words(index, place, &i, prefix, prefix_bytes, out);
+        cursor->position = number * (WORDS + 1) + i;
+        if (more == 0) {
+            more = next_in_chain(index, cursor, place, prefix, prefix_bytes);
             *out = cursor->node;
-            if (more != 0)
-                return more;
         }
-        cursor->position++;
-        cursor->node = 0;
-        if (i == WORDS || bucket_at(seg, place)->word[i] == 0)
-            continue;
-        const hf_ref node = ref_in(bucket_at(seg, place)->word[i]);
-        if (!hf__index_node_ok(seg, node))
-            return hf__corrupt("index.links", place + i * sizeof(uint64_t));
-        if (hf__index_has_prefix(seg, node, prefix, prefix_bytes)) {
-            *out = node;
-            return 1;
-        }
+        if (more != 0)
+            return more;
     }
+    cursor->position = number * (WORDS + 1);
     return 0;
 }
 

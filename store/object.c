@@ -126,6 +126,20 @@ static int found_at(const struct hf__segment *seg, uint32_t kind, hf_ref node, s
                : hf__corrupt("object.header", out->elements - sizeof(struct hf__object_header));
 }
 
+int hf__object_found(const struct hf__segment *seg, uint32_t kind, hf_ref node,
+                     struct hf__object *out)
+{
+    struct found found;
+    const int code =
+        found_at(seg, kind, node, hf__index_node_at(seg, node)->name_bytes, &found);
+    if (code == 0)
+        *out = (struct hf__object){.block = node,
+                                   .node = node,
+                                   .header = found.elements - sizeof(struct hf__object_header),
+                                   .elements = found.elements};
+    return code;
+}
+
 /* The rest of *out from block and header; false if they don't fit each other. */
 static bool complete(const hf_store *store, struct hf__segment *seg, struct hf__object *out)
 {
