@@ -192,7 +192,7 @@ static inline const void *kv_get(struct kv_reader *reader, const char *key, size
 #define KV_SCAN
 static uint64_t kv_scan(struct kv_reader *reader, const char *prefix, uint64_t *sum)
 {
-    hf_cursor cursor = {.prefix = prefix};
+    hf_cursor cursor = {.prefix = prefix, .flags = HF_CURSOR_NO_FOOTPRINT};
     hf_object_info info;
     uint64_t count = 0, first;
     while (hf_next_named((hf_view *)reader, &cursor, &info) == 1) {

@@ -39,7 +39,7 @@ __attribute__((always_inline)) static inline void hf__index_expect(const struct 
 static inline bool hf__index_same_bytes(const void *a, const void *b, size_t bytes)
 {
     uint64_t x[2], y[2];
-    if (bytes < 8 || bytes > 16)
+    if (bytes - 8 > 8)
         return memcmp(a, b, bytes) == 0;
     memcpy(&x[0], a, 8);
     memcpy(&x[1], (const char *)a + bytes - 8, 8);

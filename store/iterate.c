@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof(struct hf__index_cursor) <= sizeof(((hf_cursor *)0)->opaque), "cursor");
 
-static int next_entry(hf_view *view, uint64_t root, hf_cursor *cursor, hf_object_info *out)
+static int next_entry(hf_view *view, uint32_t kind, hf_cursor *cursor, hf_object_info *out)
 {
     struct hf__index_cursor at;
     struct hf__object object;
@@ -21,14 +21,19 @@ static int next_entry(hf_view *view, uint64_t root, hf_cursor *cursor, hf_object
         return code;
     if (cursor == NULL || out == NULL)
         return hf__fail(HF_EINVAL, "a cursor is needed");
-    struct hf__index index = hf__index_over(view->store, view->seg, root);
+    struct hf__index index = hf__index_over(
+        view->store, view->seg, kind == HF_KIND_NAMED ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
     const char *prefix = cursor->prefix;
+    if ((cursor->flags & ~HF_CURSOR_NO_FOOTPRINT) != 0)
+        return hf__fail(HF_EINVAL, "flags of a cursor");
     memcpy(&at, cursor->opaque, sizeof at);
     code = index.ops->next(&index, &at, prefix, prefix == NULL ? 0 : strlen(prefix), &node);
     memcpy(cursor->opaque, &at, sizeof at);
     if (code != 1)
         return code;
-    code = hf__object_of_node(view->store, view->seg, node, &object);
+    code = (cursor->flags & HF_CURSOR_NO_FOOTPRINT) != 0
+               ? hf__object_found(view->seg, kind, node, &object)
+               : hf__object_of_node(view->store, view->seg, node, &object);
     if (code != 0)
         return code;
     hf__object_info_fill(view->seg, &object, out);
@@ -37,12 +42,12 @@ static int next_entry(hf_view *view, uint64_t root, hf_cursor *cursor, hf_object
 
 int hf_next_named(hf_view *view, hf_cursor *cursor, hf_object_info *out)
 {
-    return next_entry(view, HF__NAMED_ROOT, cursor, out);
+    return next_entry(view, HF_KIND_NAMED, cursor, out);
 }
 
 int hf_next_unique(hf_view *view, hf_cursor *cursor, hf_object_info *out)
 {
-    return next_entry(view, HF__UNIQUE_ROOT, cursor, out);
+    return next_entry(view, HF_KIND_UNIQUE, cursor, out);
 }
 
 /* The next live block of one kind in the walk over all blocks. */

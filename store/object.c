@@ -42,15 +42,21 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Looked at with every object that is found, so a few multiplications rather than xxhash. */
-static inline uint32_t object_check(const struct hf__segment *seg, hf_ref at,
-                                    const struct hf__object_header *header)
+/* Looked at with every object that is found, so a few multiplications rather than xxhash. of_name is
+ * length of the name and kind, as in the file. */
+static inline uint32_t check_of(const struct hf__segment *seg, hf_ref at,
+                                const struct hf__object_header *header, uint64_t of_name)
 {
-    const uint64_t first =
-        (uint64_t)header->type_id << 32 | (uint64_t)header->name_bytes << 16 | header->kind;
+    const uint64_t first = (uint64_t)header->type_id << 32 | of_name;
     const uint64_t key = at ^ (uint64_t)header->name_check << 32 ^ UINT64_C(0x9e3779b97f4a7c15);
     const uint64_t x = fold(first ^ seg->salt, key) ^ header->count;
     return (uint32_t)(fold(x, header->size_bytes ^ UINT64_C(0xff51afd7ed558ccd)) >> 16);
+}
+
+static inline uint32_t object_check(const struct hf__segment *seg, hf_ref at,
+                                    const struct hf__object_header *header)
+{
+    return check_of(seg, at, header, (uint64_t)header->name_bytes << 16 | header->kind);
 }
 
 uint32_t hf__object_check(const struct hf__segment *seg, hf_ref at,
@@ -74,6 +80,22 @@ bool hf__object_header_ok(const struct hf__segment *seg, hf_ref at)
     return header_ok(seg, at);
 }
 
+/* Whether the header there is of that kind, for a name of that length. What waits for the header to
+ * come is kept short, as in hash_find: check, kind and length are one word. */
+static inline bool is_headed(const struct hf__segment *seg, hf_ref at, uint32_t kind,
+                             size_t name_bytes)
+{
+    const struct hf__object_header *header = hf__at(seg, at);
+    uint64_t first;
+    _Static_assert(offsetof(struct hf__object_header, check) == 0 &&
+                       offsetof(struct hf__object_header, kind) == 4 &&
+                       offsetof(struct hf__object_header, name_bytes) == 6,
+                   "the first word");
+    memcpy(&first, header, sizeof first);
+    const uint64_t known = (uint64_t)name_bytes << 16 | kind;
+    return first == (known << 32 | check_of(seg, at, header, known));
+}
+
 /* An object as a find gives it out: its header is right, belongs to this node, and its elements lie
  * in the segment. That takes no look at the block: what only the block tells isn't said. */
 struct found {
@@ -81,19 +103,41 @@ struct found {
     hf_ref elements;
 };
 
-/* The object, of that kind, of a node that the index has found. 0, HF_ECORRUPT. */
-static inline int found_at(struct hf__segment *seg, uint32_t kind, hf_ref node, size_t name_bytes,
-                           struct found *out)
+/* The object, of that kind, of a node that the index has found; false if it isn't right. */
+__attribute__((always_inline)) static inline bool is_found(const struct hf__segment *seg,
+                                                           uint32_t kind, hf_ref node,
+                                                           size_t name_bytes, struct found *out)
 {
     const uint64_t lead = lead_of(kind, name_bytes);
     const hf_ref elements = node + lead, at = elements - sizeof(struct hf__object_header);
     const struct hf__object_header *header = hf__at(seg, at);
-    if (node < HF__FIRST_BLOCK || !hf__in_segment(seg, node, lead) || header->kind != kind ||
-        header->name_bytes != name_bytes || header->check != object_check(seg, at, header) ||
-        header->size_bytes > seg->size_bytes - elements)
-        return hf__corrupt("object.header", at);
     *out = (struct found){header, elements};
-    return 0;
+    /* The node is in the segment, which is less than 2^63 bytes. */
+    return node >= HF__FIRST_BLOCK && elements <= seg->size_bytes &&
+           is_headed(seg, at, kind, name_bytes) && header->size_bytes <= seg->size_bytes - elements;
+}
+
+/* The same. 0, HF_ECORRUPT. */
+static int found_at(const struct hf__segment *seg, uint32_t kind, hf_ref node, size_t name_bytes,
+                    struct found *out)
+{
+    return is_found(seg, kind, node, name_bytes, out)
+               ? 0
+               : hf__corrupt("object.header", out->elements - sizeof(struct hf__object_header));
+}
+
+int hf__object_found(const struct hf__segment *seg, uint32_t kind, hf_ref node,
+                     struct hf__object *out)
+{
+    struct found found;
+    const int code =
+        found_at(seg, kind, node, hf__index_node_at(seg, node)->name_bytes, &found);
+    if (code == 0)
+        *out = (struct hf__object){.block = node,
+                                   .node = node,
+                                   .header = found.elements - sizeof(struct hf__object_header),
+                                   .elements = found.elements};
+    return code;
 }
 
 /* The rest of *out from block and header; false if they don't fit each other. */
@@ -443,56 +487,82 @@ void *hf_construct_unique(hf_txn *txn, const hf_type *type, size_t count)
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
+static bool has_type(struct hf__segment *seg, const struct found *found, const char *name,
+                     const hf_type *type)
+{
+    if (hf__type_matches(seg, found->header->type_id, type))
+        return true;
+    hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name, type->version);
+    return false;
+}
+
 /* The object of that node, if it has the type. 0, HF_ETYPE, HF_ECORRUPT. */
-static inline int typed_at(struct hf__segment *seg, uint32_t kind, hf_ref node, const char *name,
-                           size_t name_bytes, const hf_type *type, struct found *out)
+static int typed_at(struct hf__segment *seg, uint32_t kind, hf_ref node, const char *name,
+                    size_t name_bytes, const hf_type *type, struct found *out)
 {
     int code = found_at(seg, kind, node, name_bytes, out);
-    if (code == 0 && type != NULL && !hf__type_matches(seg, out->header->type_id, type))
-        code = hf__fail(HF_ETYPE, "'%.64s' is not of type %.64s version %u", name, type->name,
-                        type->version);
-    return code;
+    return code == 0 && type != NULL && !has_type(seg, out, name, type) ? HF_ETYPE : code;
 }
 
-/* The object without its block, which is to be read. */
-static inline int look_up(const hf_view *view, uint32_t kind, const char *name, const hf_type *type,
-                          struct found *out)
+__attribute__((noinline)) static const void *no_find(const char *name, size_t name_bytes, int code)
 {
-    struct hf__segment *seg = view->seg;
-    size_t name_bytes = 0;
-    hf_ref node;
-    int code = check_name(name, &name_bytes);
-    if (code != 0)
-        return code;
-    struct hf__index index = index_of_kind(view->store, seg, kind);
-    if (kind == HF_KIND_NAMED && is_remembered(view))
-        index.ahead = &memory.ahead;
-    code = index.ops->find(&index, name, name_bytes, &node);
-    if (code != 0)
-        return code == HF_ENOTFOUND ? hf__fail_missing(name, name_bytes) : code;
-    return typed_at(seg, kind, node, name, name_bytes, type, out);
+    if (code == HF_ENOTFOUND)
+        (void)hf__fail_missing(name, name_bytes);
+    return NULL;
 }
 
-/* Inlined into the two finds, of which every instruction counts: docs/performance.md says why. */
+__attribute__((noinline, cold)) static const void *find_refused(hf_view *view, const char *name)
+{
+    size_t name_bytes;
+    if (hf__view_usable(view) == 0)
+        (void)check_name(name, &name_bytes);
+    return NULL;
+}
+
+__attribute__((noinline, cold)) static const void *find_damaged(hf_ref elements)
+{
+    (void)hf__corrupt("object.header", elements - sizeof(struct hf__object_header));
+    return NULL;
+}
+
+/* Inlined into the finds, of which every instruction counts: docs/performance.md says why. */
 __attribute__((always_inline)) static inline const void *
 find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type, size_t *count)
 {
-    struct found found = {NULL, 0};
-    if (view == NULL || view->store->forked) {
-        (void)hf__view_usable(view);
+    struct found found;
+    hf_ref node;
+    if (view == NULL || view->store->forked || name == NULL)
+        return find_refused(view, name);
+    if (type != NULL && hf__type_descriptor_check(type) != 0)
         return NULL;
-    }
-    if ((type != NULL && hf__type_descriptor_check(type) != 0) ||
-        look_up(view, kind, name, type, &found) != 0)
+    const size_t name_bytes = strlen(name);
+    if (name_bytes - 1 >= HF_NAME_BYTES_MAX)
+        return find_refused(view, name);
+    struct hf__index index = index_of_kind(view->store, view->seg, kind);
+    if (kind == HF_KIND_NAMED && is_remembered(view))
+        index.ahead = &memory.ahead;
+    const int code = index.ops->find(&index, name, name_bytes, &node);
+    if (code != 0)
+        return no_find(name, name_bytes, code);
+    if (!is_found(view->seg, kind, node, name_bytes, &found))
+        return find_damaged(found.elements);
+    if (type != NULL && !has_type(view->seg, &found, name, type))
         return NULL;
     if (count != NULL)
         *count = found.header->count;
     return hf__at(view->seg, found.elements);
 }
 
-const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count)
+__attribute__((noinline)) static const void *find_of_type(hf_view *view, const char *name,
+                                                          const hf_type *type, size_t *count)
 {
     return find_typed(view, HF_KIND_NAMED, name, type, count);
+}
+
+const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count)
+{
+    return type != NULL ? find_of_type(view, name, type, count)
+                        : find_typed(view, HF_KIND_NAMED, name, NULL, count);
 }
 
 const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)

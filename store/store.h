@@ -425,6 +425,11 @@ struct hf__object {
  * input. */
 int hf__object_at(const hf_store *store, struct hf__segment *seg, hf_ref elements,
                   struct hf__object *out);
+/* What an index leads to, as a find gives it out: the header is right and the elements lie in the
+ * segment, but the block isn't looked at, so all that only it tells is 0. node is node_ok.
+ * HF_ECORRUPT. */
+int hf__object_found(const struct hf__segment *seg, uint32_t kind, hf_ref node,
+                     struct hf__object *out);
 /* The same from an index node, and from a block's payload. HF_ECORRUPT. */
 int hf__object_of_node(const hf_store *store, struct hf__segment *seg, hf_ref node,
                        struct hf__object *out);

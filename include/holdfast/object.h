@@ -227,12 +227,19 @@ HF_API int hf_object_at(hf_view *view, const void *object, hf_object_info *out);
 typedef struct hf_cursor {
     const char *prefix;  /* only names that begin with this; NULL = all                           */
     uint64_t opaque[4];
+    uint64_t flags;      /* HF_CURSOR_...                                                         */
 } hf_cursor;
 #define HF_CURSOR_INIT                                                                             \
-    { NULL, {0, 0, 0, 0} }
+    { NULL, {0, 0, 0, 0}, 0 }
+
+/* footprint_bytes stays 0 in what hf_next_named and hf_next_unique tell: it is the one thing that only
+ * the allocator knows, and a scan takes half the time without asking it. hf_object_at tells it of a
+ * single object. */
+#define HF_CURSOR_NO_FOOTPRINT UINT64_C(1)
 
 /*
- * hf_next_named, hf_next_unique - the next object: 1 and *out, 0 at the end, or HF_ECORRUPT.
+ * hf_next_named, hf_next_unique - the next object: 1 and *out, 0 at the end, or HF_ECORRUPT
+ * (HF_EINVAL: flags that there aren't).
  * In name order for the set and flat indexes. With a prefix an ordered index starts right there.
  * hf_next_object - the next object of any kind, in address order; HF_ENOTSUP with a prefix.
  * hf_next_raw - the same for the blocks of hf_alloc and its kin: the address and what the block

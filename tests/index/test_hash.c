@@ -574,6 +574,47 @@ static void test_hash_split_ends_where_an_entry_lies_over_the_new_bucket(void **
     fake_close(&fake);
 }
 
+static void test_hash_of_a_short_name_is_xxh3(void **state)
+{
+    (void)state;
+    unsigned char bytes[16];
+    uint64_t salt = 1;
+    for (unsigned round = 0; round < 1000; round++) {
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (unsigned char)((salt = salt * UINT64_C(6364136223846793005) + 1) >> 56);
+        for (size_t length = 9; length <= sizeof bytes; length++)
+            assert_true(hf__hash_9_to_16(bytes, length, salt) == hf__hash(bytes, length, salt));
+    }
+}
+
+/* find takes a shorter way than seek, and another one for names of 9 to 16 bytes. */
+static void test_hash_finds_what_it_seeks(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 2000, LONGEST = 40 };
+    struct fake fake;
+    char name[LONGEST + 1];
+    open_sized(&fake, 0, SEGMENT_BYTES);
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        const struct hf__index *index = &fake.index;
+        const int length = 5 + (int)(i % (LONGEST - 4));
+        snprintf(name, sizeof name, "%0*u", length, i);
+        if (i % 3 != 0)
+            fake_insert(&fake, name);
+        for (unsigned j = i < 4 ? 0 : i - 4; j <= i; j++) {
+            struct hf__index_place place;
+            hf_ref found = 0, sought = 0;
+            const size_t bytes = 5 + j % (LONGEST - 4);
+            snprintf(name, sizeof name, "%0*u", (int)bytes, j);
+            const int code = index->ops->find(index, name, bytes, &found);
+            assert_int_equal(code, j % 3 != 0 ? 0 : HF_ENOTFOUND);
+            assert_int_equal(index->ops->seek(index, name, bytes, &place, &sought), code);
+            assert_int_equal(found, sought);
+        }
+    }
+    fake_close(&fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,6 +639,8 @@ int main(void)
         cmocka_unit_test(test_hash_array_where_none_should_be_yet_is_not_overwritten),
         cmocka_unit_test(test_hash_split_ends_where_an_entry_lies_over_the_new_bucket),
         cmocka_unit_test(test_hash_damaged_directory_is_refused_before_anything_is_written),
+        cmocka_unit_test(test_hash_of_a_short_name_is_xxh3),
+        cmocka_unit_test(test_hash_finds_what_it_seeks),
     };
     return cmocka_run_group_tests_name("index hash", tests, NULL, NULL);
 }

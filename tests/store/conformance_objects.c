@@ -711,7 +711,7 @@ static size_t number_of(const char *name)
 }
 
 /* Every name with the prefix once, in order where the index has one, and no other. */
-static void expect_names(struct fixture *f, hf_view *view, const char *prefix)
+static void expect_names(struct fixture *f, hf_view *view, const char *prefix, uint64_t flags)
 {
     bool seen[MANY] = {false};
     char previous[64] = "";
@@ -722,7 +722,9 @@ static void expect_names(struct fixture *f, hf_view *view, const char *prefix)
     hf_object_info info;
     int more;
     cursor.prefix = prefix;
+    cursor.flags = flags;
     while ((more = hf_next_named(view, &cursor, &info)) == 1) {
+        hf_object_info whole;
         size_t i = number_of(info.name);
         assert_false(seen[i]);
         seen[i] = true;
@@ -734,6 +736,11 @@ static void expect_names(struct fixture *f, hf_view *view, const char *prefix)
         assert_int_equal(info.kind, HF_KIND_NAMED);
         assert_string_equal(info.type_name, "value");
         assert_ptr_equal(hf_find(view, info.name, &value_type, NULL), info.object);
+        assert_ok(hf_object_at(view, info.object, &whole));
+        assert_true(whole.footprint_bytes > whole.size_bytes);
+        if ((flags & HF_CURSOR_NO_FOOTPRINT) != 0)
+            whole.footprint_bytes = 0;
+        assert_memory_equal(&info, &whole, sizeof info);
     }
     assert_int_equal(more, 0);
     assert_int_equal(found, wanted);
@@ -746,9 +753,15 @@ static void test_iteration_yields_each_name_once_and_in_order(struct fixture *f)
     make_many(f);
     fixture_reopen(f);
     hf_view *view = fixture_view(f);
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        expect_names(f, view, prefixes[i]);
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        expect_names(f, view, prefixes[i], 0);
+        expect_names(f, view, prefixes[i], HF_CURSOR_NO_FOOTPRINT);
+    }
     assert_int_equal(hf_count_named(view), MANY);
+    hf_object_info info;
+    hf_cursor strange = HF_CURSOR_INIT;
+    strange.flags = HF_CURSOR_NO_FOOTPRINT << 1;
+    assert_code(hf_next_named(view, &strange, &info), HF_EINVAL);
     hf_view_end(view);
 }
 

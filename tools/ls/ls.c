@@ -62,6 +62,7 @@ static int collect(struct ls *ls, hf_view *view)
     int more;
 
     cursor.prefix = ls->prefix;
+    cursor.flags = HF_CURSOR_NO_FOOTPRINT;
     for (;;) {
         more =
             ls->unique ? hf_next_unique(view, &cursor, &info) : hf_next_named(view, &cursor, &info);
