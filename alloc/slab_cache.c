@@ -52,6 +52,7 @@ void hf__slab_forget(struct hf__heap *heap)
             memset(cache->large, 0, cache->large_count * sizeof *cache->large);
         cache->age = 1;
     }
+    cache->large_full = false;
     cache->commit = UINT64_MAX;
     cache->bits_count = cache->dirty_count = cache->entry_count = 0;
 }
@@ -215,16 +216,18 @@ static bool grow_seen(struct hf__slab_cache *cache)
     return true;
 }
 
-/* An array that has a place for that large chunk; false: there is none. What is not asked for takes
- * no memory, as far as the system gives it when it is touched. */
+/* An array that has a place for that large chunk; false: there is none, and won't be: chunks beyond it
+ * are in the table then, where nobody would look for them any more. What is not asked for takes no
+ * memory, as far as the system gives it when it is touched. */
 static bool grow_large(struct hf__slab_cache *cache, uint64_t unit)
 {
     uint64_t count = cache->large_count == 0 ? LARGE_FIRST : cache->large_count;
     while (count <= unit)
         count *= 2;
-    if (count > LARGE_MAX)
+    if (cache->large_full || count > LARGE_MAX)
         return false;
     struct hf__seen *large = calloc((size_t)count, sizeof *large);
+    cache->large_full = large == NULL;
     if (large == NULL)
         return false;
     if (cache->large != NULL)
@@ -286,6 +289,9 @@ struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref 
             (uint8_t)hf__slot_number(chunk->chunk->slot_kind, chunk->chunk->slot_class),
         .words = (uint8_t)chunk->words,
     };
+    const struct hf__claim *claim = &cache->claims[seen->number];
+    if (claim->rows != 0 && claim->record == chunk->record) /* there was no memory when it was made */
+        seen->flags = HF__SEEN_CLAIMED;
     const struct hf__chunk_word *word = hf__chunk_words(chunk);
     for (uint32_t i = 0; i < chunk->words; i++)
         cache->bits[cache->bits_count++] =

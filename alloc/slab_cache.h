@@ -110,6 +110,7 @@ struct hf__slab_cache {
     size_t entry_count, entry_room;
     struct hf__seen *large; /* by number; NULL: not yet, or no memory                             */
     uint64_t large_count;
+    bool large_full; /* it can't grow: there was no memory                                        */
     struct hf__seen *seen; /* by key; NULL: as above                                              */
     struct hf__seen *last; /* of `seen`, the one that was asked for last, or NULL                 */
     uint32_t seen_bits;    /* 2^seen_bits of them                                                 */
