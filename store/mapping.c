@@ -376,11 +376,16 @@ static int back_with_memory(hf_store *store, uint64_t target)
 
 /* A large heap has blocks and chunks in so many pages that half of every random access is finding the
  * page: large pages, where the system has them to give. A small one would only take more memory. */
-static void advise_heap(hf_store *store, uint64_t target)
+static void advise_heap(hf_store *store, uint64_t from, uint64_t target)
 {
-    if (target >= HUGE_FROM_BYTES)
-        (void)hf__os->madvise(store->seg.base + store->seg.size_bytes / HF__PAGE_BYTES * HF__PAGE_BYTES,
-                              (size_t)(target - store->seg.size_bytes), MADV_HUGEPAGE);
+    from = from / HF__PAGE_BYTES * HF__PAGE_BYTES;
+    if (target >= HUGE_FROM_BYTES && target > from)
+        (void)hf__os->madvise(store->seg.base + from, (size_t)(target - from), MADV_HUGEPAGE);
+}
+
+void hf__map_heap(hf_store *store)
+{
+    advise_heap(store, HUGE_FROM_BYTES, store->seg.size_bytes);
 }
 
 static int back_to(hf_store *store, uint64_t target)
@@ -390,7 +395,7 @@ static int back_to(hf_store *store, uint64_t target)
         code = store->mode == HF_COPY_ON_WRITE ? back_with_memory(store, target)
                                                : back_with_file(store, target);
     else if (store->backing == HF__BACKING_HEAP)
-        advise_heap(store, target);
+        advise_heap(store, store->seg.size_bytes, target);
     if (code == 0)
         store->seg.size_bytes = target;
     return code;

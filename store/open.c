@@ -383,6 +383,7 @@ int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out)
     if (code == 0)
         code = hf__format_segment(store->seg.base, size, &store->constants);
     store->seg.size_bytes = size;
+    hf__map_heap(store);
     if (code == 0)
         code = open_memory_store(store, out);
     if (code == 0)

@@ -251,6 +251,8 @@ int hf__map_private(hf_store *store, unsigned char **out);
 int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes);
 /* Backs the segment up to at least size_bytes, in a step. The door's grow for each backing. */
 int hf__map_grow(hf_store *store, uint64_t size_bytes);
+/* A heap store that begins large, made just now: asks for large pages where it will be used as such. */
+void hf__map_heap(hf_store *store);
 /* Disk blocks for [offset, offset + size_bytes), of a free block that ends at `end` and may have holes.
  * HF_ENOSPC. The door's back for files. */
 int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t end);
