@@ -31,6 +31,10 @@ static inline uint64_t hf__hash_9_to_16(const void *data, size_t size_bytes, uin
     uint64_t low, high;
     memcpy(&low, data, sizeof low);
     memcpy(&high, (const char *)data + size_bytes - sizeof high, sizeof high);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    low = __builtin_bswap64(low);
+    high = __builtin_bswap64(high);
+#endif
     /* Differences of two words of XXH3's default secret, those at 24 and 32, at 40 and 48. */
     low ^= UINT64_C(0x6782737bea4239b9) + salt;
     high ^= UINT64_C(0xaf56bc3b0996523a) - salt;
