@@ -35,6 +35,8 @@ const char *const cut_rare_names[RARES] = {
     "store in the middle of its repair as it was",
     "store in the middle of its repair repaired",
     "free space made a hole",
+    "huge record behind what the log held",
+    "huge record at the beginning of a log",
 };
 
 /* ---- the programs ---------------------------------------------------------------------------- */
@@ -176,6 +178,30 @@ static void run_window(struct cut_player *p)
     cut_checkpoint(p); /* the mark of fresh space comes down: that space is fresh again */
     cut_bulk(p, 1200 * KiB, true);
     cut_change(p, 1);
+    cut_close(p);
+}
+
+/* What lies below the used end goes through the log, and be it a MiB: into blocks that are allocated for it
+ * and hold no zeros that were written, behind what the log holds or, when that is much, in the other file.
+ * Small ones follow, in the room behind it. */
+static void run_huge(struct cut_player *p)
+{
+    if (!cut_open(p, HF_OPEN_EXISTING))
+        return;
+    hf_ref first = cut_bulk(p, 1200 * KiB, true); /* windows */
+    hf_ref second = cut_bulk(p, 1100 * KiB, true);
+    cut_bulk(p, 300, true);
+    for (int i = 0; i < 2; i++) {
+        if (first == 0 || second == 0)
+            return;
+        cut_free_at(p, first);
+        cut_free_at(p, second);
+        first = cut_bulk(p, 1180 * KiB, true);
+        if (i == 0)
+            cut_change(p, 1);
+        second = cut_bulk(p, 1060 * KiB, true);
+        cut_change(p, 1);
+    }
     cut_close(p);
 }
 
@@ -558,6 +584,7 @@ const struct cut_program cut_programs[] = {
     {"growth", cut_make_store, run_growth, 1, 2},
     {"trim", cut_make_store, run_trim, 2, 4},
     {"window", cut_make_store, run_window, 1, 8},
+    {"huge", cut_make_store, run_huge, 1, 32},
     {"window-over", cut_make_store, run_window_over, 1, 32},
     {"window-back", cut_make_store, run_window_rollback, 1, 8},
     {"reader", cut_make_store, run_reader, 2, 1},

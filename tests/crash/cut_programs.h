@@ -33,6 +33,8 @@ enum cut_rare {
     RARE_STILL_BROKEN,  /* a store in the middle of its repair: as before                        */
     RARE_REPAIRED,      /* and repaired                                                          */
     RARE_PUNCHED,       /* free space made a hole                                                */
+    RARE_HUGE,          /* a record of a MiB, in blocks that were only allocated, behind others  */
+    RARE_HUGE_SWITCH,   /* and as the first of a log                                             */
     RARES
 };
 extern const char *const cut_rare_names[RARES];

@@ -227,6 +227,9 @@ void cut_commit(struct cut_player *p, hf_txn *txn)
     hf__tail_read(p->store, &tail);
     hf__front_read(p->store, &front);
     p->rare[RARE_SWITCH] += tail.epoch != before.epoch;
+    const bool same_log = tail.epoch == before.epoch;
+    if (tail.end > (same_log ? before.end : 0) + 1024 * KiB)
+        p->rare[same_log ? RARE_HUGE : RARE_HUGE_SWITCH]++;
     p->rare[RARE_DEFERRED] += p->durability == HF_SYNC && front.applied < tail.appended;
     if (!cut_note_commit(p))
         cut_failed(p, "looking at a commit");
