@@ -35,6 +35,7 @@
 #ifndef HF_BASE_OS_H
 #define HF_BASE_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -109,6 +110,8 @@ int hf__next_data(int fd, uint64_t at, uint64_t end, uint64_t *from, uint64_t *t
 void hf__store_fence(void);
 /* Asks for a mapped part of a file that will be read soon. A hint: nothing is told, and nobody waits. */
 void hf__will_need(void *mapping, uint64_t size_bytes);
+/* pthread_create of a thread of the library's own: the program's signals are none of its business. */
+int hf__thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 /* Syncs the directory that path lies in. 0 or -1 and errno. */
 int hf__sync_directory_of(const char *path);
 /* 16 random bytes. Cannot fail: falls back to clocks and addresses where the kernel has none. */

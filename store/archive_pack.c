@@ -14,6 +14,8 @@
  */
 #include "archive.h"
 
+#include "base/os.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,7 +234,7 @@ int hf__packer_new(const struct hf__source *source, int level, uint32_t threads,
     }
     /* With fewer threads than wanted it only takes longer. */
     for (uint32_t i = 0; i < threads; i++, packer->thread_count++)
-        if (pthread_create(&packer->workers[i].thread, NULL, work, &packer->workers[i]) != 0)
+        if (hf__thread_start(&packer->workers[i].thread, work, &packer->workers[i]) != 0)
             break;
     *out = packer;
     return 0;

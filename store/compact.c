@@ -217,7 +217,7 @@ static void proof_begin(struct proof *proof, struct hf__compact *c, struct hf__s
                         const struct hf__file_header *header)
 {
     *proof = (struct proof){.c = c, .seg = seg, .header = header};
-    proof->runs = pthread_create(&proof->thread, NULL, prove, proof) == 0;
+    proof->runs = hf__thread_start(&proof->thread, prove, proof) == 0;
     if (!proof->runs)
         (void)prove(proof);
 }

@@ -12,7 +12,6 @@
 #include "store.h"
 
 #include <limits.h>
-#include <signal.h>
 
 #define FAILURES_MAX 4u
 
@@ -93,13 +92,8 @@ void hf__lazy_wake(hf_store *store)
         bool none = false;
         if (__atomic_compare_exchange_n(&store->log.housekeeping, &none, true, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            /* The program's signals are none of its business. */
-            sigset_t all, before;
-            sigfillset(&all);
-            pthread_sigmask(SIG_SETMASK, &all, &before);
-            if (pthread_create(&store->log.housekeeper, NULL, keep_house, store) != 0)
+            if (hf__thread_start(&store->log.housekeeper, keep_house, store) != 0)
                 __atomic_store_n(&store->log.housekeeping, false, __ATOMIC_SEQ_CST);
-            pthread_sigmask(SIG_SETMASK, &before, NULL);
         }
     }
     if (__atomic_compare_exchange_n(&store->log.lazy_word, &idle, WORK, false, __ATOMIC_SEQ_CST,

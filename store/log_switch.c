@@ -406,7 +406,7 @@ static struct need need_of(const hf_store *store, uint64_t length_bytes)
     const uint64_t most = hf__tuned(&store->log.switch_bytes);
     const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     const bool large = length >= RECORD_LARGE, huge = large && 2 * length > most;
-    const uint64_t eighth = most / 8 / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const uint64_t eighth = (most / 8 + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     const uint64_t spare = huge && eighth < length ? eighth : length;
     return (struct need){length, spare, large, huge};
 }

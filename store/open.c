@@ -234,6 +234,9 @@ static int recover_cold(hf_store *store, bool repair)
     hf__create_clean_up(store->path);
     int code = store->engine->unstick(store, hf__deadline_in_ms(store->lock_timeout_ms));
     store->opening = false;
+    /* Who is alone changes the size without beginning a transaction first. */
+    if (code == 0 && store->role == HF__ROLE_ALONE)
+        code = hf__txn_refresh_size(store);
     if (repair && code != 0 && store->engine == &hf__engine_log)
         code = do_without_log(store, code);
     return code;

@@ -176,7 +176,7 @@ static void work_together(struct job *job)
     uint32_t started = 0;
     wanted = wanted < stretches ? wanted : stretches;
     wanted = wanted < THREADS_MAX ? wanted : THREADS_MAX;
-    while (started + 1 < wanted && pthread_create(&threads[started], NULL, work, job) == 0)
+    while (started + 1 < wanted && hf__thread_start(&threads[started], work, job) == 0)
         started++;
     job->report->threads = started + 1;
     (void)work(job);

@@ -125,6 +125,7 @@ int hf_view_begin(hf_store *store, hf_view **out)
     view->replay = replay;
     view->slot = slot;
     view->depth = 1;
+    view->memory_id = 0;
     view->thread = hf__thread_id();
     view->seg = &view->own;
     if (replay != NULL)

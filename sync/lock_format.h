@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HF__LOCK_MAGIC UINT64_C(0x304b434f4c53464c) /* "LFSLOCK0" */
+#define HF__LOCK_MAGIC UINT64_C(0x314b434f4c53464c) /* "LFSLOCK1" */
 
 struct hf__process_slot {
     uint32_t owner;      /* 0  id of the handle that has the slot, 0 = free                      */

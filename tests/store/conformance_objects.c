@@ -5,6 +5,8 @@
  */
 #include "store_fixture.h"
 
+#include <pthread.h>
+
 struct node {
     hf_ref next;
     HF_PTR(struct node) other;
@@ -171,6 +173,51 @@ static void test_expected_names_are_those_of_one_view(struct fixture *f)
                 assert_null(hf_find(view, name, NULL, NULL));
         }
         hf_view_end(view);
+    }
+}
+
+struct changer {
+    struct fixture *f;
+    unsigned round;
+};
+
+static void *constructs_others(void *argument)
+{
+    const struct changer *changer = argument;
+    char name[32];
+    hf_txn *txn = fixture_begin(changer->f);
+    for (unsigned i = 0; i < 1200; i++) {
+        snprintf(name, sizeof name, "object %u.%u", i, changer->round);
+        assert_got(hf_construct(txn, name, NULL, 8));
+    }
+    assert_ok(hf_commit(txn));
+    return NULL;
+}
+
+/* Names were told and not looked for; then another thread changes the index, and this one looks for them in
+ * its next view, which lies where the last one did. */
+static void test_expected_names_are_forgotten_with_their_view(struct fixture *f)
+{
+    char name[32];
+    for (unsigned round = 0; round < 6; round++) {
+        struct changer changer = {f, round};
+        pthread_t thread;
+        hf_view *view;
+        for (unsigned when = 0; when < 2; when++) {
+            view = fixture_view(f);
+            for (unsigned i = 0; round > 0 && i < HF_NAMES_AHEAD; i++) {
+                snprintf(name, sizeof name, "object %u.%u", i * 73, round - 1);
+                if (when == 0)
+                    hf_expect(view, name);
+                else
+                    assert_got(hf_find(view, name, NULL, NULL));
+            }
+            hf_view_end(view);
+            if (when == 0) {
+                assert_int_equal(pthread_create(&thread, NULL, constructs_others, &changer), 0);
+                assert_int_equal(pthread_join(thread, NULL), 0);
+            }
+        }
     }
 }
 
@@ -954,6 +1001,7 @@ int main(void)
         CASE(test_expected_names_are_what_they_would_have_been),
         CASE(test_expected_names_survive_a_rollback),
         CASE(test_expected_names_are_those_of_one_view),
+        CASE(test_expected_names_are_forgotten_with_their_view),
         CASE(test_find_or_construct_makes_only_once),
         CASE(test_find_or_construct_of_another_type_is_refused),
         CASE(test_destroyed_by_name_is_gone_and_name_is_free),

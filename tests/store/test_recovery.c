@@ -9,6 +9,7 @@
  */
 #include "store_fixture.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -566,6 +567,64 @@ static void test_resizing_and_saving_a_store_of_the_dead_recover_first(void **st
     assert_false(fixture_sidecar_exists(path, "-undo"));
 }
 
+static void *grows(void *store)
+{
+    hf_txn *txn;
+    child_expect(hf_begin(store, &txn) == 0);
+    for (int i = 0; i < 400; i++)
+        child_expect(hf_alloc(txn, 20000) != NULL);
+    child_expect(hf_commit(txn) == 0);
+    return NULL;
+}
+
+/* On the log engine the view is in the way of applying: the larger size is in the log alone. */
+static void grows_beside_a_view_and_dies(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    hf_view *view;
+    pthread_t thread;
+    const bool logged = fixture_engine == HF_ENGINE_LOG;
+    if (logged)
+        child_expect(hf_view_begin(store, &view) == 0);
+    child_expect(pthread_create(&thread, NULL, grows, store) == 0 &&
+                 pthread_join(thread, NULL) == 0);
+    raise(SIGKILL);
+}
+
+/* What the file says of its size is older than what it has grown to. */
+static void test_resizing_goes_by_the_size_that_is_recovered(void **state)
+{
+    static const uint32_t allocators[] = {HF_ALLOC_BEST_FIT, HF_ALLOC_SEQ_FIT, 0};
+    (void)state;
+    for (int shrinks = 0; shrinks < 2; shrinks++)
+        for (int i = 0; i < 3; i++) {
+            hf_options options = HF_OPTIONS_INIT;
+            hf_store *store;
+            hf_store_info before, after;
+            hf_check_report report;
+            options.mode = HF_CREATE_NEW;
+            options.engine = fixture_engine;
+            options.allocator = allocators[i];
+            if (fixture_exists(path))
+                assert_ok(hf_remove(path));
+            assert_ok(hf_open(path, &options, &store));
+            assert_ok(hf_info(store, &before));
+            assert_ok(hf_close(store));
+            struct child child = child_start(grows_beside_a_view_and_dies, NULL);
+            child_join_killed(&child, SIGKILL);
+            assert_ok(shrinks ? hf_shrink_to_fit(path) : hf_grow(path, 1 << 20));
+            assert_ok(hf_check_file(path, NULL, &report));
+            store = fixture_open(path, HF_OPEN_EXISTING);
+            assert_ok(hf_info(store, &after));
+            assert_true(after.size_bytes >= before.size_bytes + 8000000 - (1u << 20));
+            assert_int_equal(report.raw, 400);
+            assert_ok(hf_close(store));
+            assert_ok(hf_check_file(path, NULL, &report));
+        }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_store, remove_store)
 
 int main(void)
@@ -582,6 +641,7 @@ int main(void)
         TEST(test_dead_reader_does_not_keep_writers_out),
         TEST(test_death_is_noticed_though_a_forked_child_lives_on),
         TEST(test_resizing_and_saving_a_store_of_the_dead_recover_first),
+        TEST(test_resizing_goes_by_the_size_that_is_recovered),
     };
     fixture_engine = HF_ENGINE_LOG;
     int failed = cmocka_run_group_tests_name("recovery, log engine", tests, NULL, NULL);
