@@ -312,13 +312,16 @@ int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref
     int code = live_slot(ref, block, !pending, &slot);
     if (code == 0 && hf__slab_claimed(heap, ref, slot.word, slot.bit))
         code = hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)block);
-    if (code == 0 && hf__slab_freed(heap, ref, slot.word, slot.bit) != 0)
-        code = pending ? hf__fail(HF_EPTR, "the block at %llu is freed already",
-                                  (unsigned long long)block)
-                       : hf__slab_settle(heap);
+    const bool freed = code == 0 && hf__slab_freed(heap, ref, slot.word, slot.bit) != 0;
+    if (freed && pending)
+        code = hf__fail(HF_EPTR, "the block at %llu is freed already", (unsigned long long)block);
     if (code != 0)
         return code;
     *entry = 0;
+    if (freed) {
+        hf__slab_unfree(heap, ref, slot.word, slot.bit);
+        return 0;
+    }
     if (slot_pending(&slot) == pending ||
         (pending && hf__slab_unclaim(heap, ref, slot.word, slot.bit)) ||
         (pending && hf__slab_see(heap, ref) != NULL &&

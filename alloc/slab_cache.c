@@ -24,7 +24,8 @@ struct hf__slab_cache *hf__slab_cache_new(void)
 {
     struct hf__slab_cache *cache = calloc(1, sizeof *cache);
     if (cache != NULL)
-        *cache = (struct hf__slab_cache){.age = 1, .commit = UINT64_MAX};
+        *cache =
+            (struct hf__slab_cache){.age = 1, .commit = UINT64_MAX, .out = HF__SLOT_NONE};
     return cache;
 }
 
@@ -80,7 +81,7 @@ static void end_claim(struct hf__slab_cache *cache)
 {
     struct hf__claim *claim = &cache->claims[cache->active[--cache->active_count]];
     unclaim_chunk(cache, claim);
-    cache->out = 0;
+    cache->out = HF__SLOT_NONE;
     *claim = (struct hf__claim){.before = claim->count};
 }
 
@@ -238,12 +239,15 @@ static bool grow_large(struct hf__slab_cache *cache, uint64_t unit)
     return true;
 }
 
-/* The entry of a chunk, or NULL. */
+/* The entry of a chunk, or NULL: also where the record was another's when it was made, so that words of
+ * the one are words of the other. */
 static struct hf__seen *seen_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
-    return heap->cache == NULL
-               ? NULL
-               : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+    struct hf__seen *seen =
+        heap->cache == NULL
+            ? NULL
+            : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+    return seen != NULL && seen->check == chunk->chunk->check ? seen : NULL;
 }
 
 /* A free place for a chunk, or NULL. */
@@ -360,9 +364,23 @@ void hf__slab_change(struct hf__heap *heap, const struct hf__chunk_ref *chunk, u
 
 void hf__slab_dropped(struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
-    struct hf__seen *seen = seen_of(heap, chunk);
+    struct hf__seen *seen =
+        heap->cache == NULL
+            ? NULL
+            : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
     if (seen != NULL)
         seen->age = 0;
+}
+
+void hf__slab_unfree(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                     uint64_t slots)
+{
+    struct hf__seen *seen = seen_of(heap, chunk);
+    if (seen == NULL)
+        return;
+    struct hf__seen_word *at = &heap->cache->bits[seen->bits + word];
+    at->live |= at->freed & slots;
+    at->freed &= ~slots;
 }
 
 uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
@@ -429,6 +447,10 @@ static int tell(struct hf__heap *heap, struct hf__seen *seen, struct hf__freeing
     int code = look_at(heap, seen, &chunk, &count, &touched);
     if (code != 0)
         return code;
+    if (count == 0) { /* all of it was taken back */
+        seen->flags &= (uint8_t)~HF__SEEN_DIRTY;
+        return 0;
+    }
     if (freeing == NULL || chunk.chunk->pending != 0) {
         if (freeing != NULL)
             freeing->reserved = 0; /* another reservation takes its place */
@@ -447,6 +469,12 @@ static int tell(struct hf__heap *heap, struct hf__seen *seen, struct hf__freeing
     return hf__chunk_after_freeing(heap, &chunk, count, freeing);
 }
 
+/* Of the chunk with that key. */
+static uint64_t offset_of(uint64_t key)
+{
+    return (key >> 2) * HF__CHUNK_BYTES(key & 3);
+}
+
 /* Of all chunks, the last first; their records were fetched a while before. */
 static int tell_all(struct hf__heap *heap, struct hf__freeing *freeing)
 {
@@ -457,14 +485,16 @@ static int tell_all(struct hf__heap *heap, struct hf__freeing *freeing)
     for (; cache->dirty_count > 0; cache->dirty_count--) {
         if (cache->dirty_count > AHEAD) {
             const uint64_t next = cache->dirty[cache->dirty_count - 1 - AHEAD];
-            const uint64_t offset = (next >> 2) << (12 + 2 * (next & 3));
+            const uint64_t offset = offset_of(next);
             const uint64_t record = hf__chunk_record(offset, (uint32_t)(next & 3));
             hf__prefetch(heap->seg, record);
             hf__prefetch(heap->seg, record + HF__LINE_BYTES);
         }
-        struct hf__seen *seen = hf__seen_get(cache, cache->dirty[cache->dirty_count - 1]);
-        assert(seen != NULL);
-        int code = tell(heap, seen, freeing);
+        const uint64_t key = cache->dirty[cache->dirty_count - 1];
+        struct hf__seen *seen = hf__seen_get(cache, key);
+        /* One that was dropped though it had freed slots: the segment called it empty. */
+        int code = seen != NULL ? tell(heap, seen, freeing)
+                                : hf__corrupt("chunk.bitmap", offset_of(key));
         if (code != 0)
             return code;
     }

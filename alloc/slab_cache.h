@@ -92,12 +92,15 @@ struct hf__seen_word {
     uint64_t freed; /* in this level                                                              */
 };
 
+#define HF__SLOT_NONE UINT64_MAX
+
 struct hf__slab_cache {
     uint64_t commit; /* UINT64_MAX: the copies may not outlive the transaction                    */
     uint32_t age;    /* of entries that hold; never 0                                             */
     uint32_t slabs_age; /* of `slabs`                                                             */
     uint64_t slabs;     /* the directory, when it was asked for last                              */
-    hf_ref out; /* the raw slot that was handed out last, still of its claim's first row; 0: none   */
+    hf_ref out; /* the raw slot that was handed out last, still of its claim's first row, or      *
+                 * HF__SLOT_NONE: 0 is where the segment begins, which somebody may want to free   */
     uint32_t out_number, out_bit;
     uint32_t active_count;
     uint8_t active[2 * HF__SLOT_CLASSES]; /* numbers of claims of this level                      */
@@ -215,11 +218,14 @@ static inline void hf__slab_untaken(struct hf__heap *heap, const struct hf__chun
     if (heap->cache != NULL)
         hf__slab_change(heap, chunk, word, 0, slots);
 }
-/* A chunk is none any more. It has no freed slots. */
+/* A chunk is none any more, or another one. In a sound segment it has no freed slots. */
 void hf__slab_dropped(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
 /* Which of these slots were freed and are not pending in the segment. */
 uint64_t hf__slab_freed(const struct hf__heap *heap, const struct hf__chunk_ref *chunk,
                         uint32_t word, uint64_t slots);
+/* Slots that were freed so are live again. Takes no memory. */
+void hf__slab_unfree(struct hf__heap *heap, const struct hf__chunk_ref *chunk, uint32_t word,
+                     uint64_t slots);
 /* Remembers a chunk. NULL: no memory, or no more can be remembered. */
 struct hf__seen *hf__slab_see(struct hf__heap *heap, const struct hf__chunk_ref *chunk);
 /* Makes room in the list of chunks with freed slots; false: no memory. */
@@ -248,7 +254,7 @@ static inline bool hf__slab_quick_take(struct hf__slab_cache *cache, uint32_t nu
     row->free = free & (free - 1);
     row->given |= UINT64_C(1) << bit;
     *out = row->start + (uint64_t)bit * claim->bytes;
-    cache->out = number < HF__SLOT_CLASSES ? *out : 0;
+    cache->out = number < HF__SLOT_CLASSES ? *out : HF__SLOT_NONE;
     cache->out_number = number;
     cache->out_bit = bit;
     if (usable != NULL)
@@ -376,7 +382,7 @@ static inline bool hf__slab_quick_free(struct hf__heap *heap, uint64_t ref, uint
     if (ref == cache->out && kind == HF__BLOCK_RAW) {
         struct hf__claim_row *row = &cache->claims[cache->out_number].row[0];
         const uint64_t given = UINT64_C(1) << cache->out_bit;
-        cache->out = 0;
+        cache->out = HF__SLOT_NONE;
         if ((row->given & given) != 0) {
             row->given &= ~given;
             row->free |= given;

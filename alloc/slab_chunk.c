@@ -201,6 +201,7 @@ static void format(struct hf__heap *heap, uint64_t offset, uint32_t order, uint3
                                 .slot_kind = (uint8_t)slot_kind};
     chunk->check = hf__chunk_check(heap->seg, offset, order, chunk);
     out->chunk = chunk;
+    hf__slab_dropped(heap, out); /* whatever was there */
     for (uint32_t i = 0; i < out->words; i++) {
         word[i] = (struct hf__chunk_word){.taken = hf__chunk_beyond(out, i)};
         chunk->sum += hf__chunk_mix(word[i].taken, i);

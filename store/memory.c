@@ -85,11 +85,8 @@ static int free_block(hf_txn *txn, const void *p)
 static __attribute__((noinline)) void free_or_fail(hf_txn *txn, const void *p)
 {
     int code = free_block(txn, p);
-    if (code != 0 && txn->failed == 0) {
-        txn->failed = code;
-        txn->failure = *hf_last_error();
-        txn->failed_id = txn->savepoint_id;
-    }
+    if (code != 0)
+        hf__txn_fail(txn, code);
 }
 
 void hf_free(hf_txn *txn, const void *p)

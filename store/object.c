@@ -363,7 +363,9 @@ static int make(hf_txn *txn, const struct recipe *recipe, hf_ref *out)
     if (code != 0) {
         /* The block is this transaction's own, so it may go back at once. */
         hf_error failure = *hf_last_error();
-        heap->algorithm->free(heap, block);
+        const int stays = heap->algorithm->free(heap, block);
+        if (stays != 0)
+            hf__txn_fail(txn, stays);
         return hf__fail_again(&failure);
     }
     *out = block + lead;

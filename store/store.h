@@ -374,6 +374,8 @@ int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind);
 int hf__txn_prepare_free(hf_txn *txn);
 /* Takes back an hf__txn_free_later, whose block turns out to be needed. */
 void hf__txn_keep(hf_txn *txn, hf_ref block);
+/* It can't be committed any more, but for a rollback to before: the error of hf_last_error says why. */
+void hf__txn_fail(hf_txn *txn, int code);
 /* Releases what hf_txn holds in process memory. */
 void hf__txn_dispose(hf_txn *txn);
 /* An address in any mapping of the store as an offset, or UINT64_MAX; mostly it is in the view's. */

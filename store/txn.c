@@ -118,6 +118,15 @@ int hf__txn_settle(hf_store *store)
     return 0;
 }
 
+void hf__txn_fail(hf_txn *txn, int code)
+{
+    if (txn->failed != 0)
+        return;
+    txn->failed = code;
+    txn->failure = *hf_last_error();
+    txn->failed_id = txn->savepoint_id;
+}
+
 void hf__txn_keep(hf_txn *txn, hf_ref block)
 {
     hf_error failure = *hf_last_error();
@@ -329,8 +338,11 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
     txn->view.memory_id = 0;
     code = store->engine->rollback(store, savepoint->undo_end);
     hf__slab_forget(&store->heap);
-    if (code != 0)
+    hf__slab_new_level(&store->heap);
+    if (code != 0) { /* nobody knows what it is like now */
+        hf__txn_fail(txn, code);
         return code;
+    }
     new_level(store);
     txn->pending_count = savepoint->pending_count;
     txn->savepoint_count = at;

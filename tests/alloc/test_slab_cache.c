@@ -296,6 +296,108 @@ static void test_what_was_forgotten_is_not_believed(void **state)
     assert_int_equal(live_blocks(), MANY - 3);
 }
 
+/* Who has no slot that was handed out last can't be given it back: least of all by the address of the
+ * whole segment. */
+static void test_the_segments_beginning_is_no_slot(void **state)
+{
+    (void)state;
+    populate(80, HF__BLOCK_OBJECT);
+    begin();
+    assert_false(hf__slab_quick_free(&f.heap, 0, HF__BLOCK_RAW));
+    const hf_ref first = make(80, HF__BLOCK_OBJECT);
+    assert_false(hf__slab_quick_free(&f.heap, 0, HF__BLOCK_RAW));
+    assert_int_not_equal(make(80, HF__BLOCK_OBJECT), first);
+    end();
+    assert_int_equal(live_blocks(), MANY + 2);
+}
+
+/* What was freed and is wanted after all: no memory is asked for, and nothing is written. */
+static void test_a_slot_that_is_kept_after_all_takes_nothing(void **state)
+{
+    (void)state;
+    populate(80, HF__BLOCK_OBJECT);
+    begin();
+    unsigned char *copy = malloc(f.seg.size_bytes);
+    assert_non_null(copy);
+    memcpy(copy, f.seg.base, f.seg.size_bytes);
+    assert_int_equal(free_later(refs[5], HF__BLOCK_OBJECT), 0);
+    assert_int_equal(free_later(refs[6], HF__BLOCK_OBJECT), 0);
+    assert_int_equal(hf__block_clear_pending(&f.heap, refs[5]), 0);
+    assert_int_equal(f.heap.cache->entry_room, 0);
+    assert_int_equal(free_later(refs[MANY - 1], HF__BLOCK_OBJECT), 0); /* of another chunk */
+    assert_int_equal(hf__block_clear_pending(&f.heap, refs[MANY - 1]), 0);
+    assert_memory_equal(copy, f.seg.base, f.seg.size_bytes);
+    free(copy);
+    end();
+    assert_int_equal(live_blocks(), MANY - 1);
+    begin();
+    assert_int_equal(free_later(refs[5], HF__BLOCK_OBJECT), 0);
+    assert_int_equal(free_later(refs[6], HF__BLOCK_OBJECT), HF_EPTR);
+    assert_int_equal(free_later(refs[MANY - 1], HF__BLOCK_OBJECT), 0);
+    end();
+    assert_int_equal(live_blocks(), MANY - 3);
+}
+
+/* A damaged segment names a chunk with live slots as its class's spare, and it is dropped while some of
+ * them are freed. */
+static void test_a_spare_with_freed_slots_is_found(void **state)
+{
+    (void)state;
+    struct hf__chunk_ref full, large, chunk;
+    hf_ref of_large = 0;
+    populate(80, HF__BLOCK_OBJECT);
+    assert_true(hf__chunk_of(&f.heap, refs[0], &full));
+    assert_int_equal(full.chunk->taken, full.chunk->slots);
+    large.order = full.order;
+    for (unsigned i = 0; i < MANY && large.order == full.order; i++)
+        assert_true(hf__chunk_of(&f.heap, refs[i], &large));
+    assert_true(large.order > full.order);
+    begin();
+    for (unsigned i = 0; i < MANY; i++)
+        if (hf__chunk_of(&f.heap, refs[i], &chunk) && chunk.offset == large.offset) {
+            if (of_large != 0)
+                assert_int_equal(free_later(of_large, HF__BLOCK_OBJECT), 0);
+            of_large = refs[i];
+        }
+    end();
+    struct hf__slabs_entry *entry = (struct hf__slabs_entry *)(
+        f.seg.base + hf__slabs_entry_offset(hf__slabs_of(&f.heap), full.chunk->slot_kind,
+                                            full.chunk->slot_class));
+    record_of(refs[0])->taken = 0;
+    entry->spare = full.offset;
+    begin();
+    assert_int_equal(free_later(refs[0], HF__BLOCK_OBJECT), 0);
+    assert_int_equal(free_later(of_large, HF__BLOCK_OBJECT), 0);
+    assert_int_equal(hf__slab_finish(&f.heap), HF_ECORRUPT);
+    hf__slab_forget(&f.heap);
+}
+
+/* Where a chunk lay there is another one, with more words than the copy has. */
+static void test_a_copy_is_of_one_chunk(void **state)
+{
+    (void)state;
+    struct hf__chunk_ref chunk;
+    populate(1000, HF__BLOCK_RAW);
+    begin();
+    assert_true(hf__chunk_of(&f.heap, refs[MANY - 1], &chunk));
+    assert_non_null(hf__slab_see(&f.heap, &chunk));
+    struct hf__chunk other = *chunk.chunk;
+    other.check++;
+    chunk.chunk = &other;
+    chunk.words = 64;
+    const size_t bytes = f.heap.cache->bits_count * sizeof(struct hf__seen_word);
+    void *copy = malloc(bytes);
+    assert_non_null(copy);
+    memcpy(copy, f.heap.cache->bits, bytes);
+    for (uint32_t word = 0; word < chunk.words; word++) {
+        hf__slab_taken(&f.heap, &chunk, word, UINT64_MAX);
+        assert_int_equal(hf__slab_freed(&f.heap, &chunk, word, UINT64_MAX), 0);
+    }
+    assert_memory_equal(copy, f.heap.cache->bits, bytes);
+    free(copy);
+    end();
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, open_cached, close_cached)
 
 int main(void)
@@ -308,6 +410,10 @@ int main(void)
         CASE(test_a_claim_has_slots_of_several_words_and_gives_back_the_rest),
         CASE(test_a_chunk_that_is_not_as_its_copy_says_is_left_alone),
         CASE(test_what_was_forgotten_is_not_believed),
+        CASE(test_the_segments_beginning_is_no_slot),
+        CASE(test_a_slot_that_is_kept_after_all_takes_nothing),
+        CASE(test_a_spare_with_freed_slots_is_found),
+        CASE(test_a_copy_is_of_one_chunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
