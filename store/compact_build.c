@@ -93,7 +93,7 @@ static int make_copy(struct hf__compact *c)
         return code;
     c->mapping = at;
     c->mapping_bytes = c->store->reserved_bytes;
-    code = hf__map_private_to(c->store, at, c->image_max_bytes);
+    code = hf__map_private_to(c->store, at, 0, c->image_max_bytes);
     if (code != 0)
         return code;
     c->image.base = at + (c->store->seg.base - c->store->reserved);

@@ -240,8 +240,8 @@ struct replaced {
     hf_store *store; /* whose sidecars go once the new file is whole; NULL: it has none           */
 };
 
-/* The sidecars go before the name leads to the new store, which may have some of its own then, and not
- * before that is on the disk: an old store that could not be recovered needs them as long as it stays. */
+/* The sidecars of an old store go after it: one that could not be recovered needs them as long as it stays.
+ * Whoever opens the new one under their name waits meanwhile, so none of them is his. */
 static int publish(int fd, const char *temporary, const char *path, const struct replaced *old)
 {
     const bool over = old->over;
@@ -249,14 +249,16 @@ static int publish(int fd, const char *temporary, const char *path, const struct
     if (!HF__BUG(CREATE_NOT_SYNCED) && !(HF__BUG(REPLACE_NOT_SYNCED) && over) &&
         hf__os->fsync(fd) != 0)
         return hf__fail_os(errno, path, "fsync");
-    if (old->store != NULL)
-        hf__removal_sidecars(old->store);
+    if (old->store != NULL && hf__range_exclusive(fd, HF__RANGE_ATTACH) != 0)
+        return hf__fail_os(errno, path, "locking the new store");
     if (HF__BUG(REPLACE_UNLINKS_FIRST) && over)
         hf__os->unlink(path);
     if (name(temporary, path) != 0)
         return hf__fail_os(errno, path, "naming the new store");
     if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)
         return hf__fail_os(errno, path, "syncing the directory");
+    if (old->store != NULL)
+        hf__removal_sidecars(old->store);
     return 0;
 }
 

@@ -281,14 +281,16 @@ int hf__map_private(hf_store *store, unsigned char **out)
     return code;
 }
 
-int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes)
+int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t from_bytes,
+                       uint64_t size_bytes)
 {
     struct stat st;
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
     const uint64_t end = lead_of(store) + size_bytes;
-    const uint64_t have =
-        lead_of(store) + hf__whole_pages(hf__backed_bytes((uint64_t)st.st_size));
+    const uint64_t backed = hf__whole_pages(hf__backed_bytes((uint64_t)st.st_size));
+    const uint64_t from = hf__whole_pages(from_bytes);
+    const uint64_t have = lead_of(store) + (backed > from ? backed : from);
     if (end > store->reserved_bytes)
         return hf__fail_path(HF_EADDRSPACE, 0, store->path, "for what its log holds");
     if (have >= end)

@@ -143,7 +143,7 @@ static int back_cut_tail(hf_store *store, uint64_t size_bytes)
     if (have >= size_bytes || store->mode == HF_READ_ONLY)
         return 0;
     if (store->role == HF__ROLE_FROZEN)
-        return hf__map_private_to(store, store->reserved, size_bytes);
+        return hf__map_private_to(store, store->reserved, 0, size_bytes);
     if (hf__segment_allocate(store->fd, have & ~(uint64_t)(HF__PAGE_BYTES - 1), size_bytes) != 0)
         return hf__fail_os(errno, store->path, "growing the file");
     return 0;

@@ -301,7 +301,7 @@ int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t genera
     struct left left;
     int code = survey(store, generation, true, &left);
     if (code == 0)
-        code = hf__map_private_to(store, mapping, left.end);
+        code = hf__map_private_to(store, mapping, 0, left.end);
     if (code == 0) {
         begin_at(store, &cursor, &left.header);
         code = lay_over(&cursor, left.commit, mapping + HF__SEGMENT_OFFSET);
@@ -311,7 +311,7 @@ int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t genera
         const struct hf__segment_header *segment =
             (const struct hf__segment_header *)(const void *)(mapping + HF__SEGMENT_OFFSET);
         if (segment->size_bytes <= store->size_max_bytes)
-            code = hf__map_private_to(store, mapping, segment->size_bytes);
+            code = hf__map_private_to(store, mapping, left.end, segment->size_bytes);
         report(store, &left);
     }
     left_dispose(&left);

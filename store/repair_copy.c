@@ -132,10 +132,15 @@ static int take_place(const struct copy *copy)
         return hf__fail_os(errno, store->path, "keeping the owner: fchown");
     if (hf__os->fchmod(copy->fd, old.st_mode & 07777) != 0)
         return hf__fail_os(errno, store->path, "fchmod");
+    if (hf__os->copy_xattrs(store->fd, copy->fd) != 0)
+        return hf__fail_os(errno, store->path, "keeping the extended attributes");
     for (int i = 0; i < 2 && HF__BUG(REPAIR_SIDECARS_FIRST); i++)
         hf__os->unlink(store->log.paths[i]);
     if (hf__os->fsync(copy->fd) != 0)
         return hf__fail_os(errno, store->path, "fsync");
+    /* Whoever opens the name waits from here on: the sidecars that go are not his. */
+    if (hf__range_exclusive(copy->fd, HF__RANGE_ATTACH) != 0)
+        return hf__fail_os(errno, store->path, "locking the repaired store");
     if (hf__os->rename(copy->path, store->path) != 0)
         return hf__fail_os(errno, store->path, "putting the repaired store in its place");
     if (!HF__BUG(REPAIR_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(store->path) != 0)

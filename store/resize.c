@@ -7,6 +7,7 @@
  * shrinking records first and cuts then. In between the file is longer than it need be, which is no
  * fault.
  */
+#include "engine.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -84,6 +85,9 @@ static int shrink_to_fit(hf_store *store)
         target = HF__SEGMENT_BYTES_MIN;
     if (target < store->seg.size_bytes || hf__segment_header(&store->seg)->size_kept_bytes != 0)
         code = record_size(store, target, 0);
+    /* Not before the log has begun anew: until then its base may have used what is cut. */
+    if (code == 0)
+        code = store->engine->clean(store, HF__NO_DEADLINE);
     if (code == 0 && hf__os->ftruncate(store->fd, (off_t)hf__file_bytes(target)) != 0)
         code = hf__fail_os(errno, store->path, "ftruncate");
     return code;

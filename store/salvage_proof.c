@@ -346,7 +346,7 @@ static int map(struct hf__wreck *wreck, uint64_t backed)
     if (code == 0)
         code = hf__map_file(store, true, true);
     if (code == 0)
-        code = hf__map_private_to(store, store->reserved, hf__whole_pages(size));
+        code = hf__map_private_to(store, store->reserved, 0, hf__whole_pages(size));
     store->seg.size_bytes = size;
     store->seg.salt = store->constants.salt;
     wreck->page_count = hf__whole_pages(size) / HF__PAGE_BYTES;

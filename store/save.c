@@ -59,9 +59,13 @@ int hf_save_as(hf_store *store, const char *path, uint32_t permissions)
         return hf__fail(HF_EINVAL, "hf_save_as");
     if (store->forked)
         return hf__fail(HF_EFORKED, "open the store anew in the child");
-    if (__atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id() &&
-        store->txn.pending_count != 0)
-        return hf__fail(HF_ENOTSUP, "commit first: blocks are waiting to be freed");
+    if (__atomic_load_n(&store->writer_thread, __ATOMIC_RELAXED) == hf__thread_id()) {
+        const int settled = hf__txn_settle(store); /* what was freed is in the list then */
+        if (settled != 0)
+            return settled;
+        if (store->txn.pending_count != 0)
+            return hf__fail(HF_ENOTSUP, "commit first: blocks are waiting to be freed");
+    }
     options.flags = HF_SNAPSHOT_VERIFY;
     options.permissions = permissions;
     options.on_finding = on_finding;

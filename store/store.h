@@ -246,9 +246,10 @@ int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);
 unsigned char *hf__map_through(hf_store *store);
 /* A private, writable mapping of the whole reservation. The caller munmaps reserved_bytes. */
 int hf__map_private(hf_store *store, unsigned char **out);
-/* Puts memory behind the part of a private mapping up to size_bytes of the segment that lies behind
- * the file's end. */
-int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t size_bytes);
+/* Puts memory of zeros behind the part of a private mapping up to size_bytes of the segment that lies behind
+ * the file's end, and not below from_bytes: there is some already. */
+int hf__map_private_to(hf_store *store, unsigned char *mapping, uint64_t from_bytes,
+                       uint64_t size_bytes);
 /* Backs the segment up to at least size_bytes, in a step. The door's grow for each backing. */
 int hf__map_grow(hf_store *store, uint64_t size_bytes);
 /* A heap store that begins large, made just now: asks for large pages where it will be used as such. */

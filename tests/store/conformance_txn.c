@@ -539,6 +539,16 @@ static void test_save_as_gives_a_store_of_its_own(struct fixture *f)
     char path[PATH_BYTES];
     fixture_path(path, fixture_disk_directory(), "saved.hf");
     fixture_set(f->store, "v", 5);
+    hf_txn *txn = fixture_begin(f);
+    void *small = hf_alloc(txn, 24), *smaller = hf_alloc(txn, 8);
+    assert_got(small);
+    assert_got(smaller);
+    assert_ok(hf_commit(txn));
+    txn = fixture_begin(f);
+    hf_free(txn, small); /* known of in process memory alone, with the allocator slab */
+    assert_code(hf_save_as(f->store, path, 0), HF_ENOTSUP);
+    hf_free(txn, smaller);
+    assert_ok(hf_commit(txn));
     assert_ok(hf_save_as(f->store, path, 0));
     assert_code(hf_save_as(f->store, path, 0), HF_EEXIST);
     fixture_set(f->store, "v", 6); /* the saved one doesn't follow */
