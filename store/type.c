@@ -87,7 +87,8 @@ bool hf__type_record_fits(const struct hf__segment *seg, const struct hf__type_r
     return room >= sizeof *record && record->magic == HF__TYPE_MAGIC &&
            record->field_count <= HF__TYPE_FIELDS_MAX && record->name_bytes != 0 &&
            record->name_bytes <= HF_NAME_BYTES_MAX && record->id != 0 &&
-           record->id <= HF__TYPES_MAX && record->text_bytes > record->name_bytes &&
+           record->id <= HF__TYPES_MAX && record->size_bytes != 0 &&
+           record->text_bytes > record->name_bytes &&
            record->text_bytes <= HF__TYPE_TEXT_MAX &&
            record_bytes(record->field_count, record->text_bytes) <= room &&
            record->check == hf__type_record_check(seg, record);
@@ -106,7 +107,8 @@ const struct hf__type_record *hf__type_record(const struct hf__segment *seg, uin
     const struct hf__type_record *record = hf__at(seg, at);
     if (record->magic != HF__TYPE_MAGIC || record->id != id ||
         record->field_count > HF__TYPE_FIELDS_MAX || record->name_bytes > HF_NAME_BYTES_MAX ||
-        record->name_bytes == 0 || record->text_bytes <= record->name_bytes ||
+        record->name_bytes == 0 || record->size_bytes == 0 || /* people divide by it */
+        record->text_bytes <= record->name_bytes ||
         record->text_bytes > HF__TYPE_TEXT_MAX ||
         !hf__in_segment(seg, at, record_bytes(record->field_count, record->text_bytes)) ||
         hf__type_record_name(record)[record->name_bytes] != '\0' ||

@@ -227,6 +227,18 @@ static void test_type_record(void **state)
     record->align_bytes = 8;
     expect_rule("type.record");
     record->align_bytes = 16;
+    const uint32_t size_bytes = record->size_bytes;
+    record->size_bytes = 0; /* nobody is to divide by it: the type isn't told */
+    hf_view *view;
+    hf_cursor cursor = HF_CURSOR_INIT;
+    hf_type_info info;
+    assert_int_equal(hf_view_begin(f.store, &view), 0);
+    assert_int_not_equal(hf_next_type(view, &cursor, &info), 1);
+    hf_view_end(view);
+    record->check = hf__type_record_check(&f.store->seg, record);
+    expect_rule("type.record");
+    record->size_bytes = size_bytes;
+    record->check = hf__type_record_check(&f.store->seg, record);
     struct hf__type_field *field = (struct hf__type_field *)(record + 1);
     assert_int_equal(field->target_id, 1);
     field->target_id = 5;
