@@ -43,7 +43,8 @@
  * the store most calls do none of that: slab_cache.h.
  *
  * The tail. On the log engine what is written above the used end reaches nobody: a chunk that is
- * dropped there is still one in the file. hf__slab_take_tail sees to that when the end rises again.
+ * dropped there is still one in the file. hf__slab_take_tail sees to that when the end rises again, also
+ * where such a file is worked on in private memory (old_tail of the segment).
  *
  * Damage. Counts, words and links are looked at before they are used: what can't be is HF_ECORRUPT
  * before the first change. A bitmap that is wrong but possible is seen by check alone.

@@ -103,13 +103,15 @@ uint64_t hf__slab_destroy(struct hf__heap *heap, uint64_t offset, uint64_t end, 
 /* Where the door keeps no more of the tail than the used end (the log), the file may still have what
  * the tail held long ago, whatever was written here when a chunk was dropped. So each line where a
  * record can be is noted; then it is looked at, since noting may have turned this view of the tail
- * into the file itself. Nothing needs to be kept for an abort: the space is nobody's before. */
+ * into the file itself. Who has such a file to himself (copy-on-write) only looks. Nothing needs to be
+ * kept for an abort: the space is nobody's before. */
 void hf__slab_take_tail(struct hf__heap *heap, uint64_t offset, uint64_t end)
 {
     struct hf__segment *seg = heap->seg;
     const uint64_t step = HF__CHUNK_BYTES(0), reach = HF__CHUNK_BYTES(HF__CHUNK_ORDERS - 1);
+    const bool note = seg->door != NULL && seg->door->fresh != NULL;
     struct hf__chunk_ref chunk;
-    if (seg->door == NULL || seg->door->fresh == NULL)
+    if (!note && !seg->old_tail)
         return;
     /* From the end, so that a window (private.c) opens as low as it can. */
     for (uint64_t at = end / step * step + step; at > 0 && at + reach > offset;) {
@@ -120,7 +122,8 @@ void hf__slab_take_tail(struct hf__heap *heap, uint64_t offset, uint64_t end)
             if (at % HF__CHUNK_BYTES(order) != 0 || record >= end ||
                 record + offsetof(struct hf__chunk, check) < offset)
                 continue;
-            seg->door->fresh(seg, record, HF__LINE_BYTES);
+            if (note)
+                seg->door->fresh(seg, record, HF__LINE_BYTES);
             if (read_chunk(heap, at, order, UINT64_MAX, &chunk)) {
                 uint32_t *check =
                     (uint32_t *)(seg->base + record + offsetof(struct hf__chunk, check));

@@ -58,6 +58,7 @@ struct hf__segment {
     uint64_t salt;               /* keys header checksums; derived from the store's uuid         */
     const struct hf__door *door; /* NULL = plain memory: edits free, no growth                   */
     void *owner;                 /* for the door                                                 */
+    bool old_tail;               /* what is free above what is used may be older than this state */
 };
 
 #define HF__LINE_BYTES 64u

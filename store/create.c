@@ -94,7 +94,7 @@ int hf__format_segment(unsigned char *base, uint64_t size_bytes,
                        const struct hf__constants *constants)
 {
     struct hf__heap heap;
-    struct hf__segment seg = {base, size_bytes, constants->salt, &hf__plain_door, &heap};
+    struct hf__segment seg = {base, size_bytes, constants->salt, &hf__plain_door, &heap, false};
     if (size_bytes < HF__SEGMENT_BYTES_MIN)
         return hf__fail(HF_EFULL, "a store takes at least %u bytes", HF__SEGMENT_BYTES_MIN);
     struct hf__segment_header *header = (struct hf__segment_header *)base;

@@ -57,7 +57,7 @@ struct hf__log {
 
     struct hf__lines changed;     /* lines of this transaction                                   */
     uint64_t changed_end;         /* behind the highest of them                                  */
-    bool changed_lost;            /* there was no memory to note one: the commit fails           */
+    bool changed_lost;            /* one may not be noted, or be shown already: the commit fails  */
     uint64_t window_limit;        /* a change beyond it is a reason to open a window             */
     uint64_t window_start;        /* from here on P is mapped shared; UINT64_MAX: no window      */
     uint64_t window_next;         /* a change beyond it: more of the window is made ready        */

@@ -244,13 +244,26 @@ static void advise_fresh(unsigned char *at, uint64_t size_bytes)
         (void)hf__os->madvise(at, (size_t)size_bytes, MADV_RANDOM);
 }
 
-int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared)
+int hf__map_tail(hf_store *store, uint64_t from_bytes)
 {
-    int code = map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
-                        shared ? MAP_SHARED : MAP_PRIVATE);
-    if (code == 0 && shared)
+    return map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+}
+
+int hf__map_tail_shared(hf_store *store, uint64_t from_bytes, bool *torn)
+{
+    const int protection = PROT_READ | PROT_WRITE;
+    int fd;
+    *torn = false;
+    int code = open_to_map(store, true, &fd);
+    if (code != 0)
+        return code;
+    code = map_over(store, fd, store->reserved, from_bytes, protection, MAP_SHARED);
+    if (code == 0)
         advise_fresh(store->seg.base + from_bytes,
                      store->reserved_bytes - lead_of(store) - from_bytes);
+    else /* spans that were mapped before the one that failed mustn't stay */
+        *torn = map_over(store, fd, store->reserved, from_bytes, protection, MAP_PRIVATE) != 0;
+    hf__os->close(fd);
     return code;
 }
 

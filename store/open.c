@@ -118,6 +118,8 @@ static void assemble(hf_store *store)
     store->seg.salt = store->constants.salt;
     store->seg.door = store->engine->door;
     store->seg.owner = store;
+    store->seg.old_tail = !logged && store->backing == HF__BACKING_FILE &&
+                          store->constants.engine == HF_ENGINE_LOG;
     store->heap = hf__heap_over(store, &store->seg);
     store->heap.algorithm = hf__allocator_by_kind(store->constants.allocator);
     store->index_ops = hf__index_by_kind(store->constants.index);

@@ -273,16 +273,21 @@ static void open_window(hf_store *store, uint64_t end)
         return;
     }
     hf_error before = *hf_last_error();
-    /* Without a window all goes through the log: slower, and no less safe. */
-    if (hf__map_tail(store, start, true) == 0) {
-        log->window_start = log->window_next = start;
-        log->window_first = whole_grains(start);
-        log->window_watched = log->window_written = log->window_again = 0;
-        log->window_stretches = 0;
-        clear_private(log, page_of(start), log->private_end);
-    } else {
+    bool torn;
+    /* Without a window all goes through the log: slower, and no less safe. Bits of pages that were mapped
+     * anew meanwhile may stay: P2 asks only for those that are private. */
+    const int code = hf__map_tail_shared(store, start, &torn);
+    if (code != 0)
         hf__fail_again(&before);
-    }
+    if (code != 0 && !torn)
+        return;
+    /* What may be half a window is closed like one (P4), and no commit comes of it. */
+    log->changed_lost |= torn;
+    log->window_start = log->window_next = start;
+    log->window_first = whole_grains(start);
+    log->window_watched = log->window_written = log->window_again = 0;
+    log->window_stretches = 0;
+    clear_private(log, page_of(start), log->private_end);
 }
 
 /* What lies in a window that isn't mapped shared is private and not logged. */
@@ -386,7 +391,7 @@ int hf__private_end(hf_store *store)
     if (log->window_start == UINT64_MAX)
         return 0;
     int code = store->written_mapped
-                   ? hf__map_tail(store, log->window_start, false)
+                   ? hf__map_tail(store, log->window_start)
                    : drop_private(store, page_of(log->window_start), log->private_end);
     if (code == 0)
         log->window_start = UINT64_MAX;

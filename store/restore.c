@@ -160,7 +160,8 @@ static int take_archive(struct restoring *restoring, const char *path)
 }
 
 /* Length, blocks on the disk, and header slots of what is now a whole state. It is asked first
- * whether the store wants as much room as the archive says. */
+ * whether the store wants as much room as the archive says. What an earlier archive had above the used
+ * end goes: a chunk that was dropped since would still be one there. */
 static int finish(const struct restoring *restoring)
 {
     const struct hf__archive_header *state = &restoring->state;
@@ -172,7 +173,8 @@ static int finish(const struct restoring *restoring)
         memcmp(&segment.constants, &state->constants, sizeof segment.constants) != 0)
         return hf__fail_path(HF_ECORRUPT, 0, restoring->archive,
                              "the archive's header and the store's in it differ");
-    if (hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->size_bytes)) != 0)
+    if (hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->used_end)) != 0 ||
+        hf__os->ftruncate(restoring->fd, (off_t)hf__file_bytes(state->size_bytes)) != 0)
         return hf__fail_os(errno, restoring->path, "ftruncate");
     if (hf__space_allocate(restoring->fd, &segment, state->size_bytes) != 0)
         return hf__fail_os(errno, restoring->path, "allocating");

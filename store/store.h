@@ -240,8 +240,10 @@ static inline int hf__map_shown(hf_store *store, uint64_t size_bytes)
  * place held. */
 int hf__map_writers(hf_store *store);
 void hf__map_release(hf_store *store);
-/* Maps the segment from from_bytes (whole pages) to its end anew: shared, or private again. */
-int hf__map_tail(hf_store *store, uint64_t from_bytes, bool shared);
+/* Maps the segment from from_bytes (whole pages) to its end anew: private again, or shared. Where sharing
+ * fails it is private, as before or anew; torn: some of it may be shared all the same. */
+int hf__map_tail(hf_store *store, uint64_t from_bytes);
+int hf__map_tail_shared(hf_store *store, uint64_t from_bytes, bool *torn);
 /* A shared, writable mapping of the file, of reserved_bytes, somewhere; NULL if it can't be had. */
 unsigned char *hf__map_through(hf_store *store);
 /* A private, writable mapping of the whole reservation. The caller munmaps reserved_bytes. */

@@ -558,6 +558,60 @@ static void test_archive_where_there_is_none(void **state)
     assert_code(hf_archive_verify(NULL, NULL, NULL), HF_EINVAL);
 }
 
+static void free_slots(hf_store *store, const hf_ref *refs, int from, int to)
+{
+    hf_txn *txn;
+    assert_ok(hf_begin(store, &txn));
+    for (int i = from; i < to; i++)
+        hf_free(txn, hf_at(hf_txn_view(txn), refs[i]));
+    assert_ok(hf_commit(txn));
+}
+
+/* What the first archive had above the used end of the second one was chunks of slots: none of them is one
+ * in the restored store, where blocks come to lie there that nobody writes. */
+static void restore_over_chunks(uint32_t engine)
+{
+    enum { MANY = 3000, BYTES = 320, BLOCKS = 9, BLOCK_BYTES = 60000 };
+    static hf_ref refs[MANY];
+    void *blocks[BLOCKS];
+    hf_txn *txn;
+    hf_store *store = make(engine, HF_ALLOC_SLAB, 0);
+    assert_ok(hf_begin(store, &txn));
+    for (int i = 0; i < MANY; i++)
+        refs[i] = hf_ref_of(hf_txn_view(txn), hf_alloc(txn, BYTES));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store)); /* the pages of the direct engine are dated then                    */
+    store = reopen(path, HF_OPEN_EXISTING);
+    archive(store, "a.hfz", NULL);
+    free_slots(store, refs, 0, MANY / 5);
+    free_slots(store, refs, MANY / 5, MANY);
+    assert_ok(hf_close(store));
+    store = reopen(path, HF_OPEN_EXISTING);
+    archive(store, "b.hfz", "a.hfz");
+    assert_ok(hf_close(store));
+    assert_ok(restore_code("r.hf", "a.hfz", "b.hfz", NULL, NULL));
+    store = reopen("r.hf", HF_OPEN_EXISTING);
+    assert_ok(hf_begin(store, &txn));
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = hf_alloc_aligned(txn, BLOCK_BYTES, 65536);
+        assert_got(blocks[i]);
+        assert_true(hf_usable_bytes(hf_txn_view(txn), blocks[i]) >= BLOCK_BYTES);
+    }
+    for (int i = 0; i < BLOCKS; i++)
+        hf_free(txn, blocks[i]);
+    assert_ok(hf_commit(txn));
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+    assert_ok(hf_check_file("r.hf", NULL, NULL));
+}
+
+static void test_restored_store_has_nothing_above_its_end(void **state)
+{
+    (void)state;
+    restore_over_chunks(HF_ENGINE_DIRECT);
+    restore_over_chunks(HF_ENGINE_LOG);
+}
+
 static int cancel_at(void *user, uint64_t done, uint64_t total)
 {
     int *left = user;
@@ -605,6 +659,7 @@ int main(void)
         cmocka_unit_test_setup(test_archive_of_another_history_is_refused, start),
         cmocka_unit_test_setup(test_archive_never_takes_rot, start),
         cmocka_unit_test_setup(test_archive_where_there_is_none, start),
+        cmocka_unit_test_setup(test_restored_store_has_nothing_above_its_end, start),
         cmocka_unit_test_setup(test_archive_can_be_cancelled, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

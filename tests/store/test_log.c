@@ -522,6 +522,39 @@ static void test_chunks_dropped_at_the_end_stay_dropped(void **state)
     assert_ok(hf_close(store));
 }
 
+/* Nor by who works on a private copy of such a file: nothing goes through the log there. The blocks are not
+ * written, so that what the file has stays there. */
+static void test_chunks_dropped_at_the_end_stay_dropped_in_a_private_copy(void **state)
+{
+    (void)state;
+    enum { MANY = 3000, BYTES = 320, BLOCK_BYTES = 120000 };
+    static hf_ref refs[MANY];
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    options.allocator = HF_ALLOC_SLAB;
+    assert_ok(hf_open(path, &options, &store));
+    assert_ok(hf_begin(store, &txn));
+    for (unsigned i = 0; i < MANY; i++)
+        refs[i] = hf_ref_of(hf_txn_view(txn), hf_alloc(txn, BYTES));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_sync(store));
+    free_slots(store, refs, 0, MANY / 5);
+    free_slots(store, refs, MANY / 5, MANY);
+    assert_ok(hf_close(store));
+    store = fixture_open(path, HF_COPY_ON_WRITE);
+    assert_ok(hf_begin(store, &txn));
+    for (unsigned i = 0; i < 6; i++) {
+        void *block = hf_alloc_aligned(txn, BLOCK_BYTES, 65536);
+        assert_got(block);
+        assert_true(hf_usable_bytes(hf_txn_view(txn), block) >= BLOCK_BYTES);
+        hf_free(txn, block);
+    }
+    assert_ok(hf_commit(txn));
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, clean)
 
 int main(void)
@@ -539,6 +572,7 @@ int main(void)
         TEST(test_log_that_ends_before_what_the_store_shows_is_ecorrupt),
         TEST(test_log_ends_before_a_torn_last_record),
         TEST(test_chunks_dropped_at_the_end_stay_dropped),
+        TEST(test_chunks_dropped_at_the_end_stay_dropped_in_a_private_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
