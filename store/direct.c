@@ -52,12 +52,13 @@ static int open_undo(hf_store *store)
     return code;
 }
 
-/* Bytes of the segment that the file really has. */
+/* Bytes of the segment that the file really has. Without a file: that this handle can address, since
+ * the size may have come down (door_lower) after lines above it were recorded. */
 static int backed_bytes(const hf_store *store, uint64_t *out)
 {
     struct stat st;
     if (!has_file(store)) {
-        *out = store->seg.size_bytes;
+        *out = store->size_max_bytes;
         return 0;
     }
     if (hf__os->fstat(store->fd, &st) != 0)
