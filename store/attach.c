@@ -22,6 +22,10 @@
  *       the lock file is the only sidecar: who makes another one or writes a header says so before,
  *       and the last one out has nothing to look for
  *
+ *   T6  while header_marked is 0 in the lock table of a store with a log, "clean" is on the disk: it is
+ *       1 from before the header may say "logged" until "clean" was synced, and from the start where a
+ *       reader was first and found log files; as long as it is 1, they stay
+ *
  * A lock sidecar made while an undo list waits starts with its gate closed by nobody: the rollback
  * is then the same as beside living processes, done by the first who takes the writer's place.
  */
@@ -370,6 +374,9 @@ static int first_in(hf_store *store, bool repair, struct hf__file_header *header
     }
     /* Without an undo list (repair goes on without one) there is nothing that could be undone. */
     start.marked = in_use && (reader || start.recover || store->undo.map != NULL);
+    /* A reader can't settle that: "clean" stays a mere claim until a writer has (T6). */
+    start.marked |= sidecars && reader && store->constants.engine == HF_ENGINE_LOG &&
+                    hf__log_leftovers(store);
     start.settled = settled && !in_use && !sidecars && store->role != HF__ROLE_ALONE;
     code = hf__locks_create(&store->locks, store->path, store->lock_path, store->fd,
                             header->constants.uuid, store->file_mode, &start);
@@ -561,7 +568,9 @@ static int last_out(hf_store *store)
         header.state == HF__STATE_CLEAN && same_file(store)) {
         if (written)
             hf__space_cut(store, &header);
-        unlink_leftovers(store);
+        /* A reader may not know that "clean" is on the disk: the logs are the next writer's then. */
+        if (!hf__flag(&store->locks.table->header.header_marked)) /* T6 */
+            unlink_leftovers(store);
         hf__os->unlink(store->lock_path);
     }
     return code;

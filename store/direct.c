@@ -52,12 +52,13 @@ static int open_undo(hf_store *store)
     return code;
 }
 
-/* Bytes of the segment that the file really has. */
+/* Bytes of the segment that the file really has. Without a file: that this handle can address, since
+ * the size may have come down (door_lower) after lines above it were recorded. */
 static int backed_bytes(const hf_store *store, uint64_t *out)
 {
     struct stat st;
     if (!has_file(store)) {
-        *out = store->seg.size_bytes;
+        *out = store->size_max_bytes;
         return 0;
     }
     if (hf__os->fstat(store->fd, &st) != 0)
@@ -170,6 +171,9 @@ static int direct_mark_clean(hf_store *store, bool leaving)
     /* The kernel tells of a failed write-back once: a sync that succeeds after it proves nothing. */
     if (table->sync_failed)
         return hf__fail_path(HF_EIO, EIO, store->path, "an earlier sync failed");
+    /* Who never wrote has no undo list yet. It must be at hand before the sync, to say that it failed. */
+    if (table->header_marked && store->undo.map == NULL && (code = open_undo(store)) != 0)
+        return code;
     /* Which pages have changed nobody noted, so all are computed: only for the one who leaves. */
     if (leaving) {
         code = hf__pages_write_all(store->fd, store->path, store->constants.salt,

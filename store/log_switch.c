@@ -548,8 +548,10 @@ int hf__log_start(hf_store *store)
     /* Somebody died between making the file clean and saying so, or before he heard that this is on
      * the disk. As long as it isn't, the header there may ask for the very logs that are written
      * over now. */
-    if (code == 0 && (file_header.state != HF__STATE_CLEAN || hf__log_leftovers(store)))
+    if (code == 0 && (file_header.state != HF__STATE_CLEAN || hf__log_leftovers(store))) {
+        hf__set_flag(&store->locks.table->header.header_marked, 1); /* T6 of attach.c */
         code = write_state(store, HF__STATE_CLEAN, file_header.generation);
+    }
     if (code == 0)
         code = hf__log_open(store, true, false);
     if (code != 0)
@@ -572,8 +574,10 @@ int hf__log_start(hf_store *store)
     /* Both mappings are looked at before and after. */
     (void)slot_seen(store->reserved, generation);
     (void)slot_seen(store->log.shared, generation);
-    if (code == 0)
+    if (code == 0) {
+        hf__set_flag(&store->locks.table->header.header_marked, 1);
         code = write_state(store, HF__STATE_LOGGED, generation);
+    }
     if (code == 0)
         code = test_following(store, generation);
     if (code != 0)
@@ -585,7 +589,6 @@ int hf__log_start(hf_store *store)
     hf__set_flag(&w->log_failed, 0);
     hf__set_flag(&w->switching, 0);
     hf__set_flag(&w->unsynced, HF__UNSYNCED_NO);
-    hf__set_flag(&store->locks.table->header.header_marked, 1);
     struct hf__log_front front = {.epoch = epoch,
                                   .applied = header.base,
                                   .end = HF__LOG_FIRST,
@@ -630,7 +633,9 @@ int hf__log_finish(hf_store *store, uint64_t deadline)
         store->log.seen_epoch = 0;
     }
     int code = hf__header_read(store->fd, store->path, false, &header);
-    if (code == 0 && header.state != HF__STATE_CLEAN)
+    /* Also if it says so already: who wrote that may have died in the sync. */
+    if (code == 0 && (header.state != HF__STATE_CLEAN ||
+                      hf__flag(&store->locks.table->header.header_marked)))
         code = write_state(store, HF__STATE_CLEAN, header.generation);
     if (code == 0) {
         hf__set_flag(&hf__words(store)->unsynced, HF__UNSYNCED_NO);

@@ -134,7 +134,7 @@ struct hf__lock_header {
     uint32_t readers_backed;  /* 44                                                              */
     uint32_t processes_high;  /* 48  slots from here on were never used                          */
     uint32_t readers_high;    /* 52                                                              */
-    uint32_t header_marked;   /* 56  the file's header says "in use" already                     */
+    uint32_t header_marked;   /* 56  the file's header says "in use" already (attach.c, T6)      */
     uint32_t sync_failed;     /* 60  a sync of the data failed: it can't be made clean any more  */
     uint32_t writer;          /* 64  owner id of the writer: a futex word                        */
     uint32_t writer_waiters;  /* 68  processes that sleep on it                                  */

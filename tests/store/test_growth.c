@@ -197,6 +197,54 @@ static void test_aborted_growth_leaves_the_content_alone(void **state)
     assert_ok(hf_close(store));
 }
 
+/* A free block that is given back, and free space at the end behind it: an allocation that fails
+ * because of the maximum has lowered the size by then. */
+static void make_with_a_tail(void)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    options.mode = HF_CREATE_NEW;
+    options.engine = fixture_engine;
+    options.size_max_bytes = 4 * MIB;
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    assert_ok(hf_open(path, &options, &store));
+    assert_ok(hf_begin(store, &txn));
+    assert_got(hf_alloc(txn, 300000));
+    void *large = hf_alloc(txn, MIB), *last = hf_alloc(txn, 1000);
+    assert_got(large);
+    assert_got(last);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_begin(store, &txn));
+    hf_free(txn, large);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_trim(store, NULL));
+    assert_ok(hf_begin(store, &txn));
+    hf_free(txn, last);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+}
+
+/* The size may have come down since the old lines above it were kept. */
+static void test_abort_after_the_size_came_down(void **state)
+{
+    (void)state;
+    static const uint32_t modes[] = {HF_COPY_ON_WRITE, HF_OPEN_EXISTING};
+    make_with_a_tail();
+    for (int i = 0; i < 2; i++) {
+        hf_store *store = fixture_open(path, modes[i]);
+        const hf_store_info before = info_of(store);
+        hf_txn *txn = NULL;
+        assert_ok(hf_begin(store, &txn));
+        assert_fails(hf_alloc(txn, 4 * MIB), HF_EFULL);
+        hf_abort(txn);
+        assert_ok(hf_begin(store, &txn));
+        hf_abort(txn);
+        assert_int_equal(info_of(store).used_end_bytes, before.used_end_bytes);
+        fixture_assert_sound(store);
+        assert_ok(hf_close(store));
+    }
+}
+
 static void test_maximum_size_is_an_error_and_all_of_it_is_usable(void **state)
 {
     (void)state;
@@ -455,6 +503,7 @@ int main(void)
         TEST(test_file_grows_in_steps_and_pointers_stay),
         TEST(test_other_process_sees_and_extends_the_new_part),
         TEST(test_aborted_growth_leaves_the_content_alone),
+        TEST(test_abort_after_the_size_came_down),
         TEST(test_maximum_size_is_an_error_and_all_of_it_is_usable),
         TEST(test_little_address_space_gives_a_smaller_store),
         TEST(test_store_that_outgrows_a_process_is_an_error_there),

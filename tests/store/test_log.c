@@ -202,16 +202,30 @@ static int dies_in_fdatasync(int fd)
     return fdatasync(fd);
 }
 
-static void dies_as_it_closes(struct child *self, void *argument)
+static void close_and_die(void)
 {
     static struct hf__os os;
-    (void)self;
-    closing = fixture_open(argument, HF_CREATE_NEW);
-    fixture_set(closing, "v", 1);
     os = hf__os_system;
     os.fdatasync = dies_in_fdatasync;
     hf__os = &os;
     hf_close(closing);
+}
+
+static void dies_as_it_closes(struct child *self, void *argument)
+{
+    (void)self;
+    closing = fixture_open(argument, HF_CREATE_NEW);
+    fixture_set(closing, "v", 1);
+    close_and_die();
+}
+
+static void dies_beside_a_reader(struct child *self, void *argument)
+{
+    closing = fixture_open(argument, HF_CREATE_NEW);
+    fixture_set(closing, "v", 1);
+    child_signal(self);
+    child_expect(child_wait(self)); /* until it is there */
+    close_and_die();
 }
 
 static bool is_data(int fd)
@@ -241,25 +255,103 @@ static int noted_unlink(const char *name)
     return unlink(name);
 }
 
-/* On the disk the header may ask for the log still: it mustn't go before "clean" is there. */
-static void test_log_stays_until_the_header_is_known_to_say_clean(void **state)
+/* Opens for writing; what that does to the data file and the logs is in `events` afterwards. */
+static hf_store *open_noted(void)
 {
-    (void)state;
     static struct hf__os os;
-    struct child child = child_start(dies_as_it_closes, path);
-    child_join_killed(&child, SIGKILL);
-    assert_true(fixture_sidecar_exists(path, "-log0"));
     memset(events, 0, sizeof events);
     os = hf__os_system;
     os.pwrite = noted_pwrite;
     os.fdatasync = noted_fdatasync;
     os.unlink = noted_unlink;
     hf__os = &os;
-    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    return fixture_open(path, HF_OPEN_EXISTING);
+}
+
+/* On the disk the header may ask for the log still: it mustn't go before "clean" is there. */
+static void test_log_stays_until_the_header_is_known_to_say_clean(void **state)
+{
+    (void)state;
+    struct child child = child_start(dies_as_it_closes, path);
+    child_join_killed(&child, SIGKILL);
+    assert_true(fixture_sidecar_exists(path, "-log0"));
+    hf_store *store = open_noted();
     hf__os = &hf__os_system;
     assert_string_equal(events, "WSU");
     assert_int_equal(fixture_get(store, "v"), 1);
     assert_ok(hf_close(store));
+}
+
+static void writes_and_leaves(struct child *self, void *argument)
+{
+    (void)self;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    if (argument != NULL)
+        fixture_set(store, "v", 2);
+    child_expect(hf_close(store) == 0);
+}
+
+/* A reader that leaves last can't write "clean" again, so the logs wait for a writer. */
+static void test_reader_leaves_the_log_beside_a_header_that_says_clean(void **state)
+{
+    (void)state;
+    struct child child = child_start(dies_as_it_closes, path);
+    child_join_killed(&child, SIGKILL);
+    for (int i = 0; i < 2; i++) {
+        hf_store *reader = fixture_open(path, HF_READ_ONLY);
+        assert_int_equal(fixture_get(reader, "v"), 1);
+        assert_ok(hf_close(reader));
+        assert_true(fixture_sidecar_exists(path, "-log0"));
+        assert_true(fixture_sidecar_exists(path, "-log1"));
+        assert_false(fixture_sidecar_exists(path, "-lock"));
+    }
+    hf_store *store = open_noted();
+    hf__os = &hf__os_system;
+    assert_string_equal(events, "WSU");
+    assert_int_equal(fixture_get(store, "v"), 1);
+    assert_ok(hf_close(store));
+    assert_false(fixture_any_sidecar_exists(path));
+}
+
+/* The same beside a reader: a writer that comes and goes settles it, with or without a commit. */
+static void test_writer_beside_a_reader_settles_the_log_for_it(void **state)
+{
+    (void)state;
+    for (int commits = 0; commits < 2; commits++) {
+        struct child child = child_start(dies_as_it_closes, path);
+        child_join_killed(&child, SIGKILL);
+        hf_store *reader = fixture_open(path, HF_READ_ONLY);
+        child_run(writes_and_leaves, commits ? path : NULL);
+        assert_true(fixture_sidecar_exists(path, "-log0"));
+        assert_int_equal(fixture_get(reader, "v"), commits ? 2 : 1);
+        assert_ok(hf_close(reader));
+        assert_false(fixture_any_sidecar_exists(path));
+        assert_ok(hf_remove(path));
+    }
+}
+
+static void says_clean_again(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_store *store = open_noted();
+    child_expect(hf_close(store) == 0);
+    child_expect(strcmp(events, "WS") == 0);
+}
+
+/* The table of a reader that stays says "marked", of a writer that died in the sync of "clean" too:
+ * the next one writes that again before anything goes. */
+static void test_next_writer_says_clean_again_for_one_that_died_beside_a_reader(void **state)
+{
+    (void)state;
+    struct child child = child_start(dies_beside_a_reader, path);
+    assert_true(child_wait(&child));
+    hf_store *reader = fixture_open(path, HF_READ_ONLY);
+    child_signal(&child);
+    child_join_killed(&child, SIGKILL);
+    child_run(says_clean_again, NULL);
+    assert_ok(hf_close(reader));
+    assert_false(fixture_any_sidecar_exists(path));
 }
 
 /* ---- where a store through a mapping may meet a full disk -------------------------------------- */
@@ -566,6 +658,9 @@ int main(void)
         TEST(test_log_of_an_earlier_use_is_elogforeign),
         TEST(test_log_beside_a_closed_store_is_not_looked_at),
         TEST(test_log_stays_until_the_header_is_known_to_say_clean),
+        TEST(test_reader_leaves_the_log_beside_a_header_that_says_clean),
+        TEST(test_writer_beside_a_reader_settles_the_log_for_it),
+        TEST(test_next_writer_says_clean_again_for_one_that_died_beside_a_reader),
         TEST(test_log_writes_nothing_through_mappings_where_a_disk_may_be_full),
         TEST(test_openers_that_dont_write_show_the_last_commit_and_change_no_byte),
         TEST(test_damage_before_an_acknowledged_record_is_ecorrupt),

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "tests/support/mortal_os.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -727,6 +728,56 @@ static void test_shrinking_killed_at_each_call(void **state)
     }
 }
 
+static int fails_to_sync(int fd)
+{
+    (void)fd;
+    errno = EIO;
+    return -1;
+}
+
+static void writes_and_dies(struct child *self, void *argument)
+{
+    (void)argument;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    fixture_set(store, "v", 5);
+    child_signal(self);
+    child_wait(self);
+    raise(SIGKILL);
+}
+
+/* Who is told of it may never have written: the undo list, which outlives the lock table, says it
+ * all the same, until fsck --repair. The log engine has its own rules (test_log_syncs.c). */
+static void test_failed_sync_is_remembered_by_who_never_wrote(void **state)
+{
+    (void)state;
+    struct hf__os os = hf__os_system;
+    if (fixture_engine != HF_ENGINE_DIRECT)
+        return;
+    struct child child = child_start(writes_and_dies, NULL);
+    assert_true(child_wait(&child));
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    os.fdatasync = fails_to_sync;
+    hf__os = &os;
+    const int code = hf_sync(store);
+    hf__os = &hf__os_system;
+    child_signal(&child);
+    child_join_killed(&child, SIGKILL);
+    assert_code(code, HF_EIO);
+    assert_code(hf_close(store), HF_EIO);
+    for (int i = 0; i < 2; i++) {
+        store = fixture_open(path, HF_OPEN_EXISTING);
+        assert_int_equal(fixture_get(store, "v"), 5);
+        assert_code(hf_sync(store), HF_EIO);
+        assert_code(hf_close(store), HF_EIO);
+    }
+    hf_check_report report;
+    assert_ok(hf_repair_file(path, NULL, &report));
+    store = fixture_open(path, HF_OPEN_EXISTING);
+    assert_int_equal(fixture_get(store, "v"), 5);
+    assert_ok(hf_close(store));
+    assert_false(fixture_any_sidecar_exists(path));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_store, remove_store)
 
 int main(void)
@@ -746,6 +797,7 @@ int main(void)
         TEST(test_resizing_goes_by_the_size_that_is_recovered),
         TEST(test_looking_at_a_file_that_is_shorter_than_its_log),
         TEST(test_shrinking_killed_at_each_call),
+        TEST(test_failed_sync_is_remembered_by_who_never_wrote),
     };
     fixture_engine = HF_ENGINE_LOG;
     int failed = cmocka_run_group_tests_name("recovery, log engine", tests, NULL, NULL);
