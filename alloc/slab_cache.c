@@ -239,14 +239,19 @@ static bool grow_large(struct hf__slab_cache *cache, uint64_t unit)
     return true;
 }
 
+/* The entry of what lies where this chunk does, or NULL. */
+static struct hf__seen *seen_there(const struct hf__heap *heap, const struct hf__chunk_ref *chunk)
+{
+    return heap->cache == NULL
+               ? NULL
+               : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+}
+
 /* The entry of a chunk, or NULL: also where the record was another's when it was made, so that words of
  * the one are words of the other. */
 static struct hf__seen *seen_of(const struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
-    struct hf__seen *seen =
-        heap->cache == NULL
-            ? NULL
-            : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+    struct hf__seen *seen = seen_there(heap, chunk);
     return seen != NULL && seen->check == chunk->chunk->check ? seen : NULL;
 }
 
@@ -364,10 +369,7 @@ void hf__slab_change(struct hf__heap *heap, const struct hf__chunk_ref *chunk, u
 
 void hf__slab_dropped(struct hf__heap *heap, const struct hf__chunk_ref *chunk)
 {
-    struct hf__seen *seen =
-        heap->cache == NULL
-            ? NULL
-            : hf__seen_get(heap->cache, hf__seen_key(chunk->offset, chunk->order));
+    struct hf__seen *seen = seen_there(heap, chunk);
     if (seen != NULL)
         seen->age = 0;
 }

@@ -262,8 +262,7 @@ static int publish(int fd, const char *temporary, const char *path, const struct
     return 0;
 }
 
-/* Nobody but its owner may look into the new file until it has the old one's mode. */
-static int take_after(int fd, int old_fd, const char *path)
+int hf__take_after(int fd, int old_fd, const char *path)
 {
     struct stat old, new;
     if (hf__os->fstat(old_fd, &old) != 0 || hf__os->fstat(fd, &new) != 0)
@@ -296,7 +295,7 @@ static int make_file(const char *path, uint32_t permissions, const struct replac
     if (code == 0)
         code = write(fd, path, what);
     if (code == 0 && old->fd >= 0)
-        code = take_after(fd, old->fd, path);
+        code = hf__take_after(fd, old->fd, path);
     if (code == 0)
         code = publish(fd, temporary, path, old);
     /* Whatever happened, the spare name must not stay; after a success it is gone already. */

@@ -20,15 +20,6 @@ void hf__lines_dispose(struct hf__lines *set)
     hf__lines_init(set);
 }
 
-static struct hf__lines_page *find(const struct hf__lines *set, uint64_t page)
-{
-    uint64_t mask = set->room - 1;
-    uint64_t at = hf__lines_place(set, page);
-    while (set->pages[at].level == set->level && set->pages[at].page != page)
-        at = (at + 1) & mask;
-    return &set->pages[at];
-}
-
 static bool grow(struct hf__lines *set, uint64_t room)
 {
     struct hf__lines_page *old = set->pages, *pages = calloc(room, sizeof *pages);
@@ -44,7 +35,7 @@ static bool grow(struct hf__lines *set, uint64_t room)
     set->room = room;
     for (uint64_t i = 0; i < old_room; i++)
         if (old[i].level == set->level)
-            *find(set, old[i].page) = old[i];
+            *hf__lines_find(set, old[i].page) = old[i];
     free(old);
     return true;
 }
@@ -61,20 +52,13 @@ uint64_t hf__lines_add(struct hf__lines *set, uint64_t page, uint64_t lines)
 {
     if (set->count * 2 >= set->room && !grow(set, set->room == 0 ? ROOM_FIRST : set->room * 2))
         return lines;
-    struct hf__lines_page *entry = find(set, page);
-    if (entry->level != set->level) {
-        *entry = (struct hf__lines_page){.page = page, .level = set->level};
-        set->order[set->count++] = page;
-    }
-    uint64_t fresh = lines & ~entry->lines;
-    entry->lines |= lines;
-    return fresh;
+    return hf__lines_put(set, page, lines);
 }
 
 uint64_t hf__lines_of(const struct hf__lines *set, uint64_t page)
 {
     if (set->room == 0)
         return 0;
-    const struct hf__lines_page *entry = find(set, page);
+    const struct hf__lines_page *entry = hf__lines_find(set, page);
     return entry->level == set->level ? entry->lines : 0;
 }

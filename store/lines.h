@@ -60,25 +60,31 @@ static inline bool hf__lines_has(const struct hf__lines *set, uint64_t page, uin
     return entry->level == set->level && entry->page == page && (entry->lines >> line & 1) != 0;
 }
 
-/* As hf__lines_add, without a call where there is room. */
-static inline uint64_t hf__lines_add_quick(struct hf__lines *set, uint64_t page, uint64_t lines)
+/* The page's entry, or the free one where it would be. */
+static inline struct hf__lines_page *hf__lines_find(const struct hf__lines *set, uint64_t page)
 {
-    if (set->count * 2 >= set->room)
-        return hf__lines_add(set, page, lines);
     uint64_t at = hf__lines_place(set, page);
     while (set->pages[at].level == set->level && set->pages[at].page != page)
         at = (at + 1) & (set->room - 1);
-    struct hf__lines_page *entry = &set->pages[at];
+    return &set->pages[at];
+}
+/* As hf__lines_add, where there is room. */
+static inline uint64_t hf__lines_put(struct hf__lines *set, uint64_t page, uint64_t lines)
+{
+    struct hf__lines_page *entry = hf__lines_find(set, page);
     if (entry->level != set->level) {
-        entry->page = page;
-        entry->level = set->level;
-        entry->lines = lines;
+        *entry = (struct hf__lines_page){.page = page, .level = set->level};
         set->order[set->count++] = page;
-        return lines;
     }
     const uint64_t fresh = lines & ~entry->lines;
     entry->lines |= lines;
     return fresh;
+}
+/* As hf__lines_add, without a call if there is room. */
+static inline uint64_t hf__lines_add_quick(struct hf__lines *set, uint64_t page, uint64_t lines)
+{
+    return set->count * 2 >= set->room ? hf__lines_add(set, page, lines)
+                                       : hf__lines_put(set, page, lines);
 }
 
 /* The bits first..last of a word. */

@@ -124,16 +124,9 @@ static int copy_all(struct copy *copy)
 static int take_place(const struct copy *copy)
 {
     const hf_store *store = copy->store;
-    struct stat old, new;
-    if (hf__os->fstat(store->fd, &old) != 0 || hf__os->fstat(copy->fd, &new) != 0)
-        return hf__fail_os(errno, store->path, "fstat");
-    if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) &&
-        hf__os->fchown(copy->fd, old.st_uid, old.st_gid) != 0)
-        return hf__fail_os(errno, store->path, "keeping the owner: fchown");
-    if (hf__os->fchmod(copy->fd, old.st_mode & 07777) != 0)
-        return hf__fail_os(errno, store->path, "fchmod");
-    if (hf__os->copy_xattrs(store->fd, copy->fd) != 0)
-        return hf__fail_os(errno, store->path, "keeping the extended attributes");
+    int code = hf__take_after(copy->fd, store->fd, store->path);
+    if (code != 0)
+        return code;
     for (int i = 0; i < 2 && HF__BUG(REPAIR_SIDECARS_FIRST); i++)
         hf__os->unlink(store->log.paths[i]);
     if (hf__os->fsync(copy->fd) != 0)

@@ -349,6 +349,9 @@ int hf__replace_with(const char *path, int old_fd,
  * new file is whole and synced, nothing of the old one is touched; then its sidecars go. */
 int hf__create_over(hf_store *old, uint32_t permissions,
                     int (*write)(int fd, const char *path, const void *what), const void *what);
+/* Gives a new file the owner, mode and extended attributes of one that it is to replace. Until then nobody but
+ * its owner may look into it. */
+int hf__take_after(int fd, int old_fd, const char *path);
 /* Plain memory, whose owner is the heap over it; it doesn't grow. */
 extern const struct hf__door hf__plain_door;
 

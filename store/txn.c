@@ -338,8 +338,8 @@ int hf_rollback_to(hf_txn *txn, hf_mark mark)
     txn->view.memory_id = 0;
     code = store->engine->rollback(store, savepoint->undo_end);
     hf__slab_forget(&store->heap);
-    hf__slab_new_level(&store->heap);
     if (code != 0) { /* nobody knows what it is like now */
+        hf__slab_new_level(&store->heap);
         hf__txn_fail(txn, code);
         return code;
     }

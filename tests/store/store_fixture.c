@@ -316,7 +316,7 @@ bool child_wait(struct child *child)
     return n == 1;
 }
 
-static int wait_for(struct child *child)
+int child_end(struct child *child)
 {
     int status = 0;
     close(child->to_child);
@@ -327,7 +327,7 @@ static int wait_for(struct child *child)
 
 void child_join(struct child *child)
 {
-    int status = wait_for(child);
+    int status = child_end(child);
     if (WIFSIGNALED(status))
         print_error("the child died of signal %d\n", WTERMSIG(status));
     assert_true(WIFEXITED(status));
@@ -336,7 +336,7 @@ void child_join(struct child *child)
 
 void child_join_killed(struct child *child, int signal_number)
 {
-    int status = wait_for(child);
+    int status = child_end(child);
     if (WIFEXITED(status))
         print_error("the child exited with %d\n", WEXITSTATUS(status));
     assert_true(WIFSIGNALED(status));

@@ -96,6 +96,8 @@ bool child_wait(struct child *child);
 void child_join(struct child *child);
 /* The same for one that dies of a signal. */
 void child_join_killed(struct child *child, int signal_number);
+/* Waits for its end, whatever that is, and returns its status. */
+int child_end(struct child *child);
 void child_run(child_fn fn, void *argument);
 
 void child_expect_at(bool holds, const char *what, const char *file, int line);

@@ -717,9 +717,7 @@ static void test_shrinking_killed_at_each_call(void **state)
         assert_ok(hf_commit(txn));
         assert_ok(hf_close(store));
         struct child child = child_start(shrinks_and_dies, &at);
-        assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
-        close(child.to_child);
-        close(child.from_child);
+        status = child_end(&child);
         assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 7);
         store = fixture_open(path, HF_OPEN_EXISTING);
         assert_ok(hf_close(store));

@@ -633,9 +633,7 @@ static void test_snapshot_killed_at_each_call(void **state)
                 assert_ok(snapshot_of(store, 0, 0));
             assert_ok(hf_close(store));
             struct child child = child_start(snapshot_and_die, &death);
-            assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
-            close(child.to_child);
-            close(child.from_child);
+            status = child_end(&child);
             assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 7);
             if (fixture_exists(copy_path))
                 assert_ok(hf_check_file(copy_path, NULL, NULL));
