@@ -47,7 +47,7 @@ static int write_undurable(hf_store *store, const struct hf__log_tail *tail)
         hf__cursor_set(cursor, store, file, tail->salt, tail->base, tail->salt, HF__LOG_FIRST);
     while (cursor->commit < tail->appended && (found = hf__cursor_next(cursor)) == 1)
         if (cursor->commit > durable &&
-            hf__write_at(store->log.fds[file], cursor->bytes,
+            hf__write_at(store->log.fds[file], hf__cursor_record(cursor),
                          (size_t)(cursor->end - cursor->at), cursor->at) != 0)
             return hf__fail_os(errno, store->log.paths[file], "write");
     return found == 1 ? 0 : found < 0 ? found : hf__corrupt("log.chain", cursor->end);

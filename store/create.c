@@ -301,6 +301,7 @@ static int make_file(const char *path, uint32_t permissions, const struct replac
     /* Whatever happened, the spare name must not stay; after a success it is gone already. */
     if (code != 0)
         hf__os->unlink(temporary);
+    hf__range_unlock(fd, HF__RANGE_ATTACH); /* also where a child that was forked has it, too */
     hf__os->close(fd);
     free(temporary);
     return code;

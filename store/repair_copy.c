@@ -168,8 +168,10 @@ int hf__repair_copy(const char *path, int (*repair)(const char *path, void *user
     const hf_error failure = *hf_last_error();
     if (code != 0 && copy.fd >= 0)
         hf__spare_unlink(copy.path);
-    if (copy.fd >= 0)
+    if (copy.fd >= 0) {
+        hf__range_unlock(copy.fd, HF__RANGE_ATTACH); /* also where a child that was forked has it, too */
         hf__os->close(copy.fd);
+    }
     hf__detach_unused(copy.store);
     if (code != 0)
         hf__fail_again(&failure);

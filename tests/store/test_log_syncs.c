@@ -160,6 +160,47 @@ static void test_log_syncs_new_descriptor_answers_for_nothing_old(void **unused)
     close_and_remove();
 }
 
+/* What a process left that was killed in its write: a whole header behind the last record, whose body
+ * isn't. The next record begins with the next block, in the midst of that body. */
+static void leave_torn_record(const struct hf__log_tail *tail)
+{
+    static struct {
+        struct hf__record record;
+        unsigned char body[3 * HF__LOG_BLOCK];
+    } torn;
+    memset(&torn, 0x5a, sizeof torn);
+    torn.record = (struct hf__record){.magic = HF__RECORD_MAGIC,
+                                      .commit = tail->appended + 1,
+                                      .chain = tail->chain,
+                                      .length_bytes = sizeof torn};
+    hf__record_seal(&torn.record, tail->salt);
+    torn.body[0] ^= 1;
+    const int fd = opened->log.fds[tail->epoch % 2];
+    assert_int_equal(pwrite(fd, &torn, sizeof torn, (off_t)tail->end), sizeof torn);
+    __atomic_store_n(&words()->sealed, tail->appended, __ATOMIC_SEQ_CST);
+}
+
+/* Every byte of the log is as it was once its records have been written again. */
+static void test_log_syncs_what_is_written_again_is_the_record(void **unused)
+{
+    struct hf__log_tail tail;
+    static unsigned char before[64 << 10], after[64 << 10];
+    (void)unused;
+    assert_ok(open_store(HF_LAZY));
+    hf__tail_read(opened, &tail);
+    assert_int_not_equal(tail.end % HF__LOG_BLOCK, 0);
+    leave_torn_record(&tail);
+    assert_ok(commit_one("a"));
+    const int file = (int)(tail.epoch % 2), fd = opened->log.fds[file];
+    const ssize_t n = pread(fd, before, sizeof before, 0);
+    written_at = -1;
+    assert_ok(hf__log_sync_file(opened, file, tail.epoch));
+    assert_true(written_at > (off_t)HF__LOG_FIRST); /* both were */
+    assert_true(n == pread(fd, after, sizeof after, 0));
+    assert_memory_equal(before, after, (size_t)n);
+    close_and_remove();
+}
+
 /* What is to be acknowledged can't be read any more: no sync makes that durable. */
 static void test_log_syncs_lost_record_is_not_acknowledged(void **unused)
 {
@@ -224,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_success_beside_a_failure_says_nothing),
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
         cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
+        cmocka_unit_test(test_log_syncs_what_is_written_again_is_the_record),
         cmocka_unit_test(test_log_syncs_lost_record_is_not_acknowledged),
         cmocka_unit_test(test_log_syncs_failure_when_the_log_grows_is_told),
         cmocka_unit_test(test_log_syncs_data_is_suspect_while_it_is_synced),
