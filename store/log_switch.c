@@ -287,6 +287,18 @@ static int copy_records(hf_store *store, struct renewal *r)
     return found;
 }
 
+/* Who renewed this log before may have died, or failed, behind the new header: that may be on the disk, and
+ * counts there, with records that are about to be written over (S2). It goes first; the old log, which
+ * counts then, still leads to the same commits. Zeros in the cache say nothing of the disk: their sync may
+ * have failed. */
+static int erase_unpublished(hf_store *store, int file, int witness)
+{
+    static const unsigned char zeros[sizeof(struct hf__log_header)];
+    if (hf__write_at(store->log.fds[file], zeros, sizeof zeros, 0) != 0)
+        return hf__fail_os(errno, store->log.paths[file], "write");
+    return witness_sync(store, file, witness);
+}
+
 /* With the writer's place held. Both logs lead to the same commits until the new one is published:
  * the old one's records and no more (S1). Its header comes last: it would be the one that counts from
  * the moment it is there, and its base is the old one's. */
@@ -314,6 +326,8 @@ static int renew(hf_store *store, uint64_t deadline)
         code = hf__log_headers(store, hf__words(store)->generation, headers, &valid);
     if (code == 0 && (valid >> old.epoch % 2 & 1) == 0)
         code = hf__fail_path(HF_EIO, 0, store->path, "the log that failed can't be read any more");
+    if (code == 0 && ((valid >> file & 1) == 0 || headers[file].epoch > old.epoch))
+        code = erase_unpublished(store, file, witness);
     if (code == 0) {
         const uint64_t used_end = headers[old.epoch % 2].used_end;
         hf__log_make_header(store, hf__words(store)->generation, old.epoch + 1, old.base, used_end,

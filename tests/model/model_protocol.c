@@ -45,13 +45,15 @@ static const struct planted {
 #define DIES(bug) {&protocol_switch_fails_dies, SWITCH_##bug, "switch: " #bug}
     DIES(RENEWS_HEADER_FIRST), DIES(RENEWS_BY_APPLYING), DIES(CLEARS_FAILED_EARLY),
     DIES(RENEWS_LESS),
+#define RENEWAL(bug) {&protocol_switch_renewal_fails, SWITCH_##bug, "switch: " #bug}
+    RENEWAL(RENEWS_OVER_A_RENEWAL), RENEWAL(ERASES_ONCE),
     {&protocol_switch_data_fails, SWITCH_IGNORES_DATA_FAILURE, "switch: IGNORES_DATA_FAILURE"},
 };
 
 static const struct protocol *const protocols[] = {
     &protocol_gate,   &protocol_places,           &protocol_log,
     &protocol_log_three, &protocol_switch,        &protocol_switch_log_fails,
-    &protocol_switch_fails_dies, &protocol_switch_data_fails};
+    &protocol_switch_fails_dies, &protocol_switch_renewal_fails, &protocol_switch_data_fails};
 
 static void report(const char *name, const struct explore_result *result)
 {

@@ -57,6 +57,7 @@ enum pc {
     K_DONE,
     N_PLACE,    /* renewal                                                                       */
     N_SWITCHING,
+    N_ERASE,
     N_SALT,
     N_COPY,
     N_SYNC,
@@ -477,6 +478,22 @@ static void copy(const struct state *s, int t, int bug, struct explorer *e)
         to(e, s, t, s->pc[t] == N_RECORDS ? N_SYNC_LAST : N_SYNC, "has copied all");
 }
 
+/* A header that an earlier renewal left in the other file goes; also one that may be there only on the disk. */
+static void erase(const struct state *s, int t, int bug, struct explorer *e)
+{
+    struct state n = *s;
+    const unsigned epoch = s->epoch[s->tail_salt];
+    n.file[t] = (uint8_t)((epoch + 1) % 2);
+    const unsigned there = s->log[n.file[t]][0].cache;
+    if (bug == SWITCH_RENEWS_OVER_A_RENEWAL || (there != 0 && s->epoch[there] <= epoch) ||
+        (there == 0 && bug == SWITCH_ERASES_ONCE)) {
+        to(e, s, t, N_SALT, "finds no header to erase");
+        return;
+    }
+    write_log(&n, n.file[t], 0, 0);
+    sync_then(&n, t, N_SALT, "erases the other log's header", e);
+}
+
 static void renewal(const struct state *s, int t, int bug, struct explorer *e)
 {
     struct state n = *s;
@@ -486,7 +503,10 @@ static void renewal(const struct state *s, int t, int bug, struct explorer *e)
         break;
     case N_SWITCHING:
         n.switching = 1;
-        to(e, &n, t, N_SALT, "sets `switching`");
+        to(e, &n, t, N_ERASE, "sets `switching`");
+        break;
+    case N_ERASE:
+        erase(s, t, bug, e);
         break;
     case N_SALT:
         n.reg[t] = 0;
@@ -833,6 +853,14 @@ static void start_fails_dies(void *at)
     s->kills = 1;
 }
 
+/* One who renews fails, too, and again. */
+static void start_renewal_fails(void *at)
+{
+    struct state *s = at;
+    begin(s, (const uint8_t[THREADS]){5, 0, 0});
+    s->log_failures = 3;
+}
+
 /* Syncs of the data file fail. */
 static void start_data_fails(void *at)
 {
@@ -868,4 +896,6 @@ const struct protocol protocol_switch = PROTOCOL("switch", start);
 const struct protocol protocol_switch_log_fails = PROTOCOL("switch, log fails", start_log_fails);
 const struct protocol protocol_switch_fails_dies =
     PROTOCOL("switch, log fails and a process dies", start_fails_dies);
+const struct protocol protocol_switch_renewal_fails =
+    PROTOCOL("switch, renewals fail", start_renewal_fails);
 const struct protocol protocol_switch_data_fails = PROTOCOL("switch, data fails", start_data_fails);

@@ -56,10 +56,12 @@ enum switch_bug {
     SWITCH_IGNORES_DATA_FAILURE,    /* the next checkpoint doesn't write all again               */
     SWITCH_BELIEVES_SYNC,           /* log_failed isn't looked at again after a sync             */
     SWITCH_RENEWS_LESS,             /* a renewal goes on without published records it can't read */
+    SWITCH_RENEWS_OVER_A_RENEWAL,   /* what an earlier one left is written over as it stands     */
+    SWITCH_ERASES_ONCE,             /* zeros in the cache are taken for zeros on the disk        */
 };
 
 extern const struct protocol protocol_gate, protocol_places, protocol_log, protocol_log_three,
     protocol_switch, protocol_switch_log_fails, protocol_switch_fails_dies,
-    protocol_switch_data_fails;
+    protocol_switch_renewal_fails, protocol_switch_data_fails;
 
 #endif

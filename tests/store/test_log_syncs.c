@@ -21,6 +21,7 @@ static hf_store *opened; /* what happens in the next fdatasync happens to it    
 static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS, FAILS } next;
 static uint32_t suspect; /* data_failed during the last sync of the data file                     */
 static off_t written_at; /* where the last write of a log record went                             */
+static int fails_after;  /* so many syncs from now on, one fails; 0: none                         */
 
 static struct hf__log_words *words(void)
 {
@@ -34,7 +35,7 @@ static int fdatasync_here(int fd)
     next = NOTHING;
     if (fd == opened->fd)
         suspect = words()->data_failed;
-    if (happens == FAILS) {
+    if (happens == FAILS || (fails_after > 0 && --fails_after == 0)) {
         errno = EIO;
         return -1;
     }
@@ -137,6 +138,71 @@ static void test_log_syncs_renewal_leaves_nothing_out(void **unused)
     assert_true(after.appended == before.appended + 1);
     assert_int_equal(pwrite(fd, kept, sizeof kept, at), sizeof kept);
     assert_ok(commit_one("b"));
+    close_and_remove();
+}
+
+/* What is found after a crash now, if all that was written reached the disk. */
+static void assert_commits_are_found(const char *const *names, size_t count)
+{
+    char copy[PATH_BYTES], from[PATH_BYTES + 8], to[PATH_BYTES + 8];
+    hf_store *const store = opened;
+    hf_store *found;
+    hf_view *view;
+    static const char *const suffixes[] = {"", "-log0", "-log1"};
+    fixture_path(copy, fixture_disk_directory(), "copy.hf");
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        snprintf(from, sizeof from, "%s%s", path, suffixes[i]);
+        snprintf(to, sizeof to, "%s%s", copy, suffixes[i]);
+        fixture_copy_file(from, to);
+    }
+    hf__os = &hf__os_system;
+    assert_ok(hf_open(copy, NULL, &found));
+    assert_ok(hf_view_begin(found, &view));
+    for (size_t i = 0; i < count; i++)
+        assert_got(hf_find(view, names[i], NULL, NULL));
+    hf_view_end(view);
+    assert_ok(hf_close(found));
+    assert_ok(hf_remove(copy));
+    hf__os = &os;
+    opened = store;
+}
+
+/* A renewal whose header may be on the disk already, and isn't published: the next one must not write over
+ * the records that this header counts on. */
+static void test_log_syncs_renewal_after_a_renewal_loses_nothing(void **unused)
+{
+    static const char *const names[] = {"first", "a"};
+    struct hf__log_header headers[2];
+    struct hf__log_tail tail;
+    unsigned valid;
+    uint32_t slot;
+    int code = HF_EIO, rounds = 0;
+    (void)unused;
+    assert_ok(open_store(HF_SYNC));
+    hf__tail_read(opened, &tail);
+    assert_ok(hf__reader_enter(&opened->locks, HF__NO_DEADLINE, false, &slot)); /* nothing is applied */
+    assert_ok(commit_one("a"));
+    __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
+    fails_after = 3; /* of no header, of the records, of the header */
+    assert_code(commit_one("b"), HF_EIO);
+    assert_ok(hf__log_headers(opened, words()->generation, headers, &valid));
+    assert_int_equal(valid, 3);
+    assert_commits_are_found(names, 2);
+    while (code != 0) {
+        char name[16];
+        assert_in_range(++rounds, 1, 8);
+        snprintf(name, sizeof name, "b%d", rounds);
+        fails_after = rounds;
+        code = commit_one(name);
+        fails_after = 0;
+        assert_commits_are_found(names, 2);
+        /* Not only once: that sync failed in the first round. */
+        assert_ok(hf__log_headers(opened, words()->generation, headers, &valid));
+        if (rounds <= 2)
+            assert_int_equal(valid, 1u << tail.epoch % 2);
+    }
+    assert_int_equal(words()->log_failed, 0);
+    hf__reader_leave(&opened->locks, slot);
     close_and_remove();
 }
 
@@ -264,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_failure_is_told_though_durable),
         cmocka_unit_test(test_log_syncs_success_beside_a_failure_says_nothing),
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
+        cmocka_unit_test(test_log_syncs_renewal_after_a_renewal_loses_nothing),
         cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
         cmocka_unit_test(test_log_syncs_what_is_written_again_is_the_record),
         cmocka_unit_test(test_log_syncs_lost_record_is_not_acknowledged),
