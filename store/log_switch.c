@@ -129,11 +129,12 @@ static void witness_close(int fd)
         hf__os->close(fd);
 }
 
-static uint64_t file_bytes_of(hf_store *store, int file)
+/* How long a log file is whose records end at `end`: as far as that is known. */
+static uint64_t file_bytes_of(hf_store *store, int file, uint64_t end)
 {
     struct stat st;
     if (hf__os->fstat(store->log.fds[file], &st) != 0)
-        return HF__LOG_FIRST;
+        return (end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     return (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
 }
 
@@ -176,7 +177,7 @@ static int switch_log(hf_store *store, const struct hf__log_tail *old, struct ro
                                 .appended = old->appended,
                                 .end = HF__LOG_FIRST,
                                 .chain = header.salt,
-                                .file_bytes = file_bytes_of(store, file),
+                                .file_bytes = file_bytes_of(store, file, HF__LOG_FIRST),
                                 .fresh_end = used_end,
                                 .salt = header.salt};
     struct hf__log_front front = {
@@ -360,7 +361,7 @@ static int renew(hf_store *store, uint64_t deadline)
     if (code == 0 && !HF__BUG(SWITCH_NOT_SYNCED))
         code = witness_sync(store, file, witness);
     if (code == 0) {
-        r.tail.file_bytes = file_bytes_of(store, file);
+        r.tail.file_bytes = file_bytes_of(store, file, r.tail.end);
         publish_log(store, &r.tail, &r.front);
         __atomic_store_n(&hf__words(store)->sealed, r.tail.appended, __ATOMIC_SEQ_CST);
         hf__durable_raise(store, r.tail.appended);
@@ -612,7 +613,7 @@ int hf__log_start(hf_store *store)
                                 .appended = header.base,
                                 .end = HF__LOG_FIRST,
                                 .chain = header.salt,
-                                .file_bytes = file_bytes_of(store, 0),
+                                .file_bytes = file_bytes_of(store, 0, HF__LOG_FIRST),
                                 .fresh_end = header.used_end,
                                 .salt = header.salt};
     hf__front_publish(store, &front);

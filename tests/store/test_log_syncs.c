@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char path[PATH_BYTES];
@@ -22,6 +23,7 @@ static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS, FAILS } next;
 static uint32_t suspect; /* data_failed during the last sync of the data file                     */
 static off_t written_at; /* where the last write of a log record went                             */
 static int fails_after;  /* so many syncs from now on, one fails; 0: none                         */
+static int blind_after;  /* so many looks at a log file's length from now on, one fails           */
 
 static struct hf__log_words *words(void)
 {
@@ -58,6 +60,16 @@ static ssize_t pwrite_here(int fd, const void *buffer, size_t size_bytes, off_t 
     return pwrite(fd, buffer, size_bytes, offset);
 }
 
+static int fstat_here(int fd, struct stat *out)
+{
+    if (opened != NULL && (fd == opened->log.fds[0] || fd == opened->log.fds[1]) && blind_after > 0 &&
+        --blind_after == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return fstat(fd, out);
+}
+
 static int commit_one(const char *name)
 {
     hf_txn *txn = NULL;
@@ -74,6 +86,7 @@ static int open_store(uint32_t durability)
     os = hf__os_system;
     os.fdatasync = fdatasync_here;
     os.pwrite = pwrite_here;
+    os.fstat = fstat_here;
     hf__os = &os;
     next = NOTHING;
     fixture_path(path, fixture_disk_directory(), "syncs.hf");
@@ -206,6 +219,35 @@ static void test_log_syncs_renewal_after_a_renewal_loses_nothing(void **unused)
     close_and_remove();
 }
 
+/* How long the new log is can't be told: that is no reason to take it for empty. */
+static void test_log_syncs_renewal_knows_where_its_log_ends(void **unused)
+{
+    static const char *const names[] = {"first", "a", "c"};
+    struct hf__log_tail tail;
+    uint32_t slot;
+    (void)unused;
+    for (int look = 1; look <= 4; look++) {
+        char name[16];
+        assert_ok(open_store(HF_SYNC));
+        assert_ok(hf__reader_enter(&opened->locks, HF__NO_DEADLINE, false, &slot));
+        assert_ok(commit_one("a"));
+        __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
+        blind_after = look;
+        for (int i = 0, code = HF_EIO; code != 0; i++) {
+            assert_in_range(i, 0, 1);
+            snprintf(name, sizeof name, "b%d", i);
+            code = commit_one(name);
+        }
+        blind_after = 0;
+        hf__tail_read(opened, &tail);
+        assert_true(tail.file_bytes >= tail.end);
+        assert_ok(commit_one("c"));
+        assert_commits_are_found(names, 3);
+        hf__reader_leave(&opened->locks, slot);
+        close_and_remove();
+    }
+}
+
 /* Another one was told that the record's write-back failed, and died. A descriptor opened since hears
  * nothing of it, so the record is written again before that descriptor answers for it. */
 static void test_log_syncs_new_descriptor_answers_for_nothing_old(void **unused)
@@ -331,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_success_beside_a_failure_says_nothing),
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
         cmocka_unit_test(test_log_syncs_renewal_after_a_renewal_loses_nothing),
+        cmocka_unit_test(test_log_syncs_renewal_knows_where_its_log_ends),
         cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
         cmocka_unit_test(test_log_syncs_what_is_written_again_is_the_record),
         cmocka_unit_test(test_log_syncs_lost_record_is_not_acknowledged),
