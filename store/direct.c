@@ -306,12 +306,13 @@ static const struct hf__door direct_door = {door_reserve, door_edit, door_grow, 
 static int direct_begin(hf_store *store, bool prepare, uint64_t deadline)
 {
     int code = direct_lock(store, deadline);
+    if (code != 0)
+        return code;
     store->backed.from = store->backed.to = 0;
-    if (code == 0 && prepare) {
+    if (prepare)
         code = direct_mark_in_use(store);
-        if (code != 0)
-            direct_unlock(store);
-    }
+    if (code != 0)
+        direct_unlock(store);
     return code;
 }
 

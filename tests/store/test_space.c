@@ -737,6 +737,33 @@ static void test_appending_and_closing_do_not_chase_each_other(void **state)
     assert_true(changes < 8);
 }
 
+static void *begin_in_vain(void *argument)
+{
+    hf_txn *txn;
+    return (void *)(intptr_t)hf_begin(argument, &txn);
+}
+
+/* What a transaction remembers of the blocks it has put into holes is not for another thread to change. */
+static void test_who_waits_for_the_writer_changes_nothing_of_his(void **state)
+{
+    (void)state;
+    hf_options options = {.mode = HF_CREATE_NEW, .lock_timeout_ms = -1, .engine = fixture_engine};
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    pthread_t thread;
+    void *result;
+    assert_ok(hf_open(path, &options, &store));
+    assert_ok(hf_begin(store, &txn));
+    store->backed.from = HF__PAGE_BYTES;
+    store->backed.to = 2 * HF__PAGE_BYTES;
+    assert_int_equal(pthread_create(&thread, NULL, begin_in_vain, store), 0);
+    pthread_join(thread, &result);
+    assert_code((int)(intptr_t)result, HF_EBUSY);
+    assert_true(store->backed.from == HF__PAGE_BYTES && store->backed.to == 2 * HF__PAGE_BYTES);
+    hf_abort(txn);
+    assert_ok(hf_close(store));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh_path, remove_store)
 #define TEST_DIRECT(f)                                                                             \
     {                                                                                              \
@@ -765,6 +792,7 @@ int main(void)
         TEST(test_holes_are_said_again_after_a_sync_that_failed),
         TEST(test_a_sector_written_in_part_is_mended),
         BOTH(test_the_size_that_was_asked_for_is_kept),
+        BOTH(test_who_waits_for_the_writer_changes_nothing_of_his),
         BOTH(test_appending_and_closing_do_not_chase_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
