@@ -65,8 +65,7 @@ static int backed_bytes(const hf_store *store, uint64_t *out)
         return hf__fail_os(errno, store->path, "fstat");
     *out = hf__backed_bytes((uint64_t)st.st_size);
     if (*out > store->size_max_bytes)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
-                             "it has grown past what this process could reserve");
+        return hf__fail_outgrown(store);
     return 0;
 }
 

@@ -326,38 +326,39 @@ void hf__map_release(hf_store *store)
     store->range = store->reserved = store->shown = store->log.shared = store->log.through = NULL;
 }
 
+int hf__map_undone(hf_store *store, struct hf__undo *undo, unsigned char *mapping,
+                   struct hf__undo_stats *stats)
+{
+    const uint64_t room = store->reserved_bytes - HF__SEGMENT_OFFSET;
+    struct stat st;
+    if (hf__os->fstat(store->fd, &st) != 0)
+        return hf__fail_os(errno, store->path, "fstat");
+    const uint64_t backed = hf__backed_bytes((uint64_t)st.st_size);
+    int code = hf__undo_apply(undo, mapping + HF__SEGMENT_OFFSET, backed < room ? backed : room,
+                              HF__UNDO_FIRST, true, stats);
+    return code == HF_ECORRUPT && backed > room ? hf__fail_outgrown(store) : code;
+}
+
 int hf__map_replay(hf_store *store, void **out)
 {
     struct hf__undo undo;
-    struct stat st;
     unsigned char *at;
     int code = hf__map_private(store, &at);
     if (code != 0)
         return code;
-    if (hf__os->fstat(store->fd, &st) != 0) {
-        code = hf__fail_os(errno, store->path, "fstat");
-        goto err_unmap;
+    if (store->locks.table->header.header_marked) { /* else the list is a leftover */
+        hf__undo_init(&undo, store->undo_path);
+        code = hf__undo_open_file(&undo, store->constants.uuid, 0, false, true);
+        if (code == HF_ENOENT) /* the writer died before its first change ever */
+            code = 0;
+        else if (code == 0)
+            code = hf__map_undone(store, &undo, at, NULL);
+        hf__undo_close(&undo);
     }
-    if (!store->locks.table->header.header_marked) { /* a leftover: nothing has changed since */
+    if (code == 0)
         *out = at;
-        return 0;
-    }
-    hf__undo_init(&undo, store->undo_path);
-    code = hf__undo_open_file(&undo, store->constants.uuid, 0, false, true);
-    if (code == HF_ENOENT) /* the writer died before its first change ever */
-        code = 0;
-    else if (code == 0)
-        code = hf__undo_apply(&undo, at + HF__SEGMENT_OFFSET,
-                              hf__backed_bytes((uint64_t)st.st_size), HF__UNDO_FIRST, true,
-                              NULL);
-    hf__undo_close(&undo);
-    if (code != 0)
-        goto err_unmap;
-    *out = at;
-    return 0;
-
-err_unmap:
-    hf__os->munmap(at, (size_t)store->reserved_bytes);
+    else
+        hf__os->munmap(at, (size_t)store->reserved_bytes);
     return code;
 }
 

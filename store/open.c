@@ -156,19 +156,15 @@ static int back_cut_tail(hf_store *store, uint64_t size_bytes)
 static int replay_frozen(hf_store *store, const struct hf__file_header *header)
 {
     struct hf__undo undo;
-    struct stat st;
     if (header->state == HF__STATE_CLEAN)
         return 0;
     if (header->state != HF__STATE_IN_USE)
         return hf__log_replay_over(store, store->reserved, header->generation);
-    if (hf__os->fstat(store->fd, &st) != 0)
-        return hf__fail_os(errno, store->path, "fstat");
     hf__undo_init(&undo, store->undo_path);
     int code = hf__undo_open_file(&undo, store->constants.uuid, 0, false, true);
     if (code == 0 && hf__undo_end(&undo) != HF__UNDO_FIRST) {
         struct hf__undo_stats stats = {0, 0};
-        code = hf__undo_apply(&undo, store->seg.base, hf__backed_bytes((uint64_t)st.st_size),
-                              HF__UNDO_FIRST, true, &stats);
+        code = hf__map_undone(store, &undo, store->reserved, &stats);
         store->recovery = (hf_recovery){.recoveries = 1,
                                         .cold = 1,
                                         .undone_ranges = stats.ranges,

@@ -528,8 +528,7 @@ static int lay(hf_store *store, const struct hf__record *record, bool applied)
     const unsigned char *data =
         (const unsigned char *)record + hf__record_data(record->range_count);
     if (record->used_end > store->size_max_bytes)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
-                             "it has grown past what this process could reserve");
+        return hf__fail_outgrown(store);
     int code = HF__BUG(OTHERS_WINDOW_KEPT)
                    ? 0
                    : drop_private(store, page_of(record->window_start),

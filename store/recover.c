@@ -277,8 +277,10 @@ out_dispose:
 }
 
 /* Lays the records with commits up to `last` over private memory, from where the cursor stands. */
-static int lay_over(struct hf__log_cursor *cursor, uint64_t last, unsigned char *segment)
+static int lay_over(const hf_store *store, struct hf__log_cursor *cursor, uint64_t last,
+                    unsigned char *segment)
 {
+    const uint64_t room = store->reserved_bytes - HF__SEGMENT_OFFSET;
     while (cursor->commit < last) {
         int found = hf__cursor_next(cursor);
         if (found <= 0)
@@ -288,6 +290,8 @@ static int lay_over(struct hf__log_cursor *cursor, uint64_t last, unsigned char 
         const unsigned char *data =
             (const unsigned char *)record + hf__record_data(record->range_count);
         for (uint64_t i = 0; i < record->range_count; i++) {
+            if (ranges[i].offset + ranges[i].size_bytes > room)
+                return hf__fail_outgrown(store);
             memcpy(segment + ranges[i].offset, data, (size_t)ranges[i].size_bytes);
             data += ranges[i].size_bytes;
         }
@@ -304,7 +308,7 @@ int hf__log_replay_over(hf_store *store, unsigned char *mapping, uint64_t genera
         code = hf__map_private_to(store, mapping, 0, left.end);
     if (code == 0) {
         begin_at(store, &cursor, &left.header);
-        code = lay_over(&cursor, left.commit, mapping + HF__SEGMENT_OFFSET);
+        code = lay_over(store, &cursor, left.commit, mapping + HF__SEGMENT_OFFSET);
         free(cursor.bytes);
     }
     if (code == 0) {
@@ -365,7 +369,7 @@ int hf__log_replay_stuck(hf_store *store, void **out)
         hf__cursor_set(&cursor, store, (int)(tail.epoch % 2), tail.salt, front.applied, front.chain,
                        front.end);
         if (code == 0)
-            code = lay_over(&cursor, last, mapping + HF__SEGMENT_OFFSET);
+            code = lay_over(store, &cursor, last, mapping + HF__SEGMENT_OFFSET);
         free(cursor.bytes);
     }
     if (code == 0)

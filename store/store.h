@@ -163,6 +163,12 @@ static inline const struct hf__segment_header *hf__segment_header(const struct h
     return (const struct hf__segment_header *)seg->base;
 }
 
+static inline int hf__fail_outgrown(const hf_store *store)
+{
+    return hf__fail_path(HF_EADDRSPACE, 0, store->path,
+                         "it has grown past what this process could reserve");
+}
+
 /* Sizes in a file are whole pages: the next one up. */
 static inline uint64_t hf__whole_pages(uint64_t size_bytes)
 {
@@ -259,6 +265,9 @@ void hf__map_heap(hf_store *store);
 /* Disk blocks for [offset, offset + size_bytes), of a free block that ends at `end` and may have holes.
  * HF_ENOSPC. The door's back for files. */
 int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t end);
+/* Undoes in a private mapping of the file what the list says. HF_EADDRSPACE: it reaches beyond. */
+int hf__map_undone(hf_store *store, struct hf__undo *undo, unsigned char *mapping,
+                   struct hf__undo_stats *stats);
 /* A second, private mapping of the file with the pending undo list applied: for readers that meet a
  * dead writer and may not write. The caller munmaps reserved_bytes. */
 int hf__map_replay(hf_store *store, void **out);

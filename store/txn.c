@@ -25,8 +25,7 @@ int hf__txn_refresh_size(hf_store *store)
     if (size > store->constants.size_max_bytes)
         return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
     if (size > store->size_max_bytes)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
-                             "it has grown past what this process could reserve");
+        return hf__fail_outgrown(store);
     if (hf__segment_header(&store->seg)->heap.used_end > size)
         return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
     store->seg.size_bytes = size;

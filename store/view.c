@@ -82,8 +82,7 @@ static int view_size(hf_store *store, hf_view *view)
     if (size > store->constants.size_max_bytes)
         return hf__corrupt("segment.size", offsetof(struct hf__segment_header, size_bytes));
     if (size > store->size_max_bytes)
-        return hf__fail_path(HF_EADDRSPACE, 0, store->path,
-                             "it has grown past what this process could reserve");
+        return hf__fail_outgrown(store);
     view->own.size_bytes = size;
     return hf__map_shown(store, size);
 }

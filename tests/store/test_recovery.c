@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -726,6 +727,66 @@ static void test_shrinking_killed_at_each_call(void **state)
     }
 }
 
+#define LITTLE_BYTES ((size_t)16 << 20)
+#define MUCH_BYTES ((size_t)24 << 20)
+
+static void *mmap_little(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (protection == PROT_NONE && size > LITTLE_BYTES) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return hf__os_system.mmap(at, size, protection, flags, fd, offset);
+}
+
+static void reads_with_little_room(struct child *self, void *argument)
+{
+    (void)argument;
+    struct hf__os os = hf__os_system;
+    hf_view *view;
+    os.mmap = mmap_little;
+    hf__os = &os;
+    hf_store *store = fixture_open(path, HF_READ_ONLY);
+    child_expect(fixture_get(store, "v") == 1);
+    child_signal(self);
+    child_wait(self);
+    child_expect(hf_view_begin(store, &view) == HF_EADDRSPACE);
+    child_expect(hf_close(store) == 0);
+}
+
+/* In the midst of a change at the far end. */
+static void outgrows_and_dies(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_txn *txn;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    child_expect(hf_begin(store, &txn) == 0);
+    child_expect(hf_construct(txn, "much", NULL, MUCH_BYTES) != NULL);
+    child_expect(hf_commit(txn) == 0);
+    child_expect(hf_begin(store, &txn) == 0);
+    unsigned char *much = hf_edit(txn, hf_find(hf_txn_view(txn), "much", NULL, NULL), MUCH_BYTES);
+    child_expect(much != NULL);
+    memset(much + MUCH_BYTES - 4096, 'm', 4096);
+    mortal_begin((struct mortal_plan){
+        .calls = MORTAL_WRITE, .files = MORTAL_DATA, .left = 1, .when = MORTAL_BEFORE});
+    if (fixture_engine == HF_ENGINE_DIRECT)
+        mortal_die();
+    hf_commit(txn);
+}
+
+/* What the dead one left lies beyond all that a reader has room for. */
+static void test_reader_that_is_outgrown_is_told(void **state)
+{
+    (void)state;
+    struct child reader = child_start(reads_with_little_room, NULL);
+    assert_true(child_wait(&reader));
+    struct child victim = child_start(outgrows_and_dies, NULL);
+    child_join_killed(&victim, SIGKILL);
+    child_signal(&reader);
+    child_join(&reader);
+}
+
 static int fails_to_sync(int fd)
 {
     (void)fd;
@@ -795,6 +856,7 @@ int main(void)
         TEST(test_resizing_goes_by_the_size_that_is_recovered),
         TEST(test_looking_at_a_file_that_is_shorter_than_its_log),
         TEST(test_shrinking_killed_at_each_call),
+        TEST(test_reader_that_is_outgrown_is_told),
         TEST(test_failed_sync_is_remembered_by_who_never_wrote),
     };
     fixture_engine = HF_ENGINE_LOG;
