@@ -23,6 +23,7 @@ static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS, FAILS } next;
 static uint32_t suspect; /* data_failed during the last sync of the data file                     */
 static off_t written_at; /* where the last write of a log record went                             */
 static int fails_after;  /* so many syncs from now on, one fails; 0: none                         */
+static bool disk_full;   /* nothing gets more blocks than it has                                  */
 static int blind_after;  /* so many looks at a log file's length from now on, one fails           */
 
 static struct hf__log_words *words(void)
@@ -60,6 +61,14 @@ static ssize_t pwrite_here(int fd, const void *buffer, size_t size_bytes, off_t 
     return pwrite(fd, buffer, size_bytes, offset);
 }
 
+static int fallocate_here(int fd, int mode, off_t offset, off_t size)
+{
+    if (!disk_full)
+        return fallocate(fd, mode, offset, size);
+    errno = ENOSPC;
+    return -1;
+}
+
 static int fstat_here(int fd, struct stat *out)
 {
     if (opened != NULL && (fd == opened->log.fds[0] || fd == opened->log.fds[1]) && blind_after > 0 &&
@@ -87,6 +96,7 @@ static int open_store(uint32_t durability)
     os.fdatasync = fdatasync_here;
     os.pwrite = pwrite_here;
     os.fstat = fstat_here;
+    os.fallocate = fallocate_here;
     hf__os = &os;
     next = NOTHING;
     fixture_path(path, fixture_disk_directory(), "syncs.hf");
@@ -216,6 +226,25 @@ static void test_log_syncs_renewal_after_a_renewal_loses_nothing(void **unused)
     }
     assert_int_equal(words()->log_failed, 0);
     hf__reader_leave(&opened->locks, slot);
+    close_and_remove();
+}
+
+/* The other file is long enough for what was logged, and for one who frees something. */
+static void test_log_syncs_renewal_does_with_what_there_is(void **unused)
+{
+    struct hf__log_tail before, after;
+    (void)unused;
+    assert_ok(open_store(HF_SYNC));
+    assert_ok(hf__log_checkpoint(opened, 0, HF__NO_DEADLINE)); /* both files are there */
+    assert_ok(commit_one("a"));
+    hf__tail_read(opened, &before);
+    __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
+    disk_full = true;
+    const int code = commit_one("b");
+    disk_full = false;
+    assert_ok(code);
+    hf__tail_read(opened, &after);
+    assert_true(after.epoch > before.epoch);
     close_and_remove();
 }
 
@@ -373,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_success_beside_a_failure_says_nothing),
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
         cmocka_unit_test(test_log_syncs_renewal_after_a_renewal_loses_nothing),
+        cmocka_unit_test(test_log_syncs_renewal_does_with_what_there_is),
         cmocka_unit_test(test_log_syncs_renewal_knows_where_its_log_ends),
         cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
         cmocka_unit_test(test_log_syncs_what_is_written_again_is_the_record),
