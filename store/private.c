@@ -200,18 +200,26 @@ static void change_behind(struct hf__log *log, uint64_t offset, uint64_t end)
     }
 }
 
+/* In the file there is a page table between one span and the next. */
+static void begin_writing(hf_store *store, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        const struct hf__piece piece = hf__piece_at(from, to);
+        (void)hf__os->write_back(store->fd, (off_t)piece.file_offset, (off_t)piece.size_bytes);
+        from += piece.size_bytes;
+    }
+}
+
 static void write_cold(hf_store *store)
 {
     struct hf__log *log = &store->log;
     const uint64_t hot = log->window_hot[log->window_stretches - 1];
-    const uint64_t from = HF__SEGMENT_OFFSET + log->window_watched - BEHIND_BYTES;
+    const uint64_t from = log->window_watched - BEHIND_BYTES;
     for (unsigned grain = 0, first; grain < 64; grain++) {
         for (first = grain; grain < 64 && (hot >> grain & 1) == 0;)
             grain++;
         log->window_written += grain - first;
-        if (first < grain)
-            (void)hf__os->write_back(store->fd, (off_t)(from + first * GRAIN_BYTES),
-                                     (off_t)((grain - first) * GRAIN_BYTES));
+        begin_writing(store, from + first * GRAIN_BYTES, from + grain * GRAIN_BYTES);
     }
 }
 
