@@ -313,7 +313,7 @@ static int write_snapshot(int fd, const char *path, const void *what)
     int code = copy_held(job);
     /* A hint: the disk works while the pages are compared, and the sync finds little left. */
     if (code == 0 && job->report.moved_bytes != 0)
-        (void)hf__os->write_back(fd, 0, (off_t)job->copy.end);
+        (void)hf__os->write_back(fd, 0, (off_t)hf__file_bytes(job->copy.end));
     if (code == 0 && !job->from_memory && wants_verifying(job))
         code = verify(job, fd, path, NULL);
     if (code == 0)
