@@ -90,7 +90,7 @@ static int collect(struct hf__source *source, const struct hf__log_tail *tail, u
     struct hf__log_cursor cursor = {.bytes = NULL};
     struct hf__log_front front;
     int code = 0;
-    hf__front_read(store, &front);
+    hf__front_in(store, tail, &front);
     hf__cursor_set(&cursor, store, (int)(tail->epoch % 2), tail->salt, front.applied, front.chain,
                    front.end);
     while (code == 0 && cursor.commit < last) {

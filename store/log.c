@@ -476,10 +476,14 @@ void hf__front_read(const hf_store *store, struct hf__log_front *out)
     read_copy(&hf__words(store)->front_count, hf__words(store)->fronts, out);
     hf__tail_read(store, &tail);
     if (out->epoch < tail.epoch)
-        *out = (struct hf__log_front){.epoch = tail.epoch,
-                                      .applied = tail.base,
-                                      .end = HF__LOG_FIRST,
-                                      .chain = tail.salt};
+        *out = hf__front_at_base(&tail);
+}
+
+void hf__front_in(const hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *out)
+{
+    hf__front_read(store, out);
+    if (out->epoch != tail->epoch)
+        *out = hf__front_at_base(tail);
 }
 
 void hf__front_publish(hf_store *store, const struct hf__log_front *front)

@@ -154,8 +154,16 @@ void hf__record_seal(struct hf__record *record, uint64_t salt);
 
 void hf__tail_read(const hf_store *store, struct hf__log_tail *out);
 void hf__tail_publish(hf_store *store, const struct hf__log_tail *tail);
+static inline struct hf__log_front hf__front_at_base(const struct hf__log_tail *tail)
+{
+    return (struct hf__log_front){
+        .epoch = tail->epoch, .applied = tail->base, .end = HF__LOG_FIRST, .chain = tail->salt};
+}
 /* As it is meant: of an older epoch than the tail's, it is at the tail's base. */
 void hf__front_read(const hf_store *store, struct hf__log_front *out);
+/* Where the log of that tail is read from, to find what isn't applied: the front, or while that stands in
+ * the next log already (whose tail comes after it, or never, if its maker is dead), the base. */
+void hf__front_in(const hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *out);
 void hf__front_publish(hf_store *store, const struct hf__log_front *front);
 uint64_t hf__durable(const hf_store *store);
 void hf__durable_raise(hf_store *store, uint64_t commit);

@@ -341,7 +341,7 @@ int hf__touched_by_left_log(hf_store *store, uint64_t generation, struct hf__tou
 int hf__log_replay_stuck(hf_store *store, void **out)
 {
     struct hf__file_header header;
-    struct hf__log_front front;
+    struct hf__log_front front, from;
     struct hf__log_tail tail;
     unsigned char *mapping;
     int code = hf__header_read(store->fd, store->path, true, &header);
@@ -349,8 +349,9 @@ int hf__log_replay_stuck(hf_store *store, void **out)
         code = hf__map_private(store, &mapping);
     if (code != 0)
         return code;
-    hf__front_read(store, &front);
     hf__tail_read(store, &tail);
+    hf__front_read(store, &front);
+    hf__front_in(store, &tail, &from);
     if (hf__flag(&hf__words(store)->recover)) {
         if (header.state != HF__STATE_CLEAN)
             code = hf__log_replay_over(store, mapping, header.generation);
@@ -366,8 +367,8 @@ int hf__log_replay_stuck(hf_store *store, void **out)
         if (last > front.applied + 1)
             last = front.applied + 1;
         code = hf__log_open(store, false, true);
-        hf__cursor_set(&cursor, store, (int)(tail.epoch % 2), tail.salt, front.applied, front.chain,
-                       front.end);
+        hf__cursor_set(&cursor, store, (int)(tail.epoch % 2), tail.salt, from.applied, from.chain,
+                       from.end);
         if (code == 0)
             code = lay_over(store, &cursor, last, mapping + HF__SEGMENT_OFFSET);
         free(cursor.bytes);

@@ -119,17 +119,16 @@ static int lay_record(struct job *job, const struct hf__record *record)
     return 0;
 }
 
-/* From where the front stands; if it isn't there yet (a renewal is being published), from the base. */
+/* From where the front stands, or from the base. */
 static int lay_from(struct job *job, const struct hf__log_tail *tail)
 {
     hf_store *store = job->store;
     struct hf__log_cursor cursor = {.bytes = NULL};
     struct hf__log_front front;
     int found = 1, code = hf__log_open(store, false, store->role != HF__ROLE_WRITER);
-    hf__front_read(store, &front);
-    if (front.epoch != tail->epoch || front.applied > job->shown)
-        front = (struct hf__log_front){
-            .applied = tail->base, .end = HF__LOG_FIRST, .chain = tail->salt};
+    hf__front_in(store, tail, &front);
+    if (front.applied > job->shown)
+        front = hf__front_at_base(tail);
     hf__cursor_set(&cursor, store, (int)(tail->epoch % 2), tail->salt, front.applied, front.chain,
                    front.end);
     cursor.ahead = AHEAD_BYTES; /* up to k it isn't written any more */

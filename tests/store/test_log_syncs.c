@@ -229,6 +229,60 @@ static void test_log_syncs_renewal_after_a_renewal_loses_nothing(void **unused)
     close_and_remove();
 }
 
+static void reads_beside(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_view *view;
+    hf_store *store = fixture_open(path, HF_READ_ONLY);
+    child_expect(hf_view_begin(store, &view) == 0);
+    child_expect(hf_find(view, "a", NULL, NULL) != NULL);
+    hf_view_end(view);
+    child_expect(hf_close(store) == 0);
+}
+
+/* Who renewed a log died when half of it was published: the front is the new log's, the tail the old one's.
+ * Others read on in the old one. */
+static void test_log_syncs_half_a_renewal_is_no_damage(void **unused)
+{
+    char archive[PATH_BYTES], copy[PATH_BYTES];
+    const char *const archives[] = {archive};
+    struct hf__log_front front;
+    uint32_t slot;
+    (void)unused;
+    assert_ok(open_store(HF_SYNC));
+    assert_ok(hf__reader_enter(&opened->locks, HF__NO_DEADLINE, false, &slot));
+    assert_ok(commit_one("a")); /* not applied */
+    hf__front_read(opened, &front);
+    front.epoch++;
+    front.chain++;
+    hf__front_publish(opened, &front);
+    fixture_path(archive, fixture_disk_directory(), "half.hfa");
+    fixture_path(copy, fixture_disk_directory(), "half.hf");
+    const int fd = open(archive, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_ok(hf_archive_write(opened, fd, NULL, NULL));
+    close(fd);
+    assert_ok(hf_restore(copy, archives, 1, NULL, NULL));
+    hf__os = &hf__os_system;
+    hf_store *found = fixture_open(copy, HF_OPEN_EXISTING);
+    hf_view *view;
+    assert_ok(hf_view_begin(found, &view));
+    assert_got(hf_find(view, "a", NULL, NULL));
+    hf_view_end(view);
+    assert_ok(hf_close(found));
+    assert_ok(hf_remove(copy));
+    assert_ok(unlink(archive));
+    hf__reader_leave(&opened->locks, slot);
+    /* Nor for a reader who meets a gate that a dead one left closed. */
+    __atomic_store_n(&opened->locks.table->header.gate, HF__NOBODY, __ATOMIC_SEQ_CST);
+    child_run(reads_beside, NULL);
+    hf__os = &os;
+    front.epoch--;
+    front.chain--;
+    hf__front_publish(opened, &front);
+    close_and_remove();
+}
+
 /* The other file is long enough for what was logged, and for one who frees something. */
 static void test_log_syncs_renewal_does_with_what_there_is(void **unused)
 {
@@ -403,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
         cmocka_unit_test(test_log_syncs_renewal_after_a_renewal_loses_nothing),
         cmocka_unit_test(test_log_syncs_renewal_does_with_what_there_is),
+        cmocka_unit_test(test_log_syncs_half_a_renewal_is_no_damage),
         cmocka_unit_test(test_log_syncs_renewal_knows_where_its_log_ends),
         cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
         cmocka_unit_test(test_log_syncs_what_is_written_again_is_the_record),
