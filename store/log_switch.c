@@ -428,13 +428,15 @@ static struct need need_of(const hf_store *store, uint64_t length_bytes)
     return (struct need){length, spare, large, huge};
 }
 
-/* Makes the active log longer, for a record at `at`. */
+/* Makes the active log longer, for a record at `at`. How long it is may not be known (file_bytes_of): what
+ * lies before `at` is records, whatever is said. */
 static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint64_t at,
                          const struct need *need)
 {
     const uint64_t end = at + need->length, most = hf__tuned(&store->log.log_max_bytes);
+    const uint64_t have = tail->file_bytes > at ? tail->file_bytes : at;
     struct hf__log_tail longer = *tail;
-    uint64_t target = need->huge ? end + need->spare : tail->file_bytes * 2;
+    uint64_t target = need->huge ? end + need->spare : have * 2;
     target = target > end ? target : end;
     target = (target < most ? target : most) / HF__LOG_BLOCK * HF__LOG_BLOCK;
     if (end > target) {
@@ -443,7 +445,7 @@ static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint6
                                "a view has been open for too long");
     }
     const int file = (int)(tail->epoch % 2);
-    int code = hf__log_extend(store, file, tail->file_bytes, target, need->large ? end : 0);
+    int code = hf__log_extend(store, file, have, target, need->large ? end : 0);
     if (code == 0)
         code = hf__log_sync_file(store, file, tail->epoch);
     if (code == 0) {
@@ -451,7 +453,7 @@ static int extend_active(hf_store *store, const struct hf__log_tail *tail, uint6
         hf__tail_publish(store, &longer);
     } else if (code == HF_ENOSPC) {
         /* What was had of it may be what somebody else needs, and be it the other file. */
-        (void)hf__os->ftruncate(store->log.fds[file], (off_t)tail->file_bytes);
+        (void)hf__os->ftruncate(store->log.fds[file], (off_t)have);
     }
     return code;
 }

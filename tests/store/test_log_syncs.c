@@ -229,6 +229,31 @@ static void test_log_syncs_renewal_after_a_renewal_loses_nothing(void **unused)
     close_and_remove();
 }
 
+/* Nor is it where a log that was just switched to has its first records. */
+static void test_log_syncs_switch_knows_where_its_log_ends(void **unused)
+{
+    static const char *const names[] = {"b", "first", "a", "c"};
+    struct hf__log_tail tail;
+    uint32_t slot;
+    (void)unused;
+    for (int look = 1; look <= 4; look++) {
+        assert_ok(open_store(HF_SYNC));
+        assert_ok(commit_one("a"));
+        assert_ok(hf__reader_enter(&opened->locks, HF__NO_DEADLINE, false, &slot));
+        hf__tail_read(opened, &tail);
+        tail.file_bytes = tail.end; /* nothing fits any more */
+        hf__tail_publish(opened, &tail);
+        blind_after = look;
+        const int code = commit_one("b");
+        blind_after = 0;
+        assert_true(code == 0 || code == HF_EIO);
+        assert_ok(commit_one("c"));
+        assert_commits_are_found(code == 0 ? names : names + 1, code == 0 ? 4 : 3);
+        hf__reader_leave(&opened->locks, slot);
+        close_and_remove();
+    }
+}
+
 static void reads_beside(struct child *self, void *argument)
 {
     (void)self;
@@ -457,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_renewal_leaves_nothing_out),
         cmocka_unit_test(test_log_syncs_renewal_after_a_renewal_loses_nothing),
         cmocka_unit_test(test_log_syncs_renewal_does_with_what_there_is),
+        cmocka_unit_test(test_log_syncs_switch_knows_where_its_log_ends),
         cmocka_unit_test(test_log_syncs_half_a_renewal_is_no_damage),
         cmocka_unit_test(test_log_syncs_renewal_knows_where_its_log_ends),
         cmocka_unit_test(test_log_syncs_new_descriptor_answers_for_nothing_old),
