@@ -300,6 +300,18 @@ static int erase_unpublished(hf_store *store, int file, int witness)
     return witness_sync(store, file, witness);
 }
 
+/* On a full disk it may be long enough as it is, which copying tells. What was had of more may be needed
+ * elsewhere. */
+static int renew_room(hf_store *store, int file, uint64_t size_bytes)
+{
+    const uint64_t had = file_bytes_of(store, file, HF__LOG_FIRST);
+    const int code = hf__log_reach(store, file, size_bytes, 0);
+    if (code != HF_ENOSPC)
+        return code;
+    (void)hf__os->ftruncate(store->log.fds[file], (off_t)had);
+    return 0;
+}
+
 /* With the writer's place held. Both logs lead to the same commits until the new one is published:
  * the old one's records and no more (S1). Its header comes last: it would be the one that counts from
  * the moment it is there, and its base is the old one's. */
@@ -344,9 +356,7 @@ static int renew(hf_store *store, uint64_t deadline)
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
         hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, from.chain,
                        from.end);
-        code = hf__log_reach(store, file, 2 * old.file_bytes, 0);
-        if (code == HF_ENOSPC) /* it may be long enough as it is: copying tells */
-            code = 0;
+        code = renew_room(store, file, 2 * old.file_bytes);
     }
     if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
         code = hf__log_write_header(store, &header, 0);
