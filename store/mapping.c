@@ -246,7 +246,8 @@ static void advise_fresh(unsigned char *at, uint64_t size_bytes)
 
 int hf__map_tail(hf_store *store, uint64_t from_bytes)
 {
-    return map_from(store, store->reserved, from_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    return map_over(store, store->map_fd, store->reserved, from_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE);
 }
 
 int hf__map_tail_shared(hf_store *store, uint64_t from_bytes, bool *torn)

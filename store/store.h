@@ -100,7 +100,7 @@ struct hf_store {
     unsigned char *shown;         /* what readers look through: log.shared or reserved           */
     uint64_t shown_bytes;         /* how far into the segment it is mapped (M3); atomic          */
     bool writers_mapped;          /* P is mapped, too; under the writer's place                  */
-    int map_fd;                   /* what more is mapped from; it carries no locks. -1: all is   */
+    int map_fd;                   /* the log engine's mappings are made from it; it carries no locks */
     pthread_mutex_t map_mutex;    /* for mapping more of `shown`                                 */
     uint64_t size_max_bytes;      /* largest segment this handle can address                     */
     struct hf__segment seg;

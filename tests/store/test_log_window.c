@@ -21,7 +21,7 @@ static char path[PATH_BYTES];
 static struct hf__os table;
 static hf_store *store;
 static unsigned shared_left; /* shared mappings to write through until one is refused; 0: none is  */
-static bool refuses_private;
+static bool refuses_private, refuses_open;
 static size_t seen[256]; /* how often a view saw each byte                                         */
 
 static void *refusing_mmap(void *address, size_t size_bytes, int protection, int flags, int fd,
@@ -36,6 +36,14 @@ static void *refusing_mmap(void *address, size_t size_bytes, int protection, int
     return MAP_FAILED;
 }
 
+static int refusing_open(const char *name, int flags, mode_t mode)
+{
+    if (!refuses_open)
+        return hf__os_system.open(name, flags, mode);
+    errno = EMFILE;
+    return -1;
+}
+
 static int open_it(void **unused)
 {
     (void)unused;
@@ -43,8 +51,9 @@ static int open_it(void **unused)
     fixture_path(path, fixture_disk_directory(), "window.hf");
     table = hf__os_system;
     table.mmap = refusing_mmap;
+    table.open = refusing_open;
     shared_left = 0;
-    refuses_private = false;
+    refuses_private = refuses_open = false;
     hf__os = &table;
     store = fixture_open(path, HF_CREATE_NEW);
     assert_ok(hf_begin(store, &txn));
@@ -143,10 +152,25 @@ static void test_log_window_that_stays_half_open_is_closed_later(void **unused)
     expect_nothing_shared();
 }
 
+/* All that it takes to close a window was had before it opened. */
+static void test_log_window_closes_without_a_descriptor_more(void **unused)
+{
+    (void)unused;
+    hf_txn *txn = make_bulk('y');
+    refuses_open = true;
+    hf_abort(txn);
+    assert_true(store->log.window_start == UINT64_MAX);
+    refuses_open = false;
+    assert_ok(hf_commit(make_bulk('y')));
+    expect_nothing_shared();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_window_that_opens_half_is_none, open_it, close_it),
+        cmocka_unit_test_setup_teardown(test_log_window_closes_without_a_descriptor_more, open_it,
+                                        close_it),
         cmocka_unit_test_setup_teardown(test_log_window_that_stays_half_open_is_closed_later, open_it,
                                         close_it),
     };
