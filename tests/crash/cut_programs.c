@@ -444,6 +444,25 @@ static void run_failures(struct cut_player *p)
     cut_close(p);
 }
 
+/* Who renews a log fails, too, before or behind the new header, and so does the next one. */
+static void run_renewals(struct cut_player *p)
+{
+    static const unsigned at[] = {3, 1, 3, 2, 3};
+    struct cut_reader r;
+    if (!cut_open(p, HF_OPEN_EXISTING) || !cut_reader_start(p, &r))
+        return;
+    cut_change(p, 1); /* not applied while somebody reads: lost if the log is */
+    cut_change(p, 2);
+    cut_fail_sync(p, false);
+    cut_change(p, 1);
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++)
+        cut_fail_renewal(p, at[i]);
+    cut_change(p, 1);
+    cut_reader_end(&r);
+    cut_change(p, 1);
+    cut_close(p);
+}
+
 /* Records that stand whole though their write was said to have failed: they count. */
 static void run_unwritten(struct cut_player *p)
 {
@@ -594,6 +613,7 @@ const struct cut_program cut_programs[] = {
     {"reopen", cut_make_store, run_reopen, 2, 1},
     {"zeros", cut_make_store, run_zeros, 1, 4},
     {"failures", cut_make_store, run_failures, 1, 2},
+    {"renewals", cut_make_store, run_renewals, 1, 2},
     {"unwritten", cut_make_store, run_unwritten, 1, 2},
     {"resize", cut_make_store, cut_run_resize, 1, 8},
     {"snapshot", cut_make_store, cut_run_snapshot, 1, 4},

@@ -37,7 +37,7 @@ static struct cut_mappings mappings;
 static unsigned char holes[SHADOW_BYTES / 4096]; /* pages of the data file without disk blocks      */
 static bool blocks_unsynced;                     /* some got blocks since the last sync             */
 static const char *fault;                        /* a rule of docs/space.md that was broken          */
-static bool fail_data, fail_log; /* the next sync */
+static unsigned fail_data, fail_log; /* so many syncs from now on; 0: none */
 static bool fail_write;          /* of the next record */
 static void (*during)(void *);
 static void *during_context;
@@ -341,10 +341,10 @@ static int record_sync(int fd)
         push(CUT_DIRECTORY, -1);
     } else if (file >= 0) {
         look_at_window();
-        bool *fails = file == names[CUT_DATA] ? &fail_data : &fail_log;
-        push(*fails ? CUT_SYNC_FAILED : CUT_SYNC, file);
-        if (*fails) {
-            *fails = false;
+        unsigned *left = file == names[CUT_DATA] ? &fail_data : &fail_log;
+        const bool fails = *left != 0 && --*left == 0;
+        push(fails ? CUT_SYNC_FAILED : CUT_SYNC, file);
+        if (fails) {
             errno = EIO;
             return -1;
         }
@@ -525,7 +525,8 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
     for (int fd = 0; fd < FDS; fd++)
         fd_file[fd] = -1;
     window_file = -1;
-    fail_data = fail_log = fail_write = blocks_unsynced = false;
+    fail_data = fail_log = 0;
+    fail_write = blocks_unsynced = false;
     fault = NULL;
     memset(holes, 0, sizeof holes);
     table = hf__os_system;
@@ -558,9 +559,9 @@ const char *cut_record_fault(void)
     return fault;
 }
 
-void cut_record_fail_sync(bool of_data, bool fails)
+void cut_record_fail_sync(bool of_data, unsigned nth)
 {
-    *(of_data ? &fail_data : &fail_log) = fails;
+    *(of_data ? &fail_data : &fail_log) = nth;
 }
 
 void cut_record_during(void (*call)(void *), void *context)

@@ -101,8 +101,8 @@ void cut_record_start(struct cut_trace *trace, const char *directory, struct cut
 void cut_record_mark(struct cut_mark mark);
 /* What was done that a full disk would not have allowed, or NULL. */
 const char *cut_record_fault(void);
-/* The next sync of the data file, or of a log file, fails, or no more does. */
-void cut_record_fail_sync(bool of_data, bool fails);
+/* The nth sync of the data file from now on, or of a log file, fails; 0: none does. */
+void cut_record_fail_sync(bool of_data, unsigned nth);
 /* link(2), for what the tools do: the library makes no links. */
 int cut_record_link(const char *path, const char *target);
 /* Called in the middle of what is written to t.hf's spare file, before each write or clone. NULL: no more. */

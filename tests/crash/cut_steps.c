@@ -167,8 +167,19 @@ static void note_window(struct cut_player *p)
 
 void cut_fail_sync(struct cut_player *p, bool of_data)
 {
-    cut_record_fail_sync(of_data, true);
+    cut_record_fail_sync(of_data, 1);
     p->may_fail = true;
+}
+
+void cut_fail_renewal(struct cut_player *p, unsigned nth)
+{
+    hf_txn *txn = NULL;
+    if (p->trouble != NULL)
+        return;
+    cut_record_fail_sync(false, nth);
+    if (hf_begin(p->store, &txn) == 0)
+        cut_failed(p, "failing to renew the log");
+    cut_record_fail_sync(false, 0);
 }
 
 void cut_fail_write(struct cut_player *p)
@@ -216,8 +227,8 @@ void cut_commit(struct cut_player *p, hf_txn *txn)
         cut_failed(p, "hf_commit");
     p->rare[RARE_SYNC_FAILED] += code != 0;
     p->may_fail = false;
-    cut_record_fail_sync(true, false);
-    cut_record_fail_sync(false, false);
+    cut_record_fail_sync(true, 0);
+    cut_record_fail_sync(false, 0);
     cut_record_fail_write(false);
     if (code != 0 && code != HF_ECOMMIT_UNKNOWN) { /* it never was */
         p->mark.attempted--;

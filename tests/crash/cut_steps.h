@@ -86,6 +86,8 @@ bool cut_reader_start(struct cut_player *p, struct cut_reader *r);
 void cut_reader_end(struct cut_reader *r);
 /* The next sync of the data, or of the log, fails; so does the write of the next record. */
 void cut_fail_sync(struct cut_player *p, bool of_data);
+/* The log has failed; so does who renews it, at the nth sync of that. */
+void cut_fail_renewal(struct cut_player *p, unsigned nth);
 void cut_fail_write(struct cut_player *p);
 
 /* ---- recordings ------------------------------------------------------------------------------ */
