@@ -55,6 +55,7 @@
     X(UNKNOWN_ROLLED_BACK, "a record whose write failed counts, what it left in the window is undone") \
     X(RENEWED_HEADER_FIRST, "a renewed log gets its header before its records are synced")         \
     X(RENEWED_TOGETHER, "a renewed log's records and header are synced together")                  \
+    X(RENEWED_OVER_RENEWAL, "a log is renewed over an earlier renewal, whose header stays")        \
     X(RENEWED_BASE_EARLY, "a renewed log begins at what is applied, but not synced")               \
     X(RECORD_NOT_CHECKED, "a record's checks aren't looked at")                                    \
     X(BODY_NOT_CHECKED, "the check of a record's content isn't looked at")                         \
