@@ -204,7 +204,7 @@ int hf__record_write(hf_store *store, const struct hf__record *record)
     const struct hf__record_range *ranges = hf__record_ranges(record);
     const unsigned char *data =
         (const unsigned char *)record + hf__record_data(record->range_count);
-    const bool small = record->used_end <= THROUGH_RATIO * store->log.switch_bytes &&
+    const bool small = record->used_end <= THROUGH_RATIO * hf__tuned(&store->log.switch_bytes) &&
                        record->used_end <= store->size_max_bytes;
     const bool past = record->length_bytes >= PAST_BYTES;
     unsigned char *mapping = small ? hf__log_through(store) : NULL;

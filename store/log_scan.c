@@ -118,7 +118,7 @@ static int walk(struct scan *scan, const struct hf__log_header *header, hf_log_f
         before = out->records;
         if (code == 0)
             code = why_it_ends(&cursor, &out->end_reason);
-        if (code == 0 && out->end_reason == HF_LOG_END_DAMAGED)
+        if (code == 0)
             code = follow(scan, &cursor, out);
     } while (code == 0 && out->records != before);
     out->last_commit = cursor.commit;

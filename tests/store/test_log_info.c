@@ -4,6 +4,7 @@
  */
 #include "store_fixture.h"
 
+#include "base/os.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -339,6 +340,38 @@ static void test_scan_beside_a_writer_tells_what_log_info_tells(void **state)
     assert_ok(hf_close(store));
 }
 
+static hf_store *writes_meanwhile; /* when it is looked why the log ends */
+
+static ssize_t pread_late(int fd, void *buffer, size_t size_bytes, off_t offset)
+{
+    if (size_bytes == sizeof(struct hf__record) && writes_meanwhile != NULL) {
+        hf_store *store = writes_meanwhile;
+        writes_meanwhile = NULL;
+        fixture_set(store, "x", 6);
+    }
+    return hf__os_system.pread(fd, buffer, size_bytes, offset);
+}
+
+/* What came after the last record was read is the next one, and not torn. */
+static void test_scan_takes_what_a_writer_appends_meanwhile(void **state)
+{
+    (void)state;
+    struct seen seen;
+    struct hf__os os = hf__os_system;
+    hf_store *store = fixture_open(path, HF_OPEN_EXISTING);
+    for (int i = 1; i <= 5; i++)
+        fixture_set(store, "x", i);
+    os.pread = pread_late;
+    hf__os = &os;
+    writes_meanwhile = store;
+    const hf_log_summary summary = scan(&seen);
+    hf__os = &hf__os_system;
+    assert_null(writes_meanwhile);
+    assert_int_equal(that_counts(&summary)->last_commit, info(store).appended);
+    assert_int_equal(that_counts(&summary)->end_reason, HF_LOG_END_UNUSED);
+    assert_ok(hf_close(store));
+}
+
 static void leave_a_log(struct child *self, void *argument)
 {
     hf_store *store;
@@ -472,6 +505,7 @@ int main(void)
         CASE(test_log_lengths_are_those_asked_for),
         CASE(test_log_at_its_limit_waits_for_who_applies),
         CASE(test_scan_beside_a_writer_tells_what_log_info_tells),
+        CASE(test_scan_takes_what_a_writer_appends_meanwhile),
         CASE(test_scan_of_what_a_killed_process_left_changes_nothing),
         CASE(test_torn_last_record_ends_the_log),
     };
