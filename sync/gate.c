@@ -50,10 +50,11 @@ static bool take(struct hf__locks *locks, uint32_t index, uint64_t word)
                                        __ATOMIC_RELAXED);
 }
 
-/* Frees the slots of dead handles; used when all are taken. */
+/* Frees the slots of dead handles; used when all are taken that there are. */
 static void sweep(struct hf__locks *locks)
 {
-    for (uint32_t i = 0; i < HF_READERS_MAX; i++) {
+    const uint32_t high = __atomic_load_n(&locks->table->header.readers_high, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < high && i < HF_READERS_MAX; i++) {
         uint64_t *at = &hf__reader_slot(locks->table, i)->word;
         uint64_t word = __atomic_load_n(at, __ATOMIC_SEQ_CST);
         if (word != 0 && hf__locks_dead(locks, (uint32_t)word))
@@ -74,6 +75,8 @@ static int take_slot(struct hf__locks *locks, uint32_t *out)
         for (uint32_t i = 0; i < HF_READERS_MAX; i++) {
             if (i >= __atomic_load_n(&header->readers_high, __ATOMIC_ACQUIRE)) {
                 int code = hf__locks_back_reader(locks, i);
+                if (code != 0 && pass == 0)
+                    break; /* those of the dead may do */
                 if (code != 0)
                     return code;
             }

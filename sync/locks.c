@@ -262,7 +262,8 @@ static int claim_slot(struct hf__locks *locks, uint32_t index)
 int hf__locks_claim(struct hf__locks *locks)
 {
     const struct hf__lock_header *header = &locks->table->header;
-    /* Free slots first; then also those whose owner may be dead. */
+    int full = 0;
+    /* Free slots first, if there are blocks for one more; then also those whose owner may be dead. */
     for (int pass = 0; pass < 2; pass++) {
         uint32_t high = __atomic_load_n(&header->processes_high, __ATOMIC_ACQUIRE);
         for (uint32_t i = 0; i < HF_PROCESSES_MAX; i++) {
@@ -271,13 +272,15 @@ int hf__locks_claim(struct hf__locks *locks)
                 continue;
             if (!lock_live_byte(locks, i))
                 continue;
-            int code = claim_slot(locks, i);
-            if (code != 0)
-                hf__range_unlock(locks->data_fd, HF__RANGE_LIVE + (off_t)i);
-            return code;
+            full = claim_slot(locks, i);
+            if (full == 0)
+                return 0;
+            hf__range_unlock(locks->data_fd, HF__RANGE_LIVE + (off_t)i);
+            break;
         }
     }
-    return hf__fail_path(HF_EPROCESSES, 0, locks->path, "at most %d", HF_PROCESSES_MAX);
+    return full != 0 ? full
+                     : hf__fail_path(HF_EPROCESSES, 0, locks->path, "at most %d", HF_PROCESSES_MAX);
 }
 
 void hf__locks_detach(struct hf__locks *locks, bool release)

@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "sync/range_lock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -292,6 +293,48 @@ static void test_handles_beyond_the_limit_are_refused_and_dead_ones_make_room(vo
             leave(&many[i]);
 }
 
+static int fallocate_full(int fd, int mode, off_t offset, off_t size)
+{
+    (void)fd;
+    (void)mode;
+    (void)offset;
+    (void)size;
+    errno = ENOSPC;
+    return -1;
+}
+
+/* The lock file needs no more blocks as long as there are slots of the dead in those it has. */
+static void test_the_dead_make_room_on_a_full_disk(void **state)
+{
+    static struct hf__locks many[HF__NEAR_PROCESSES];
+    struct hf__os os = hf__os_system;
+    struct hf__locks extra;
+    uint32_t slot = 0;
+    (void)state;
+    first(&many[0]);
+    for (uint32_t i = 1; i < HF__NEAR_PROCESSES; i++)
+        join(&many[i], false);
+    for (uint32_t i = 0; i < HF__NEAR_READERS; i++)
+        assert_int_equal(hf__reader_enter(&many[1], 0, false, &slot), 0);
+    os.fallocate = fallocate_full;
+    hf__os = &os;
+    int fd = open_data(O_RDWR);
+    assert_int_equal(hf__locks_attach(&extra, data_path, lock_path, fd, false, uuid), 0);
+    assert_int_equal(hf__locks_claim(&extra), HF_ENOSPC);
+    assert_int_equal(hf__reader_enter(&many[0], 0, false, &slot), HF_ENOSPC);
+    die(&many[1]);
+    assert_int_equal(hf__locks_claim(&extra), 0);
+    assert_int_equal(hf__reader_enter(&extra, 0, false, &slot), 0);
+    assert_int_equal(hf__reader_enter(&many[0], 0, false, &slot), 0);
+    hf__os = &hf__os_system;
+    hf__reader_leave_all(&many[0]);
+    hf__reader_leave_all(&extra);
+    leave(&extra);
+    for (uint32_t i = 0; i < HF__NEAR_PROCESSES; i++)
+        if (i != 1)
+            leave(&many[i]);
+}
+
 static void test_lock_files_that_are_none_or_anothers_are_refused(void **state)
 {
     struct hf__locks a, b;
@@ -334,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_gate_closed_by_the_dead_is_told_and_not_opened_by_giving_up),
         cmocka_unit_test(test_views_beyond_the_limit_are_refused_and_dead_ones_make_room),
         cmocka_unit_test(test_handles_beyond_the_limit_are_refused_and_dead_ones_make_room),
+        cmocka_unit_test(test_the_dead_make_room_on_a_full_disk),
         cmocka_unit_test(test_lock_files_that_are_none_or_anothers_are_refused),
         cmocka_unit_test(test_a_living_process_is_found_for_the_message),
     };
