@@ -164,8 +164,10 @@ static int range_data(struct hf__copy *copy, unsigned char *unused, uint64_t fro
             return NOT_POSSIBLE;
         if (n < 0)
             return hf__fail_os(errno, copy->path, "copy_file_range");
-        if (n == 0)
-            return step(copy, to - from); /* the file ends here: K1 */
+        if (n == 0) { /* no end: some file systems say so where they can't */
+            errno = EOPNOTSUPP;
+            return NOT_POSSIBLE;
+        }
         copy->report->moved_bytes += (uint64_t)n;
         int code = step(copy, (uint64_t)n);
         if (code != 0)
@@ -202,7 +204,10 @@ static int read_data(struct hf__copy *copy, unsigned char *bytes, uint64_t from,
         ssize_t n = hf__read_at(copy->from_fd, bytes, part, from);
         if (n < 0)
             return hf__fail_os(errno, copy->from_path, "read");
-        code = write_pages(copy, bytes, (size_t)n, from);
+        if ((size_t)n < part)
+            return hf__fail_path(HF_ETRUNCATED, 0, copy->from_path, "it was cut at byte %llu",
+                                 (unsigned long long)(from + (uint64_t)n));
+        code = write_pages(copy, bytes, part, from);
         if (code == 0)
             code = step(copy, part);
         from += part;
@@ -210,14 +215,23 @@ static int read_data(struct hf__copy *copy, unsigned char *bytes, uint64_t from,
     return code;
 }
 
-/* From data to data, by one of the two above. */
+/* From data to data, by one of the two above. The file may end before `end` (what its log holds beyond is laid
+ * over the copy: K1), but not before what it had when the copying began. */
 static int each_data(struct hf__copy *copy, unsigned char *bytes,
                      int (*copy_data)(struct hf__copy *, unsigned char *, uint64_t, uint64_t))
 {
-    const uint64_t end = hf__file_bytes(copy->end);
+    uint64_t end = hf__file_bytes(copy->end);
+    struct stat source;
     int code = set_size(copy, 0);
     if (code == 0)
         code = set_size(copy, end);
+    if (code == 0 && hf__os->fstat(copy->from_fd, &source) != 0)
+        code = hf__fail_os(errno, copy->from_path, "fstat");
+    if (code == 0 && (uint64_t)source.st_size < end) {
+        copy->report->hole_bytes += end - (uint64_t)source.st_size;
+        code = step(copy, end - (uint64_t)source.st_size);
+        end = (uint64_t)source.st_size;
+    }
     for (uint64_t at = HF__TABLE_OFFSET, from, to; code == 0 && at < end; at = to) {
         if (hf__next_data(copy->from_fd, at, end, &from, &to) != 0)
             return hf__fail_os(errno, copy->from_path, "seeking data");
