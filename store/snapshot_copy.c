@@ -12,6 +12,7 @@
 #include "snapshot.h"
 
 #include "layout.h"
+#include "pages.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -101,29 +102,42 @@ int hf__copy_table(struct hf__copy *copy)
     return code;
 }
 
+/* Does the copy's table take that page for a hole? In memory it may be live again and still all zeros. */
+static int is_a_hole(const struct hf__copy *copy, uint64_t salt, uint64_t page,
+                     struct hf__sector *sector, bool *out)
+{
+    int code = 0;
+    if (page - sector->first_page >= sector->pages)
+        code = hf__sector_read(copy->fd, copy->path, salt, page, sector);
+    *out = code == 0 && hf__entry_is_hole(&sector->entries.entries[page - sector->first_page]);
+    return code;
+}
+
 int hf__copy_differing(struct hf__copy *copy, const unsigned char *base, uint64_t used_end,
-                       uint64_t commit, struct hf__touched *touched)
+                       uint64_t salt, uint64_t commit, struct hf__touched *touched)
 {
     unsigned char *bytes = malloc(READ_BYTES);
-    if (bytes == NULL)
-        return hf__fail(HF_ENOMEM, "comparing memory with the file");
-    for (uint64_t at = 0; at < used_end; at += READ_BYTES) {
+    struct hf__sector sector = {.pages = 0};
+    int code = bytes == NULL ? hf__fail(HF_ENOMEM, "comparing memory with the file") : 0;
+    for (uint64_t at = 0; code == 0 && at < used_end; at += READ_BYTES) {
         const uint64_t part = used_end - at < READ_BYTES ? used_end - at : READ_BYTES;
         ssize_t n = hf__segment_read(copy->from_fd, bytes, part, at);
         if (n < 0) {
-            int code = hf__fail_os(errno, copy->from_path, "read");
-            free(bytes);
-            return code;
+            code = hf__fail_os(errno, copy->from_path, "read");
+            break;
         }
         memset(bytes + n, 0, (size_t)part - (size_t)n);
-        for (uint64_t i = 0; i < part; i += HF__PAGE_BYTES) {
+        for (uint64_t i = 0; code == 0 && i < part; i += HF__PAGE_BYTES) {
             const uint64_t size = part - i < HF__PAGE_BYTES ? part - i : HF__PAGE_BYTES;
-            if (memcmp(bytes + i, base + at + i, (size_t)size) != 0)
+            bool differs = memcmp(bytes + i, base + at + i, (size_t)size) != 0;
+            if (!differs && all_zero(bytes + i, size))
+                code = is_a_hole(copy, salt, (at + i) / HF__PAGE_BYTES, &sector, &differs);
+            if (code == 0 && differs)
                 hf__touched_add(touched, at + i, at + i + size, commit);
         }
     }
     free(bytes);
-    return 0;
+    return code;
 }
 
 /* ---- a file ---------------------------------------------------------------------------------- */
