@@ -94,5 +94,22 @@ test_a_full_disk_is_6_and_leaves_nothing() {
     expect 6 holdfast archive -o /dev/full a.hf
 }
 
+test_output_needs_no_hard_links() {
+    make_store
+    for call in link rename; do
+        expect 0 failing $call archive --quiet -o $call.hfz a.hf
+        expect 0 holdfast restore --quiet --verify $call.hfz
+        expect 9 failing $call archive -o $call.hfz a.hf
+    done
+    expect 3 failing links archive -o x.hfz a.hf
+    says x.hfz err
+    [ "$(find . -name 'x.hfz*')" = "" ] || die "left behind: $(find . -name 'x.hfz*')"
+    for call in fsync close; do
+        expect 7 failing $call archive -o x.hfz a.hf
+        [ "$(find . -name 'x.hfz*')" = "" ] || die "left behind: $(find . -name 'x.hfz*')"
+    done
+}
+
 run_tests test_a_chain_of_archives test_through_pipes test_zstd_reads_it test_refusals \
-    test_a_full_disk_is_6_and_leaves_nothing
+    test_a_full_disk_is_6_and_leaves_nothing \
+    test_output_needs_no_hard_links
