@@ -94,6 +94,28 @@ test_a_full_disk_is_6_and_leaves_nothing() {
     expect 6 holdfast archive -o /dev/full a.hf
 }
 
+test_standard_input_is_what_it_is() {
+    make_store
+    holdfast archive --quiet -o full.hfz a.hf
+    expect 7 holdfast restore b.hf - <&-
+    says stdin err
+    expect 7 holdfast restore --verify - <&-
+    { echo before && cat full.hfz; } >both
+    # From where it stands, and of a file that has no name any more.
+    (read -r line && rm both && holdfast restore --quiet b.hf - && [ "$line" = before ]) <both || die "$?"
+    same_values a.hf b.hf
+    command -v python3 >/dev/null || skip "no python3 to make a socket"
+    python3 -c '
+import os, socket, subprocess, sys
+ours, its = socket.socketpair()
+child = subprocess.Popen([os.environ["HF_COMMAND"], "restore", "--quiet", "c.hf", "-"], stdin=its)
+its.close()
+ours.sendall(open("full.hfz", "rb").read())
+ours.close()
+sys.exit(child.wait())' || die "$?"
+    same_values a.hf c.hf
+}
+
 test_output_needs_no_hard_links() {
     make_store
     for call in link rename; do
@@ -112,4 +134,4 @@ test_output_needs_no_hard_links() {
 
 run_tests test_a_chain_of_archives test_through_pipes test_zstd_reads_it test_refusals \
     test_a_full_disk_is_6_and_leaves_nothing \
-    test_output_needs_no_hard_links
+    test_output_needs_no_hard_links test_standard_input_is_what_it_is
