@@ -5,8 +5,11 @@
  */
 #include "store_fixture.h"
 
+#include "base/os.h"
 #include "store/store_format.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -194,6 +197,47 @@ static void test_aborted_growth_leaves_the_content_alone(void **state)
     assert_ok(hf_view_begin(store, &view));
     assert_true(large_is_right(view, "before", 100000));
     hf_view_end(view);
+    assert_ok(hf_close(store));
+}
+
+static int fallocate_half(int fd, int mode, off_t offset, off_t size_bytes)
+{
+    if (size_bytes < (off_t)MIB)
+        return fallocate(fd, mode, offset, size_bytes);
+    if (fallocate(fd, mode, offset, size_bytes / 2) == 0)
+        errno = ENOSPC;
+    return -1;
+}
+
+/* Some file systems keep what fallocate had got when the disk was full. */
+static void test_growth_that_fails_takes_nothing(void **state)
+{
+    (void)state;
+    static struct hf__os table;
+    struct stat before, after;
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    hf_txn *txn = NULL;
+    make_large(store, "before", 100000);
+    assert_int_equal(stat(path, &before), 0);
+    table = hf__os_system;
+    table.fallocate = fallocate_half;
+    assert_ok(hf_begin(store, &txn));
+    hf__os = &table;
+    void *p = hf_alloc(txn, 20 * MIB);
+    const int code = hf_last_error()->code;
+    hf__os = &hf__os_system;
+    if (p != NULL) { /* no fallocate here */
+        hf_abort(txn);
+        assert_ok(hf_close(store));
+        skip();
+    }
+    assert_int_equal(code, HF_ENOSPC);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_true(after.st_blocks < before.st_blocks + 100);
+    hf_abort(txn);
+    make_large(store, "large", 20 * MIB);
+    fixture_assert_sound(store);
     assert_ok(hf_close(store));
 }
 
@@ -503,6 +547,7 @@ int main(void)
         TEST(test_file_grows_in_steps_and_pointers_stay),
         TEST(test_other_process_sees_and_extends_the_new_part),
         TEST(test_aborted_growth_leaves_the_content_alone),
+        TEST(test_growth_that_fails_takes_nothing),
         TEST(test_abort_after_the_size_came_down),
         TEST(test_maximum_size_is_an_error_and_all_of_it_is_usable),
         TEST(test_little_address_space_gives_a_smaller_store),
