@@ -287,6 +287,25 @@ static int copy_records(hf_store *store, struct renewal *r)
     return found;
 }
 
+static uint64_t whole_blocks(uint64_t bytes)
+{
+    return (bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+}
+
+/* Twice as long as the log that failed; on a full disk as long as that one's records. Those that share a
+ * block there don't here, and make the file longer as they are written. */
+static int reach_for_records(hf_store *store, int file, const struct hf__log_tail *old)
+{
+    struct stat st;
+    if (hf__os->fstat(store->log.fds[file], &st) != 0)
+        return hf__fail_os(errno, store->log.paths[file], "fstat");
+    int code = hf__log_reach(store, file, 2 * old->file_bytes, 0);
+    if (code != HF_ENOSPC)
+        return code;
+    (void)!hf__os->ftruncate(store->log.fds[file], st.st_size);
+    return hf__log_reach(store, file, whole_blocks(old->end), 0);
+}
+
 /* With the writer's place held. Both logs lead to the same commits until the new one is published:
  * the old one's records and no more (S1). Its header comes last: it would be the one that counts from
  * the moment it is there, and its base is the old one's. */
@@ -329,12 +348,16 @@ static int renew(hf_store *store, uint64_t deadline)
             .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
         hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, from.chain,
                        from.end);
-        code = hf__log_reach(store, file, 2 * old.file_bytes, 0);
+        code = reach_for_records(store, file, &old);
     }
     if (code == 0 && HF__BUG(RENEWED_HEADER_FIRST))
         code = hf__log_write_header(store, &header, 0);
     if (code == 0)
         code = copy_records(store, &r);
+    /* Its last block, whole: the tail lies within file_bytes. */
+    if (code == 0 && hf__allocate_at(store->log.fds[file], r.tail.end,
+                                     whole_blocks(r.tail.end) - r.tail.end) != 0)
+        code = hf__fail_os(errno, store->log.paths[file], "growing the log");
     /* A record that is missing can't be left out: another commit would get its number, and who waits
      * for the first one would take it for his. */
     if (code == 0 && r.tail.appended < old.appended)
