@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -380,6 +381,37 @@ static void limited_opener(struct child *self, void *argument)
     }
     child_expect(hf_close(store) == 0);
 }
+
+static void die_in_a_transaction(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    child_expect(hf_open(path, NULL, &store) == 0 && hf_begin(store, &txn) == 0);
+    unsigned char *p = hf_edit(txn, hf_find(hf_txn_view(txn), "small", NULL, NULL), 1);
+    child_expect(p != NULL);
+    p[0] = 0;
+    kill(getpid(), SIGKILL);
+}
+
+/* The file is longer than what can be reserved, the store isn't. */
+static void limited_undoer(struct child *self, void *argument)
+{
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    limit_address_space(512 * MIB);
+    child_expect(hf_open(path, argument, &store) == 0);
+    child_signal(self);
+    child_expect(child_wait(self));
+    child_expect(hf_begin(store, &txn) == 0); /* what the dead one left is undone */
+    child_expect(large_is_right(hf_txn_view(txn), "small", 100000));
+    child_expect(hf_edit(txn, hf_find(hf_txn_view(txn), "small", NULL, NULL), 1) != NULL);
+    hf_abort(txn);
+    child_expect(hf_begin(store, &txn) == 0);
+    hf_abort(txn);
+    child_expect(hf_close(store) == 0);
+}
 #endif
 
 static void test_little_address_space_gives_a_smaller_store(void **state)
@@ -425,6 +457,32 @@ static void test_store_that_outgrows_a_process_is_an_error_there(void **state)
     assert_ok(hf_commit(txn));
     child_signal(&child);
     child_join(&child);
+    assert_ok(hf_close(store));
+#endif
+}
+
+static void test_file_that_outgrows_a_process_though_the_store_does_not(void **state)
+{
+    (void)state;
+#ifdef SANITIZED
+    skip();
+#else
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.engine = fixture_engine;
+    assert_ok(hf_open(path, &options, &store)); /* 1 TiB */
+    make_large(store, "small", 100000);
+    assert_ok(hf_close(store));
+    struct child undoer = child_start(limited_undoer, &options);
+    assert_true(child_wait(&undoer));
+    struct child dead = child_start(die_in_a_transaction, NULL);
+    child_join_killed(&dead, SIGKILL);
+    /* As if it had grown it, too: sparse, so that it costs nothing. */
+    assert_int_equal(truncate(path, 3000 * (off_t)MIB), 0);
+    child_signal(&undoer);
+    child_join(&undoer);
+    assert_ok(hf_open(path, NULL, &store));
+    fixture_assert_sound(store);
     assert_ok(hf_close(store));
 #endif
 }
@@ -552,6 +610,7 @@ int main(void)
         TEST(test_maximum_size_is_an_error_and_all_of_it_is_usable),
         TEST(test_little_address_space_gives_a_smaller_store),
         TEST(test_store_that_outgrows_a_process_is_an_error_there),
+        TEST(test_file_that_outgrows_a_process_though_the_store_does_not),
         TEST(test_offline_grow_reserves_disk_and_keeps_content),
         TEST(test_shrink_to_fit_cuts_at_the_used_end),
         TEST(test_empty_store_shrinks_and_lives_on),
