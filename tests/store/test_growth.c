@@ -412,6 +412,20 @@ static void limited_undoer(struct child *self, void *argument)
     hf_abort(txn);
     child_expect(hf_close(store) == 0);
 }
+
+/* Makes a store of 1 TiB, for a child that has it open then. */
+static struct child child_with_the_store(child_fn what)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.engine = fixture_engine;
+    assert_ok(hf_open(path, &options, &store));
+    make_large(store, "small", 100000);
+    assert_ok(hf_close(store)); /* so that the child doesn't inherit our mapping */
+    struct child child = child_start(what, &options);
+    assert_true(child_wait(&child));
+    return child;
+}
 #endif
 
 static void test_little_address_space_gives_a_smaller_store(void **state)
@@ -434,14 +448,8 @@ static void test_store_that_outgrows_a_process_is_an_error_there(void **state)
 #ifdef SANITIZED
     skip();
 #else
-    hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
-    options.engine = fixture_engine;
-    assert_ok(hf_open(path, &options, &store)); /* 1 TiB */
-    make_large(store, "small", 100000);
-    assert_ok(hf_close(store)); /* so that the child doesn't inherit our mapping */
-    struct child child = child_start(limited_opener, &options);
-    assert_true(child_wait(&child));
+    struct child child = child_with_the_store(limited_opener);
     assert_ok(hf_open(path, NULL, &store));
     hf_txn *txn = NULL;
     assert_ok(hf_begin(store, &txn));
@@ -467,14 +475,8 @@ static void test_file_that_outgrows_a_process_though_the_store_does_not(void **s
 #ifdef SANITIZED
     skip();
 #else
-    hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
-    options.engine = fixture_engine;
-    assert_ok(hf_open(path, &options, &store)); /* 1 TiB */
-    make_large(store, "small", 100000);
-    assert_ok(hf_close(store));
-    struct child undoer = child_start(limited_undoer, &options);
-    assert_true(child_wait(&undoer));
+    struct child undoer = child_with_the_store(limited_undoer);
     struct child dead = child_start(die_in_a_transaction, NULL);
     child_join_killed(&dead, SIGKILL);
     /* As if it had grown it, too: sparse, so that it costs nothing. */

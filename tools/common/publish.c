@@ -25,7 +25,7 @@ int publish_name(const char *from, const char *to)
 int publish_sync(const char *path)
 {
     char *copy = strdup(path);
-    int fd, code = 0;
+    int fd, code;
 
     if (copy == NULL)
         return ENOMEM;
