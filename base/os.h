@@ -12,6 +12,7 @@
  *   clone        ioctl FICLONE: fd, empty, becomes a copy of from_fd that shares its blocks; atomic beside
  *                writers. EOPNOTSUPP, EXDEV, EINVAL or ENOTTY where the file system can't
  *   copy_range   copy_file_range with both offsets given; short is no failure, 0 is the end of from_fd
+ *                or, from some file systems, that it can't
  *   seek         lseek with SEEK_DATA or SEEK_HOLE; ENXIO: no data behind. It moves the descriptor's
  *                offset, which nobody uses
  *   each_name    opendir and readdir: visits each name in the directory

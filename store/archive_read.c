@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #define WINDOW_BYTES ((size_t)256 << 10)
@@ -305,9 +306,15 @@ static int read_seek_table(struct hf__archive_reader *reader)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+/* By its descriptor: a socket, or a file that one may not open anew, has no other way in. */
+static bool is_stdin(const char *path)
+{
+    return strcmp(path, "/dev/stdin") == 0;
+}
+
 static void dispose(struct hf__archive_reader *reader)
 {
-    if (reader->fd >= 0)
+    if (reader->fd >= 0 && !is_stdin(reader->path))
         hf__os->close(reader->fd);
     XXH3_freeState(reader->stream);
     XXH3_freeState(reader->digest);
@@ -319,7 +326,8 @@ static void dispose(struct hf__archive_reader *reader)
 
 static int prepare(struct hf__archive_reader *reader)
 {
-    reader->fd = hf__os->open(reader->path, O_RDONLY | O_CLOEXEC, 0);
+    reader->fd = is_stdin(reader->path) ? STDIN_FILENO
+                                        : hf__os->open(reader->path, O_RDONLY | O_CLOEXEC, 0);
     if (reader->fd < 0)
         return hf__fail_os(errno, reader->path, "open");
     int code = hf__digest_new(&reader->stream);

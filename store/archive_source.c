@@ -83,7 +83,8 @@ static void drop_patches(struct hf__source *source)
     source->bytes_count = source->bytes_room = source->patch_count = source->patch_room = 0;
 }
 
-/* The records after `applied`, up to commit `last`. */
+/* The records after `applied`, up to commit `last`; from the base if the front isn't of that log (a renewal
+ * is being published, or who published it has died): what is applied already is the same once more. */
 static int collect(struct hf__source *source, const struct hf__log_tail *tail, uint64_t last)
 {
     hf_store *store = source->store;

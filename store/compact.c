@@ -129,6 +129,7 @@ static int map_old(struct hf__compact *c, const struct hf__file_header *header)
 
 struct checking {
     struct hf__compact *c;
+    const bool *stop; /* of a proof: another thread says so; atomic                                */
     char first[200]; /* what was found first */
 };
 
@@ -140,25 +141,28 @@ static void on_finding(void *user, const hf_finding *finding)
                  (unsigned long long)finding->offset, finding->expected);
 }
 
-/* Cancels, too: what a check has done counts when it has ended. */
+/* Cancels, too: what a check has done counts when it has ended. Only the thread that was called asks
+ * whether to go on; what another proves is of no use when that one has failed. */
 static int on_check(void *user, uint64_t done, uint64_t total)
 {
-    const struct hf__compact *c = ((struct checking *)user)->c;
+    const struct checking *checking = user;
+    const struct hf__compact *c = checking->c;
     (void)done;
     (void)total;
+    if (checking->stop != NULL)
+        return __atomic_load_n(checking->stop, __ATOMIC_RELAXED);
     return c->options->on_progress == NULL
                ? 0
                : c->options->on_progress(c->options->user, c->done, c->total);
 }
 
-/* Everything in a segment, or given the file's header every page of the old file. Only the thread that
- * was called asks whether to go on. */
+/* Everything in a segment, or given the file's header every page of the old file. stop: NULL, or when to. */
 static int check(struct hf__compact *c, struct hf__segment *seg, const struct hf__file_header *header,
-                 bool asks)
+                 const bool *stop)
 {
-    struct checking checking = {.c = c};
+    struct checking checking = {.c = c, .stop = stop};
     const hf_check_options options = {.on_finding = on_finding,
-                                      .on_progress = asks ? on_check : NULL,
+                                      .on_progress = on_check,
                                       .user = &checking,
                                       .flags = HF_CHECK_NO_POINTERS, /* they are made null        */
                                       .findings_max = 1};
@@ -200,6 +204,7 @@ struct proof {
     const struct hf__file_header *header;
     pthread_t thread;
     bool runs;
+    bool stop; /* what comes of it counts no more; atomic                                          */
     int code;
     hf_error failure;
 };
@@ -207,7 +212,7 @@ struct proof {
 static void *prove(void *argument)
 {
     struct proof *proof = argument;
-    proof->code = check(proof->c, proof->seg, proof->header, false);
+    proof->code = check(proof->c, proof->seg, proof->header, &proof->stop);
     if (proof->code != 0)
         proof->failure = *hf_last_error();
     return NULL;
@@ -225,6 +230,8 @@ static void proof_begin(struct proof *proof, struct hf__compact *c, struct hf__s
 /* What it came to, unless something failed before. */
 static int proof_end(struct proof *proof, int code)
 {
+    if (code != 0)
+        __atomic_store_n(&proof->stop, true, __ATOMIC_RELAXED);
     if (proof->runs)
         pthread_join(proof->thread, NULL);
     proof->runs = false;
@@ -266,7 +273,7 @@ static int write_new(int fd, const char *path, const void *what)
 /* Checks the old segment and makes the new one. */
 static int rebuild(struct hf__compact *c)
 {
-    int code = check(c, &c->store->seg, NULL, true);
+    int code = check(c, &c->store->seg, NULL, NULL);
     if (code == 0)
         code = hf__compact_step(c, hf__used_end(&c->store->seg));
     if (code == 0)

@@ -52,32 +52,32 @@ static int open_undo(hf_store *store)
     return code;
 }
 
-/* Bytes of the segment that the file really has. Without a file: that this handle can address, since
- * the size may have come down (door_lower) after lines above it were recorded. */
-static int backed_bytes(const hf_store *store, uint64_t *out)
+/* What is undone lies in it. Of the segment: bytes that the file really has, and that this handle can
+ * address; without a file only the latter, since the size may have come down (door_lower) after lines above it
+ * were recorded. */
+static int undo_to(hf_store *store, uint64_t to, struct hf__undo_stats *stats)
 {
+    uint64_t limit = store->size_max_bytes;
+    bool beyond = false;
     struct stat st;
-    if (!has_file(store)) {
-        *out = store->size_max_bytes;
-        return 0;
+    if (has_file(store)) {
+        if (hf__os->fstat(store->fd, &st) != 0)
+            return hf__fail_os(errno, store->path, "fstat");
+        const uint64_t backed = hf__backed_bytes((uint64_t)st.st_size);
+        beyond = backed > limit;
+        limit = beyond ? limit : backed;
     }
-    if (hf__os->fstat(store->fd, &st) != 0)
-        return hf__fail_os(errno, store->path, "fstat");
-    *out = hf__backed_bytes((uint64_t)st.st_size);
-    if (*out > store->size_max_bytes)
-        return hf__fail_outgrown(store);
-    return 0;
+    int code = hf__undo_apply(&store->undo, store->seg.base, limit, to, false, stats);
+    /* It may be whole, and of a larger store: nothing was changed. */
+    return code == HF_ECORRUPT && beyond ? hf__fail_outgrown(store) : code;
 }
 
 static int direct_recover(hf_store *store)
 {
     struct hf__undo_stats stats = {0, 0};
-    uint64_t limit;
     if (hf__undo_end(&store->undo) == HF__UNDO_FIRST)
         return 0;
-    int code = backed_bytes(store, &limit);
-    if (code == 0)
-        code = hf__undo_apply(&store->undo, store->seg.base, limit, HF__UNDO_FIRST, false, &stats);
+    int code = undo_to(store, HF__UNDO_FIRST, &stats);
     if (code != 0)
         return code;
     store->recovery.recoveries++;
@@ -324,10 +324,7 @@ static int direct_commit(hf_store *store)
 
 static int direct_rollback(hf_store *store, uint64_t to)
 {
-    uint64_t limit;
-    int code = backed_bytes(store, &limit);
-    if (code == 0)
-        code = hf__undo_apply(&store->undo, store->seg.base, limit, to, false, NULL);
+    int code = undo_to(store, to, NULL);
     return code == 0 ? hf__txn_refresh_size(store) : code;
 }
 

@@ -129,13 +129,21 @@ static void witness_close(int fd)
         hf__os->close(fd);
 }
 
-/* How long a log file is whose records end at `end`: as far as that is known. */
+static uint64_t whole_blocks(uint64_t bytes)
+{
+    return (bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+}
+
+/* How long a log file is whose records end at `end`: as far as that is known, and with its last block
+ * whole. */
 static uint64_t file_bytes_of(hf_store *store, int file, uint64_t end)
 {
     struct stat st;
+    const uint64_t least = whole_blocks(end);
     if (hf__os->fstat(store->log.fds[file], &st) != 0)
-        return (end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
-    return (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
+        return least;
+    const uint64_t have = (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    return have > least ? have : least;
 }
 
 /* What a log has to have room for: so many bytes, and where it is for a large record, how many of them
@@ -268,7 +276,7 @@ static int copy_records(hf_store *store, struct renewal *r)
     while ((found = hf__cursor_next(&r->from)) == 1) {
         struct hf__record *record =
             (struct hf__record *)(void *)(r->from.bytes + r->from.start);
-        uint64_t at = (r->tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+        uint64_t at = whole_blocks(r->tail.end);
         record->chain = r->tail.chain;
         record->synced_through = r->tail.base;
         hf__record_seal(record, r->tail.salt);
@@ -432,9 +440,9 @@ struct need {
 static struct need need_of(const hf_store *store, uint64_t length_bytes)
 {
     const uint64_t most = hf__tuned(&store->log.switch_bytes);
-    const uint64_t length = (length_bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const uint64_t length = whole_blocks(length_bytes);
     const bool large = length >= RECORD_LARGE, huge = large && 2 * length > most;
-    const uint64_t eighth = (most / 8 + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const uint64_t eighth = whole_blocks(most / 8);
     const uint64_t spare = huge && eighth < length ? eighth : length;
     return (struct need){length, spare, large, huge};
 }
@@ -509,7 +517,7 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
             return code;
     }
     hf__tail_read(store, &tail);
-    uint64_t at = (tail.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    uint64_t at = whole_blocks(tail.end);
     if (at + need.length <= tail.file_bytes)
         return 0;
     /* For a huge record the next log would have to be as long: it goes behind what is less than itself. */

@@ -374,8 +374,13 @@ static int back_with_file(hf_store *store, uint64_t target)
     /* Where the file is long enough already, no recovery could see that blocks are missing. */
     if ((uint64_t)st.st_size > hf__file_bytes(size))
         store->backed.changed = true;
-    if (hf__segment_allocate(store->fd, size, target) != 0)
-        return hf__fail_os(errno, store->path, "growing the file");
+    if (hf__segment_allocate(store->fd, size, target) != 0) {
+        const int error = errno;
+        /* What was had of it may be what somebody else needs. Only who has the writer's place makes the file
+         * longer, so nobody has anything behind the end it had. */
+        (void)!hf__os->ftruncate(store->fd, st.st_size);
+        return hf__fail_os(error, store->path, "growing the file");
+    }
     const uint64_t from = round_up(size, HF__PAGE_BYTES), end = round_up(target, HF__PAGE_BYTES);
     advise_fresh(store->seg.base + from, end - from);
     return 0;

@@ -54,6 +54,7 @@ static int grow(hf_store *store, uint64_t extra_bytes)
         (void)!hf__os->ftruncate(store->fd, (off_t)hf__file_bytes(size));
         return code;
     }
+    /* The start of the log syncs the file, so blocks that a longer file lacked are there before the record. */
     return record_size(store, target, target);
 }
 

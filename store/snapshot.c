@@ -194,8 +194,8 @@ static int copy_memory(struct job *job)
     if (code == 0 && !job->truth.stale)
         code = hf__copy_table(&job->copy);
     if (code == 0 && !job->truth.stale)
-        code = hf__copy_differing(&job->copy, job->view->seg->base, used, job->report.commit,
-                                  &job->truth.touched);
+        code = hf__copy_differing(&job->copy, job->view->seg->base, used, store->constants.salt,
+                                  job->report.commit, &job->truth.touched);
     /* Of a page with a used end more or fewer bytes count; pages beyond had no entries. */
     const uint64_t base_end = job->truth.used_end;
     if (base_end != used)

@@ -39,8 +39,9 @@ int hf__copy_file(struct hf__copy *copy, uint32_t method);
 int hf__copy_memory(struct hf__copy *copy, const unsigned char *base, uint64_t from, uint64_t to);
 /* The page table of [0, end) alone. HF_EIO, HF_ENOSPC, HF_ENOMEM. */
 int hf__copy_table(struct hf__copy *copy);
-/* Adds the pages below used_end that memory shows otherwise than the file. HF_EIO, HF_ENOMEM. */
+/* Adds the pages below used_end that memory shows otherwise than the file, or the copy's table (which is there
+ * already) has as holes. HF_EIO, HF_ENOMEM. */
 int hf__copy_differing(struct hf__copy *copy, const unsigned char *base, uint64_t used_end,
-                       uint64_t commit, struct hf__touched *touched);
+                       uint64_t salt, uint64_t commit, struct hf__touched *touched);
 
 #endif

@@ -12,6 +12,7 @@
 #include "snapshot.h"
 
 #include "layout.h"
+#include "pages.h"
 #include "store.h"
 
 #include "base/os.h"
@@ -101,29 +102,42 @@ int hf__copy_table(struct hf__copy *copy)
     return code;
 }
 
+/* Does the copy's table take that page for a hole? In memory it may be live again and still all zeros. */
+static int is_a_hole(const struct hf__copy *copy, uint64_t salt, uint64_t page,
+                     struct hf__sector *sector, bool *out)
+{
+    int code = 0;
+    if (page - sector->first_page >= sector->pages)
+        code = hf__sector_read(copy->fd, copy->path, salt, page, sector);
+    *out = code == 0 && hf__entry_is_hole(&sector->entries.entries[page - sector->first_page]);
+    return code;
+}
+
 int hf__copy_differing(struct hf__copy *copy, const unsigned char *base, uint64_t used_end,
-                       uint64_t commit, struct hf__touched *touched)
+                       uint64_t salt, uint64_t commit, struct hf__touched *touched)
 {
     unsigned char *bytes = malloc(READ_BYTES);
-    if (bytes == NULL)
-        return hf__fail(HF_ENOMEM, "comparing memory with the file");
-    for (uint64_t at = 0; at < used_end; at += READ_BYTES) {
+    struct hf__sector sector = {.pages = 0};
+    int code = bytes == NULL ? hf__fail(HF_ENOMEM, "comparing memory with the file") : 0;
+    for (uint64_t at = 0; code == 0 && at < used_end; at += READ_BYTES) {
         const uint64_t part = used_end - at < READ_BYTES ? used_end - at : READ_BYTES;
         ssize_t n = hf__segment_read(copy->from_fd, bytes, part, at);
         if (n < 0) {
-            int code = hf__fail_os(errno, copy->from_path, "read");
-            free(bytes);
-            return code;
+            code = hf__fail_os(errno, copy->from_path, "read");
+            break;
         }
         memset(bytes + n, 0, (size_t)part - (size_t)n);
-        for (uint64_t i = 0; i < part; i += HF__PAGE_BYTES) {
+        for (uint64_t i = 0; code == 0 && i < part; i += HF__PAGE_BYTES) {
             const uint64_t size = part - i < HF__PAGE_BYTES ? part - i : HF__PAGE_BYTES;
-            if (memcmp(bytes + i, base + at + i, (size_t)size) != 0)
+            bool differs = memcmp(bytes + i, base + at + i, (size_t)size) != 0;
+            if (!differs && all_zero(bytes + i, size))
+                code = is_a_hole(copy, salt, (at + i) / HF__PAGE_BYTES, &sector, &differs);
+            if (code == 0 && differs)
                 hf__touched_add(touched, at + i, at + i + size, commit);
         }
     }
     free(bytes);
-    return 0;
+    return code;
 }
 
 /* ---- a file ---------------------------------------------------------------------------------- */
@@ -164,8 +178,10 @@ static int range_data(struct hf__copy *copy, unsigned char *unused, uint64_t fro
             return NOT_POSSIBLE;
         if (n < 0)
             return hf__fail_os(errno, copy->path, "copy_file_range");
-        if (n == 0)
-            return step(copy, to - from); /* the file ends here: K1 */
+        if (n == 0) { /* no end: some file systems say so where they can't */
+            errno = EOPNOTSUPP;
+            return NOT_POSSIBLE;
+        }
         copy->report->moved_bytes += (uint64_t)n;
         int code = step(copy, (uint64_t)n);
         if (code != 0)
@@ -202,7 +218,10 @@ static int read_data(struct hf__copy *copy, unsigned char *bytes, uint64_t from,
         ssize_t n = hf__read_at(copy->from_fd, bytes, part, from);
         if (n < 0)
             return hf__fail_os(errno, copy->from_path, "read");
-        code = write_pages(copy, bytes, (size_t)n, from);
+        if ((size_t)n < part)
+            return hf__fail_path(HF_ETRUNCATED, 0, copy->from_path, "it was cut at byte %llu",
+                                 (unsigned long long)(from + (uint64_t)n));
+        code = write_pages(copy, bytes, part, from);
         if (code == 0)
             code = step(copy, part);
         from += part;
@@ -210,14 +229,23 @@ static int read_data(struct hf__copy *copy, unsigned char *bytes, uint64_t from,
     return code;
 }
 
-/* From data to data, by one of the two above. */
+/* From data to data, by one of the two above. The file may end before `end` (what its log holds beyond is laid
+ * over the copy: K1), but not before what it had when the copying began. */
 static int each_data(struct hf__copy *copy, unsigned char *bytes,
                      int (*copy_data)(struct hf__copy *, unsigned char *, uint64_t, uint64_t))
 {
-    const uint64_t end = hf__file_bytes(copy->end);
+    uint64_t end = hf__file_bytes(copy->end);
+    struct stat source;
     int code = set_size(copy, 0);
     if (code == 0)
         code = set_size(copy, end);
+    if (code == 0 && hf__os->fstat(copy->from_fd, &source) != 0)
+        code = hf__fail_os(errno, copy->from_path, "fstat");
+    if (code == 0 && (uint64_t)source.st_size < end) {
+        copy->report->hole_bytes += end - (uint64_t)source.st_size;
+        code = step(copy, end - (uint64_t)source.st_size);
+        end = (uint64_t)source.st_size;
+    }
     for (uint64_t at = HF__TABLE_OFFSET, from, to; code == 0 && at < end; at = to) {
         if (hf__next_data(copy->from_fd, at, end, &from, &to) != 0)
             return hf__fail_os(errno, copy->from_path, "seeking data");

@@ -90,8 +90,8 @@ HF_API int hf_archive_write(hf_store *store, int fd, const hf_archive_options *o
 /*
  * hf_archive_verify - reads an archive from its first byte to its last and checks all of it: every
  * byte, every page's checksum, and of a full one that its pages make the state it says. What an
- * increment builds on is not looked at. path may be a pipe ("/dev/stdin"). Of options on_progress
- * counts. options and report may be NULL.
+ * increment builds on is not looked at. path may be a pipe; "/dev/stdin" is descriptor 0, whatever that
+ * is, from where it stands. Of options on_progress counts. options and report may be NULL.
  * Errors: HF_EARCHIVE (no archive), HF_ENEWER, HF_EENDIAN, HF_EPAGESIZE, HF_ECORRUPT,
  * HF_ETRUNCATED, HF_ECANCELLED, HF_ENOENT, HF_EACCES, HF_EIO, HF_ENOMEM, HF_EINVAL.
  */
@@ -109,7 +109,8 @@ typedef struct hf_restore_options {
     { NULL, NULL, 0, 0, {0, 0, 0, 0, 0, 0} }
 
 /*
- * hf_restore - makes a store from a full archive and the increments after it, in their order.
+ * hf_restore - makes a store from a full archive and the increments after it, in their order ("/dev/stdin":
+ * as above).
  *
  * The store is built under a spare name, verified (every byte of the archives, every page, and
  * after each archive the digest of the whole state), synced, and only then gets its name: there is

@@ -89,8 +89,9 @@ typedef struct hf_snapshot_options {
  *
  * Errors: HF_EEXIST (to_path is there); with HF_SNAPSHOT_REPLACE HF_EBUSY (it is open), HF_ENOTSTORE (it
  * is none), HF_EALREADYOPEN; HF_ENOTSUP (the method asked for isn't possible there); HF_ENESTED (inside a transaction);
- * HF_ECORRUPT; HF_ECANCELLED; HF_ENOSPC; HF_EIO; HF_EINVAL; HF_ENETFS; those of hf_view_begin. Idea: mdb_env_copy2 and
- * SQLite's VACUUM INTO, without their rewriting of every page.
+ * HF_ECORRUPT; HF_ETRUNCATED (somebody cuts the file meanwhile); HF_ECANCELLED; HF_ENOSPC; HF_EIO; HF_EINVAL;
+ * HF_ENETFS; those of hf_view_begin. Idea: mdb_env_copy2 and SQLite's VACUUM INTO, without their rewriting of
+ * every page.
  */
 HF_API int hf_snapshot(hf_store *store, const char *to_path, const hf_snapshot_options *options);
 

@@ -367,6 +367,41 @@ static void test_archive_has_what_is_durable_though_a_reader_keeps_it_unapplied(
     assert_restored("r.hf", after, report.commit);
 }
 
+/* A renewal of the log is published front first; who does that may die before the tail follows. */
+static void test_archive_beside_a_renewal_that_is_half_published(void **state)
+{
+    (void)state;
+    pthread_barrier_t barriers[2];
+    pthread_t thread;
+    struct hf__log_front front, ahead;
+    struct hf__log_tail tail;
+    hf_store *store = shared_store = make(HF_ENGINE_LOG, 0, 0);
+    fill(store, 0, 300, 3000, 1);
+    assert_ok(hf_sync(store));
+    pthread_barrier_init(&barriers[0], NULL, 2);
+    pthread_barrier_init(&barriers[1], NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, hold_view, barriers), 0);
+    pthread_barrier_wait(&barriers[0]);
+    for (int i = 0; i < 20; i++)
+        fill(store, i * 5, i * 5 + 10, 3000, 100 + (uint64_t)i);
+    hf_archive_report whole = archive(store, "a.hfz", NULL);
+    hf__front_read(store, &front);
+    hf__tail_read(store, &tail);
+    assert_true(front.applied < tail.appended);
+    ahead = (struct hf__log_front){.epoch = tail.epoch + 1,
+                                   .applied = tail.base,
+                                   .end = HF__LOG_FIRST,
+                                   .chain = tail.salt + 1};
+    hf__front_publish(store, &ahead);
+    hf_archive_report beside = archive(store, "b.hfz", NULL);
+    hf__front_publish(store, &front);
+    assert_int_equal(beside.commit, whole.commit);
+    assert_memory_equal(beside.digest, whole.digest, sizeof whole.digest);
+    pthread_barrier_wait(&barriers[1]);
+    pthread_join(thread, NULL);
+    assert_ok(hf_close(store));
+}
+
 static void die_with_a_log(struct child *self, void *argument)
 {
     pthread_barrier_t barriers[2];
@@ -653,6 +688,7 @@ int main(void)
         cmocka_unit_test_setup(test_archive_is_the_same_with_any_number_of_threads, start),
         cmocka_unit_test_setup(test_archive_has_what_is_durable_though_a_reader_keeps_it_unapplied,
                                start),
+        cmocka_unit_test_setup(test_archive_beside_a_renewal_that_is_half_published, start),
         cmocka_unit_test_setup(test_archive_of_a_store_left_with_its_log, start),
         cmocka_unit_test_setup(test_archive_then_commit_beside_another_writer, start),
         cmocka_unit_test_setup(test_archives_that_do_not_fit_are_refused, start),

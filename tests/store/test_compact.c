@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -623,6 +624,79 @@ static void test_compact_can_be_cancelled_anywhere(void **state)
     free(before);
 }
 
+/* ---- the thread that checks ------------------------------------------------------------------ */
+
+static pid_t caller;
+static bool may_cancel, was_cancelled;
+static unsigned reads_beside;
+
+static int cancel_once_it_reads(void *user, uint64_t done, uint64_t total)
+{
+    (void)user, (void)done, (void)total;
+    while (may_cancel && __atomic_load_n(&reads_beside, __ATOMIC_SEQ_CST) == 0)
+        usleep(1000);
+    __atomic_store_n(&was_cancelled, may_cancel, __ATOMIC_SEQ_CST);
+    return may_cancel;
+}
+
+/* The thread that was called waits for the other one. */
+static bool caller_sleeps(void)
+{
+    char name[64], line[256] = "";
+    snprintf(name, sizeof name, "/proc/self/task/%d/stat", (int)caller);
+    FILE *file = fopen(name, "r");
+    if (file == NULL)
+        return true;
+    (void)!fgets(line, sizeof line, file);
+    fclose(file);
+    return strstr(line, ") S") != NULL;
+}
+
+static ssize_t read_beside(int fd, void *buffer, size_t size_bytes, off_t offset)
+{
+    const bool beside = (pid_t)syscall(SYS_gettid) != caller;
+    if (beside)
+        __atomic_add_fetch(&reads_beside, 1, __ATOMIC_SEQ_CST);
+    while (beside && may_cancel &&
+           !(__atomic_load_n(&was_cancelled, __ATOMIC_SEQ_CST) && caller_sleeps()))
+        usleep(1000);
+    return hf__os_system.pread(fd, buffer, size_bytes, offset);
+}
+
+/* Cancelling doesn't wait until all pages of the old file are compared. */
+static void test_compact_cancelled_ends_the_check_beside_it(void **state)
+{
+    (void)state;
+    static struct hf__os os;
+    hf_compact_options options = HF_COMPACT_OPTIONS_INIT;
+    unsigned reads[2];
+    options.on_progress = cancel_once_it_reads;
+    options.flags = HF_COMPACT_DRY_RUN;
+    hf_options store_options = HF_OPTIONS_INIT;
+    hf_store *store;
+    store_options.mode = HF_CREATE_NEW;
+    assert_ok(hf_open(path, &store_options, &store));
+    hf_txn *txn = begin(store);
+    assert_got(hf_construct(txn, "large", NULL, 120 << 20));
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+    os = hf__os_system;
+    os.pread = read_beside;
+    caller = (pid_t)syscall(SYS_gettid);
+    for (int i = 0; i < 2; i++) {
+        may_cancel = i == 1;
+        was_cancelled = false;
+        reads_beside = 0;
+        hf__os = &os;
+        const int code = hf_compact(path, &options);
+        hf__os = &hf__os_system;
+        assert_int_equal(code, may_cancel ? HF_ECANCELLED : HF_OK);
+        reads[i] = reads_beside;
+    }
+    assert_true(reads[0] > 400);
+    assert_true(reads[1] < reads[0] / 4 * 3); /* up to 8 threads have begun 8 MiB each */
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 static struct hf__os table;
@@ -755,6 +829,7 @@ int main(void)
         cmocka_unit_test_setup(test_compact_refuses_damage, set_up),
         cmocka_unit_test_setup(test_compact_refuses_a_file_with_two_names, set_up),
         cmocka_unit_test_setup(test_compact_can_be_cancelled_anywhere, set_up),
+        cmocka_unit_test_setup(test_compact_cancelled_ends_the_check_beside_it, set_up),
         cmocka_unit_test_setup(test_compact_syncs_before_it_renames, set_up),
         cmocka_unit_test_setup(test_compact_leaves_nothing_when_a_call_fails, set_up),
     };

@@ -5,8 +5,12 @@
  */
 #include "store_fixture.h"
 
+#include "base/os.h"
 #include "store/store_format.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -197,6 +201,47 @@ static void test_aborted_growth_leaves_the_content_alone(void **state)
     assert_ok(hf_close(store));
 }
 
+static int fallocate_half(int fd, int mode, off_t offset, off_t size_bytes)
+{
+    if (size_bytes < (off_t)MIB)
+        return fallocate(fd, mode, offset, size_bytes);
+    if (fallocate(fd, mode, offset, size_bytes / 2) == 0)
+        errno = ENOSPC;
+    return -1;
+}
+
+/* Some file systems keep what fallocate had got when the disk was full. */
+static void test_growth_that_fails_takes_nothing(void **state)
+{
+    (void)state;
+    static struct hf__os table;
+    struct stat before, after;
+    hf_store *store = fixture_open(path, HF_CREATE_NEW);
+    hf_txn *txn = NULL;
+    make_large(store, "before", 100000);
+    assert_int_equal(stat(path, &before), 0);
+    table = hf__os_system;
+    table.fallocate = fallocate_half;
+    assert_ok(hf_begin(store, &txn));
+    hf__os = &table;
+    void *p = hf_alloc(txn, 20 * MIB);
+    const int code = hf_last_error()->code;
+    hf__os = &hf__os_system;
+    if (p != NULL) { /* no fallocate here */
+        hf_abort(txn);
+        assert_ok(hf_close(store));
+        skip();
+    }
+    assert_int_equal(code, HF_ENOSPC);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_true(after.st_blocks < before.st_blocks + 100);
+    hf_abort(txn);
+    make_large(store, "large", 20 * MIB);
+    fixture_assert_sound(store);
+    assert_ok(hf_close(store));
+}
+
 /* A free block that is given back, and free space at the end behind it: an allocation that fails
  * because of the maximum has lowered the size by then. */
 static void make_with_a_tail(void)
@@ -336,6 +381,51 @@ static void limited_opener(struct child *self, void *argument)
     }
     child_expect(hf_close(store) == 0);
 }
+
+static void die_in_a_transaction(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    child_expect(hf_open(path, NULL, &store) == 0 && hf_begin(store, &txn) == 0);
+    unsigned char *p = hf_edit(txn, hf_find(hf_txn_view(txn), "small", NULL, NULL), 1);
+    child_expect(p != NULL);
+    p[0] = 0;
+    kill(getpid(), SIGKILL);
+}
+
+/* The file is longer than what can be reserved, the store isn't. */
+static void limited_undoer(struct child *self, void *argument)
+{
+    hf_store *store = NULL;
+    hf_txn *txn = NULL;
+    limit_address_space(512 * MIB);
+    child_expect(hf_open(path, argument, &store) == 0);
+    child_signal(self);
+    child_expect(child_wait(self));
+    child_expect(hf_begin(store, &txn) == 0); /* what the dead one left is undone */
+    child_expect(large_is_right(hf_txn_view(txn), "small", 100000));
+    child_expect(hf_edit(txn, hf_find(hf_txn_view(txn), "small", NULL, NULL), 1) != NULL);
+    hf_abort(txn);
+    child_expect(hf_begin(store, &txn) == 0);
+    hf_abort(txn);
+    child_expect(hf_close(store) == 0);
+}
+
+/* Makes a store of 1 TiB, for a child that has it open then. */
+static struct child child_with_the_store(child_fn what)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store = NULL;
+    options.engine = fixture_engine;
+    assert_ok(hf_open(path, &options, &store));
+    make_large(store, "small", 100000);
+    assert_ok(hf_close(store)); /* so that the child doesn't inherit our mapping */
+    struct child child = child_start(what, &options);
+    assert_true(child_wait(&child));
+    return child;
+}
 #endif
 
 static void test_little_address_space_gives_a_smaller_store(void **state)
@@ -358,14 +448,8 @@ static void test_store_that_outgrows_a_process_is_an_error_there(void **state)
 #ifdef SANITIZED
     skip();
 #else
-    hf_options options = HF_OPTIONS_INIT;
     hf_store *store = NULL;
-    options.engine = fixture_engine;
-    assert_ok(hf_open(path, &options, &store)); /* 1 TiB */
-    make_large(store, "small", 100000);
-    assert_ok(hf_close(store)); /* so that the child doesn't inherit our mapping */
-    struct child child = child_start(limited_opener, &options);
-    assert_true(child_wait(&child));
+    struct child child = child_with_the_store(limited_opener);
     assert_ok(hf_open(path, NULL, &store));
     hf_txn *txn = NULL;
     assert_ok(hf_begin(store, &txn));
@@ -381,6 +465,26 @@ static void test_store_that_outgrows_a_process_is_an_error_there(void **state)
     assert_ok(hf_commit(txn));
     child_signal(&child);
     child_join(&child);
+    assert_ok(hf_close(store));
+#endif
+}
+
+static void test_file_that_outgrows_a_process_though_the_store_does_not(void **state)
+{
+    (void)state;
+#ifdef SANITIZED
+    skip();
+#else
+    hf_store *store = NULL;
+    struct child undoer = child_with_the_store(limited_undoer);
+    struct child dead = child_start(die_in_a_transaction, NULL);
+    child_join_killed(&dead, SIGKILL);
+    /* As if it had grown it, too: sparse, so that it costs nothing. */
+    assert_int_equal(truncate(path, 3000 * (off_t)MIB), 0);
+    child_signal(&undoer);
+    child_join(&undoer);
+    assert_ok(hf_open(path, NULL, &store));
+    fixture_assert_sound(store);
     assert_ok(hf_close(store));
 #endif
 }
@@ -503,10 +607,12 @@ int main(void)
         TEST(test_file_grows_in_steps_and_pointers_stay),
         TEST(test_other_process_sees_and_extends_the_new_part),
         TEST(test_aborted_growth_leaves_the_content_alone),
+        TEST(test_growth_that_fails_takes_nothing),
         TEST(test_abort_after_the_size_came_down),
         TEST(test_maximum_size_is_an_error_and_all_of_it_is_usable),
         TEST(test_little_address_space_gives_a_smaller_store),
         TEST(test_store_that_outgrows_a_process_is_an_error_there),
+        TEST(test_file_that_outgrows_a_process_though_the_store_does_not),
         TEST(test_offline_grow_reserves_disk_and_keeps_content),
         TEST(test_shrink_to_fit_cuts_at_the_used_end),
         TEST(test_empty_store_shrinks_and_lives_on),

@@ -21,9 +21,9 @@ static struct hf__os os;
 static hf_store *opened; /* what happens in the next fdatasync happens to it                     */
 static enum { NOTHING, FAILS_THOUGH_DURABLE, ANOTHER_FAILS, FAILS } next;
 static uint32_t suspect; /* data_failed during the last sync of the data file                     */
+static off_t full_from;  /* no file gets blocks from there on; 0: all do                          */
 static off_t written_at; /* where the last write of a log record went                             */
 static int fails_after;  /* so many syncs from now on, one fails; 0: none                         */
-static bool disk_full;   /* nothing gets more blocks than it has                                  */
 static int blind_after;  /* so many looks at a log file's length from now on, one fails           */
 
 static struct hf__log_words *words(void)
@@ -63,7 +63,7 @@ static ssize_t pwrite_here(int fd, const void *buffer, size_t size_bytes, off_t 
 
 static int fallocate_here(int fd, int mode, off_t offset, off_t size)
 {
-    if (!disk_full)
+    if (full_from == 0 || offset + size < full_from)
         return fallocate(fd, mode, offset, size);
     errno = ENOSPC;
     return -1;
@@ -318,9 +318,9 @@ static void test_log_syncs_renewal_does_with_what_there_is(void **unused)
     assert_ok(commit_one("a"));
     hf__tail_read(opened, &before);
     __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
-    disk_full = true;
+    full_from = 1;
     const int code = commit_one("b");
-    disk_full = false;
+    full_from = 0;
     assert_ok(code);
     hf__tail_read(opened, &after);
     assert_true(after.epoch > before.epoch);
@@ -474,6 +474,34 @@ static void test_log_syncs_data_is_suspect_while_it_is_synced(void **unused)
     close_and_remove();
 }
 
+/* On a full disk a renewal makes do with what the records take, though they share no blocks any more. */
+static void test_log_syncs_renewal_fits_on_a_full_disk(void **unused)
+{
+    struct hf__log_tail before, after;
+    char name[16];
+    (void)unused;
+    assert_ok(open_store(HF_LAZY));
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        assert_ok(commit_one(name));
+    }
+    hf__tail_read(opened, &before);
+    assert_int_equal(ftruncate(opened->log.fds[(before.epoch + 1) % 2], HF__LOG_FIRST), 0);
+    full_from = 2 * (off_t)before.file_bytes;
+    __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
+    hf_txn *txn = NULL;
+    const int code = hf_begin(opened, &txn); /* it renews the log */
+    full_from = 0;
+    assert_ok(code);
+    hf_abort(txn);
+    assert_int_equal(words()->log_failed, 0);
+    hf__tail_read(opened, &after);
+    assert_true(after.epoch == before.epoch + 1 && after.appended == before.appended);
+    assert_true(after.file_bytes >= after.end);
+    assert_ok(commit_one("after"));
+    close_and_remove();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_what_is_written_again_is_the_record),
         cmocka_unit_test(test_log_syncs_lost_record_is_not_acknowledged),
         cmocka_unit_test(test_log_syncs_failure_when_the_log_grows_is_told),
+        cmocka_unit_test(test_log_syncs_renewal_fits_on_a_full_disk),
         cmocka_unit_test(test_log_syncs_data_is_suspect_while_it_is_synced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static char path[] = "pages.hf";
@@ -300,6 +302,33 @@ static void test_pages_repair_accepts_what_is_there(void **state)
     assert_ok(hf_check_file(path, NULL, NULL));
 }
 
+/* What is repaired is a copy, which takes the name: it has what the old file had beside its bytes. */
+static void test_pages_repair_keeps_owner_mode_and_attributes(void **state)
+{
+    (void)state;
+    struct stat st;
+    char value[8] = "";
+    const bool root = geteuid() == 0;
+    make_rotten_store(HF_ENGINE_LOG);
+    flip(hf__file_offset(place_of("object/000007") + 50000));
+    assert_int_equal(chmod(path, 0640), 0);
+    if (root)
+        assert_int_equal(chown(path, 65534, 65533), 0);
+    const bool attribute = setxattr(path, "user.note", "kept", 4, 0) == 0;
+    assert_int_equal(stat(path, &st), 0);
+    const ino_t old = st.st_ino;
+    assert_ok(hf_repair_file(path, NULL, NULL));
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_ino != old);
+    assert_int_equal(st.st_mode, S_IFREG | 0640);
+    if (root)
+        assert_true(st.st_uid == 65534 && st.st_gid == 65533);
+    if (!attribute)
+        skip(); /* this file system has none */
+    assert_int_equal(getxattr(path, "user.note", value, sizeof value), 4);
+    assert_memory_equal(value, "kept", 4);
+}
+
 /* No repair mends pointers; they don't keep it from mending the rest. */
 static void test_pages_repair_beside_a_dangling_pointer(void **state)
 {
@@ -464,6 +493,7 @@ int main(void)
         CASE(test_pages_rot_in_the_table),
         CASE(test_pages_swapped),
         CASE(test_pages_repair_accepts_what_is_there),
+        CASE(test_pages_repair_keeps_owner_mode_and_attributes),
         CASE(test_pages_repair_beside_a_dangling_pointer),
         CASE(test_pages_of_a_store_that_was_not_closed),
         CASE(test_pages_places_dont_overlap),

@@ -596,6 +596,73 @@ static void test_snapshot_that_fails_leaves_the_old_store_its_log(void **state)
     assert_int_equal(files(), 2);
 }
 
+/* ---- what the system returns ----------------------------------------------------------------- */
+
+static const off_t behind = 1 << 20;
+static int source_fd;
+
+static int clone_not(int fd, int from_fd)
+{
+    (void)fd, (void)from_fd;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+static ssize_t range_ends(int from_fd, off_t from, int fd, off_t to, size_t size_bytes)
+{
+    const size_t left = from < behind ? (size_t)(behind - from) : 0;
+    return left == 0 ? 0
+                     : hf__os_system.copy_range(from_fd, from, fd, to,
+                                                size_bytes < left ? size_bytes : left);
+}
+
+static ssize_t source_ends(int fd, void *buffer, size_t size_bytes, off_t offset)
+{
+    if (fd == source_fd && offset >= behind)
+        return 0;
+    return hf__os_system.pread(fd, buffer, size_bytes, offset);
+}
+
+/* Some file systems' copy_file_range says 0 amidst the data: that isn't the end. */
+static void test_snapshot_goes_on_where_a_method_stops(void **state)
+{
+    (void)state;
+    static struct hf__os table;
+    hf_store *store = create(HF_ENGINE_LOG, 0);
+    commit_k(store, 1);
+    assert_ok(hf_sync(store));
+    table = hf__os_system;
+    table.clone = clone_not;
+    table.copy_range = range_ends;
+    hf__os = &table;
+    assert_ok(snapshot_of(store, HF_SNAPSHOT_ANY, HF_SNAPSHOT_UNVERIFIED));
+    assert_int_equal(report.method, HF_SNAPSHOT_COPY);
+    hf__os = &hf__os_system;
+    assert_copy(1);
+    hf__os = &table;
+    assert_code(snapshot_of(store, HF_SNAPSHOT_COPY_RANGE, HF_SNAPSHOT_UNVERIFIED), HF_ENOTSUP);
+    hf__os = &hf__os_system;
+    assert_ok(hf_close(store));
+}
+
+static void test_snapshot_of_a_file_that_is_cut_meanwhile_fails(void **state)
+{
+    (void)state;
+    static struct hf__os table;
+    hf_store *store = create(HF_ENGINE_LOG, 0);
+    commit_k(store, 1);
+    assert_ok(hf_sync(store));
+    source_fd = store->fd;
+    table = hf__os_system;
+    table.pread = source_ends;
+    hf__os = &table;
+    const int code = snapshot_of(store, HF_SNAPSHOT_COPY, HF_SNAPSHOT_UNVERIFIED);
+    hf__os = &hf__os_system;
+    assert_code(code, HF_ETRUNCATED);
+    assert_false(fixture_exists(copy_path));
+    assert_ok(hf_close(store));
+}
+
 /* ---- killed ---------------------------------------------------------------------------------- */
 
 struct death {
@@ -669,6 +736,8 @@ int main(void)
         CASE(test_snapshot_misuse),
         CASE(test_snapshot_replaces_a_store),
         CASE(test_snapshot_that_fails_leaves_the_old_store_its_log),
+        CASE(test_snapshot_goes_on_where_a_method_stops),
+        CASE(test_snapshot_of_a_file_that_is_cut_meanwhile_fails),
         CASE(test_snapshot_killed_at_each_call),
     };
 #undef CASE

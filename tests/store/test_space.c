@@ -180,6 +180,46 @@ static void test_what_was_given_back_is_used_again(void **state)
     assert_ok(hf_close(store));
 }
 
+static unsigned holes_among(hf_store *store, uint64_t page, uint64_t count)
+{
+    struct hf__sector sector;
+    unsigned holes = 0;
+    for (const uint64_t end = page + count; page < end; page++) {
+        assert_ok(hf__sector_read(store->fd, store->path, store->constants.salt, page, &sector));
+        holes += hf__entry_is_hole(&sector.entries.entries[page - sector.first_page]);
+    }
+    return holes;
+}
+
+/* In private memory a hole may be live again and all zeros, as the file is there: the copy's table says so. */
+static void test_a_copy_from_memory_has_no_hole_where_something_lives(void **state)
+{
+    (void)state;
+    char copy[PATH_BYTES];
+    hf_trim_report report;
+    hf_txn *txn = NULL;
+    hf_store *store = with_holes_to_be();
+    fixture_path(copy, fixture_disk_directory(), "copy.hf");
+    assert_ok(hf_trim(store, &report));
+    assert_ok(hf_close(store));
+    if (report.unsupported)
+        skip();
+    store = fixture_open(path, HF_COPY_ON_WRITE);
+    assert_ok(hf_begin(store, &txn));
+    const char *p = hf_construct(txn, "zeros", NULL, 5 * MIB);
+    assert_got(p);
+    const uint64_t first = (uint64_t)(p - (const char *)store->seg.base) / HF__PAGE_BYTES;
+    assert_ok(hf_commit(txn));
+    assert_true(holes_among(store, first, 1280) > 1270);
+    assert_ok(hf_save_as(store, copy, 0));
+    assert_ok(hf_close(store));
+    store = fixture_open(copy, HF_OPEN_EXISTING);
+    assert_int_equal(holes_among(store, first, 1280), 0);
+    assert_pages_match(store);
+    assert_ok(hf_close(store));
+    assert_ok(hf_remove(copy));
+}
+
 /* A marked block that becomes tail takes its holes there: the size comes down with it. */
 static void test_a_hole_that_becomes_tail_is_backed_when_the_store_grows(void **state)
 {
@@ -777,6 +817,7 @@ int main(void)
         BOTH(test_trim_gives_free_blocks_and_the_tail_back),
         BOTH(test_a_second_trim_finds_nothing_new),
         BOTH(test_what_was_given_back_is_used_again),
+        TEST(test_a_copy_from_memory_has_no_hole_where_something_lives),
         BOTH(test_a_hole_that_becomes_tail_is_backed_when_the_store_grows),
         TEST(test_blocks_put_into_holes_are_synced_before_the_record),
         BOTH(test_trims_beside_a_reader_and_writer_in_another_process),

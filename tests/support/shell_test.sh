@@ -19,6 +19,15 @@ die() {
     exit 1
 }
 
+# failing CALL ARGUMENT...: the command, in which that call fails (tests/support/preload).
+failing() {
+    [ -e "${HF_FAILING_CALLS-}" ] || skip "nothing to preload"
+    failing_call=$1
+    shift
+    HF_FAIL=$failing_call LD_PRELOAD=$HF_FAILING_CALLS \
+        ASAN_OPTIONS="verify_asan_link_order=0:${ASAN_OPTIONS-}" "$HF_COMMAND" "$@"
+}
+
 skip() {
     echo "skipped: $*"
     exit 77

@@ -74,21 +74,29 @@ static void check_pool(struct campaign *c)
         exit(2);
     hf_pool *pool = hf_pool_create(txn, "pool", 64, 2);
     hf_ref *holder = hf_construct(txn, "holder", &type, 2);
-    void *node = pool == NULL ? NULL : hf_pool_alloc(txn, pool);
-    if (holder == NULL || node == NULL)
+    void *nodes[2000]; /* full chunks, one with room, and empty ones */
+    if (holder == NULL || pool == NULL || hf_pool_alloc_many(txn, pool, 2000, nodes) != 0 ||
+        hf_pool_free_many(txn, pool, nodes + 600, 1400) != 0)
         exit(2);
-    holder[0] = hf_ref_of(hf_txn_view(txn), node);
+    holder[0] = hf_ref_of(hf_txn_view(txn), nodes[0]);
     holder[1] = hf_ref_of(hf_txn_view(txn), holder);
+    /* No chunk, though it has the pool's place where a chunk has it. */
+    hf_ref *raw = hf_alloc(txn, 5000);
+    if (raw == NULL)
+        exit(2);
+    memset(raw, 0, 5000);
+    raw[1] = hf_ref_of(hf_txn_view(txn), pool);
     if (hf_commit(txn) != 0 || hf_close(store) != 0)
         exit(2);
     campaign_expect(c, dump_graph_run("dump p.hf >p.dump 2>err") == 1, "a pool: exit code");
     campaign_expect(c, system("grep -q '1 pools are left out' err") == 0, "a pool: the message");
-    campaign_expect(c, system("grep -q 'pool \"pool\", 1 nodes of 64 bytes' err") == 0,
+    campaign_expect(c, system("grep -q 'pool \"pool\", 600 nodes of 64 bytes' err") == 0,
                     "a pool: named");
     campaign_expect(c,
                     system("grep -q '\"elements\":\\[{\"#0\":{\"dangling\":true}},"
                            "{\"#0\":{\"ref\":1}}\\]' p.dump") == 0,
                     "a pool: pointers");
+    campaign_expect(c, system("grep -q '\"raw\":1[,}]' p.dump") == 0, "a pool: raw blocks");
     campaign_expect(c, dump_graph_run("load q.hf p.dump >p.out 2>err") == 0, "a pool: load");
     campaign_expect(c, system("grep -q 'made without the 1 pools' err") == 0, "a pool: load says it");
     campaign_expect(c, dump_graph_run("fsck --quiet --no-pointers q.hf") == 0, "a pool: fsck");

@@ -94,5 +94,44 @@ test_a_full_disk_is_6_and_leaves_nothing() {
     expect 6 holdfast archive -o /dev/full a.hf
 }
 
+test_standard_input_is_what_it_is() {
+    make_store
+    holdfast archive --quiet -o full.hfz a.hf
+    expect 7 holdfast restore b.hf - <&-
+    says stdin err
+    expect 7 holdfast restore --verify - <&-
+    { echo before && cat full.hfz; } >both
+    # From where it stands, and of a file that has no name any more.
+    (read -r line && rm both && holdfast restore --quiet b.hf - && [ "$line" = before ]) <both || die "$?"
+    same_values a.hf b.hf
+    command -v python3 >/dev/null || skip "no python3 to make a socket"
+    python3 -c '
+import os, socket, subprocess, sys
+ours, its = socket.socketpair()
+child = subprocess.Popen([os.environ["HF_COMMAND"], "restore", "--quiet", "c.hf", "-"], stdin=its)
+its.close()
+ours.sendall(open("full.hfz", "rb").read())
+ours.close()
+sys.exit(child.wait())' || die "$?"
+    same_values a.hf c.hf
+}
+
+test_output_needs_no_hard_links() {
+    make_store
+    for call in link rename; do
+        expect 0 failing $call archive --quiet -o $call.hfz a.hf
+        expect 0 holdfast restore --quiet --verify $call.hfz
+        expect 9 failing $call archive -o $call.hfz a.hf
+    done
+    expect 3 failing links archive -o x.hfz a.hf
+    says x.hfz err
+    [ "$(find . -name 'x.hfz*')" = "" ] || die "left behind: $(find . -name 'x.hfz*')"
+    for call in fsync close; do
+        expect 7 failing $call archive -o x.hfz a.hf
+        [ "$(find . -name 'x.hfz*')" = "" ] || die "left behind: $(find . -name 'x.hfz*')"
+    done
+}
+
 run_tests test_a_chain_of_archives test_through_pipes test_zstd_reads_it test_refusals \
-    test_a_full_disk_is_6_and_leaves_nothing
+    test_a_full_disk_is_6_and_leaves_nothing \
+    test_output_needs_no_hard_links test_standard_input_is_what_it_is

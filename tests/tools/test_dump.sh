@@ -258,7 +258,24 @@ test_a_live_store() {
     expect 0 holdfast fsck --quiet --no-pointers b.hf
 }
 
+test_load_says_what_is_there_when_the_last_sync_fails() {
+    holdfast create --quiet a.hf
+    holdfast put --quiet a.hf x --value kept
+    holdfast dump a.hf >a.dump
+    expect 7 failing directory load b.hf a.dump
+    says "all of it was loaded" err
+    [ "$(holdfast get b.hf x)" = kept ]
+    for call in link rename; do
+        expect 0 failing $call load $call.hf a.dump
+        [ "$(holdfast get $call.hf x)" = kept ]
+    done
+    expect 3 failing links load c.hf a.dump
+    says "nothing was loaded" err
+    [ -z "$(find . -name 'c.hf*')" ] || die "left behind: $(find . -name 'c.hf*')"
+}
+
 run_tests test_a_dump_by_hand_comes_back_the_same test_what_is_left_out_is_zero_or_null \
     test_other_engines_allocators_and_indexes test_one_object_with_its_fields \
     test_large_objects_take_several_lines test_errors_name_the_place test_into_a_store_that_exists \
-    test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store
+    test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store \
+    test_load_says_what_is_there_when_the_last_sync_fails

@@ -248,9 +248,21 @@ test_a_growing_file_is_stored_whole_or_not() {
     fi
 }
 
+test_export_tells_of_errors_that_come_late() {
+    mkdir tree
+    echo x >tree/a
+    holdfast import --create --quiet a.hf tree
+    expect 7 failing close export a.hf one
+    expect 7 failing syncfs export a.hf two
+    says two err
+    expect 0 holdfast export a.hf three
+    same tree three
+}
+
 run_tests test_a_tree_comes_back_byte_for_byte test_every_index_and_allocator_carries_a_tree \
     test_prefixes_go_on_and_come_off test_import_is_all_or_nothing test_batches_commit_as_they_go \
     test_special_files_are_left_out_with_a_remark test_a_symbolic_link_as_operand_is_followed \
     test_too_long_names_are_refused test_unreadable_files_stop_the_import_or_are_left_out \
     test_export_never_leaves_its_directory test_export_follows_no_link_that_the_store_makes \
-    test_export_overwrites_only_with_force test_a_growing_file_is_stored_whole_or_not
+    test_export_overwrites_only_with_force test_a_growing_file_is_stored_whole_or_not \
+    test_export_tells_of_errors_that_come_late

@@ -272,9 +272,25 @@ test_unreadable_files_are_told() {
     expect 3 holdfast put a.hf x --value y
 }
 
+test_get_tells_of_errors_that_come_late() {
+    holdfast create --quiet a.hf
+    holdfast put --quiet a.hf x --value new
+    echo old >value
+    for call in fsync close; do
+        expect 7 failing $call get a.hf x -o value
+        says value err
+        [ "$(cat value)" = old ] || die "replaced: $(cat value)"
+    done
+    expect 7 failing directory get a.hf x -o value
+    expect 0 holdfast get a.hf x -o value
+    [ "$(cat value)" = new ]
+    [ "$(find . -name 'value*')" = ./value ] || die "left behind: $(find . -name 'value*')"
+}
+
 run_tests test_create_makes_what_was_asked_for test_create_refuses_what_exists_and_what_makes_no_sense \
     test_put_and_get_are_exact test_a_file_that_ends_early_is_stored_with_what_there_was \
     test_put_replaces test_get_writes_programs_executable test_odd_names \
     test_get_json_holds_the_value test_ls_lists_by_prefix_in_order test_rm_is_all_or_nothing \
     test_stat_adds_up test_a_store_without_names test_what_is_missing_or_no_store \
-    test_full_and_closed_outputs_are_noticed test_unreadable_files_are_told
+    test_full_and_closed_outputs_are_noticed test_unreadable_files_are_told \
+    test_get_tells_of_errors_that_come_late

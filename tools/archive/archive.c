@@ -9,6 +9,7 @@
 #include "tools/common/archive.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/progress.h"
+#include "tools/common/publish.h"
 #include "tools/common/size.h"
 #include "tools/common/store.h"
 
@@ -71,22 +72,6 @@ static int open_out(struct archive *archive)
     return tool_fail_os(archive->tool, errno, archive->out, NULL);
 }
 
-/* The directory that OUT lies in, so that its name is on the disk, too. */
-static int sync_directory(const char *path)
-{
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    int fd, failed;
-
-    snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
-             slash == NULL ? "." : path);
-    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    failed = fd < 0 || fsync(fd) != 0 ? errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return failed;
-}
-
 /* Syncs and names what was written, or takes it away. */
 static int close_out(struct archive *archive, int code)
 {
@@ -102,12 +87,12 @@ static int close_out(struct archive *archive, int code)
         return code == TOOL_OK && failed != 0
                    ? tool_fail_os(archive->tool, failed, archive->out, NULL)
                    : code;
-    /* link, not rename: whoever took the name meanwhile keeps it. */
-    if (code == TOOL_OK && failed == 0 && link(archive->part, archive->out) != 0)
-        failed = errno;
-    unlink(archive->part);
     if (code == TOOL_OK && failed == 0)
-        failed = sync_directory(archive->out);
+        failed = publish_name(archive->part, archive->out); /* whoever took it meanwhile keeps it */
+    if (code != TOOL_OK || failed != 0)
+        unlink(archive->part);
+    else
+        failed = publish_sync(archive->out);
     if (code == TOOL_OK && failed != 0)
         return tool_fail_os(archive->tool, failed, archive->out, NULL);
     return code;

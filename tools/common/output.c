@@ -2,10 +2,12 @@
 /*
  * output.c - writing results
  *
- * Every write, and the close, is checked: on a full disk or an NFS-like file system the last error
- * comes with close.
+ * Every write, and the sync and close, is checked: on a full disk or an NFS-like file system the last
+ * error comes with them.
  */
 #include "tools/common/output.h"
+
+#include "tools/common/publish.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -36,10 +38,12 @@ int output_write(int fd, const void *bytes, size_t size_bytes)
     return 0;
 }
 
-static int write_and_close(int fd, const void *bytes, size_t size_bytes)
+static int write_and_close(int fd, const void *bytes, size_t size_bytes, bool sync)
 {
     int code = output_write(fd, bytes, size_bytes);
 
+    if (code == 0 && sync && fsync(fd) != 0)
+        code = errno;
     if (close(fd) != 0 && code == 0)
         code = errno;
     return code;
@@ -74,13 +78,13 @@ static int write_by_rename(const char *path, const void *bytes, size_t size_byte
     if (code != 0)
         close(fd);
     else
-        code = write_and_close(fd, bytes, size_bytes);
+        code = write_and_close(fd, bytes, size_bytes, true);
     if (code == 0 && rename(temporary, path) != 0)
         code = errno;
     if (code != 0)
         unlink(temporary);
     free(temporary);
-    return code;
+    return code == 0 ? publish_sync(path) : code;
 }
 
 int output_replace_file(const char *path, const void *bytes, size_t size_bytes,
@@ -92,7 +96,7 @@ int output_replace_file(const char *path, const void *bytes, size_t size_bytes,
     if (stat(path, &status) != 0 || S_ISREG(status.st_mode))
         return write_by_rename(path, bytes, size_bytes, permissions);
     fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    return fd < 0 ? errno : write_and_close(fd, bytes, size_bytes);
+    return fd < 0 ? errno : write_and_close(fd, bytes, size_bytes, false);
 }
 
 void output_name(FILE *out, const char *name, bool escape)

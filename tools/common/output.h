@@ -13,8 +13,9 @@ int output_write(int fd, const void *bytes, size_t size_bytes);
 
 /*
  * output_replace_file - makes path hold exactly these bytes, with permissions less the umask. A
- * regular file (or none) is replaced in one step by rename, so nobody sees half of it; a device or
- * a pipe is written to. 0, or an errno and path is as it was.
+ * regular file (or none) is replaced in one step by rename, so nobody sees half of it, and synced; a
+ * device or a pipe is written to. 0, or an errno and path is as it was (or new, but the disk may not
+ * know it yet).
  */
 int output_replace_file(const char *path, const void *bytes, size_t size_bytes,
                         unsigned permissions);

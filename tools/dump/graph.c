@@ -14,10 +14,13 @@
  */
 #include "tools/dump/graph.h"
 
+#include "store/pool_format.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define POOL_TYPE "hf_pool" /* what pool.h makes: it knows its chunks by their addresses */
+#define POOL_TYPE   "hf_pool" /* what pool.h makes: it knows its chunks by their addresses */
+#define GRAPH_CHUNK 6         /* a kind until all chunks are found, left out then           */
 
 /* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing. */
 static hf_ref ref_of(const struct graph *graph, const void *start)
@@ -61,24 +64,8 @@ static int add_objects(struct graph *graph, size_t *room, const struct dump_type
     return code;
 }
 
-/* Chunks of a pool begin with a check and the pool's offset. */
-static bool is_chunk(const struct graph *graph, size_t objects, const void *raw, size_t size_bytes)
-{
-    uint64_t words[2];
-
-    if (graph->left_out == 0 || size_bytes < 4000)
-        return false;
-    memcpy(words, raw, sizeof words);
-    for (size_t i = 0; i < objects; i++)
-        if (graph->items[i].kind == GRAPH_LEFT_OUT && graph->items[i].ref == words[1])
-            return true;
-    return false;
-}
-
 static int add_raw(struct graph *graph, size_t *room)
 {
-    const size_t objects = graph->count;
-    const uint64_t pools = graph->left_out;
     hf_cursor cursor = HF_CURSOR_INIT;
     const void *raw;
     size_t size_bytes;
@@ -88,11 +75,8 @@ static int add_raw(struct graph *graph, size_t *room)
         if (more < 0)
             return more;
         struct graph_item item = {ref_of(graph, raw), size_bytes, 0, 0, GRAPH_RAW};
-        if (is_chunk(graph, objects, raw, size_bytes))
-            item.kind = GRAPH_LEFT_OUT;
         code = add(graph, room, item);
     }
-    graph->left_out = pools;
     return code;
 }
 
@@ -110,31 +94,6 @@ static bool is_sorted(const struct graph *graph)
     return true;
 }
 
-int graph_read(struct graph *graph, hf_view *view, const struct dump_types *types)
-{
-    size_t room = 0;
-    int code;
-
-    *graph = (struct graph){.view = view};
-    code = add_objects(graph, &room, types);
-    if (code == 0)
-        code = add_raw(graph, &room);
-    if (code != 0)
-        return code;
-    if (!is_sorted(graph))
-        qsort(graph->items, graph->count, sizeof *graph->items, compare_items);
-    graph->order = malloc((graph->count + 1) * sizeof *graph->order);
-    return graph->order == NULL ? HF_ENOMEM : 0;
-}
-
-void graph_free(struct graph *graph)
-{
-    free(graph->items);
-    free(graph->order);
-    graph->items = NULL;
-    graph->order = NULL;
-}
-
 /* The last item that begins at or before target. */
 static struct graph_item *item_before(const struct graph *graph, hf_ref target)
 {
@@ -148,6 +107,67 @@ static struct graph_item *item_before(const struct graph *graph, hf_ref target)
             high = middle;
     }
     return low == 0 ? NULL : &graph->items[low - 1];
+}
+
+/* A raw block is a chunk if a list of its pool leads to it, whatever it looks like: what a damaged list no
+ * longer leads to is dumped as it is. */
+static void note_chunks(struct graph *graph, hf_ref pool, hf_ref at)
+{
+    struct graph_item *item;
+    struct hf__pool_chunk chunk;
+
+    while ((item = item_before(graph, at)) != NULL && item->ref == at && item->kind == GRAPH_RAW &&
+           item->size_bytes >= sizeof chunk) {
+        memcpy(&chunk, hf_at(graph->view, at), sizeof chunk);
+        if (chunk.pool != pool)
+            return;
+        item->kind = GRAPH_CHUNK;
+        graph->size_bytes -= item->size_bytes;
+        at = chunk.next;
+    }
+}
+
+static void leave_chunks_out(struct graph *graph)
+{
+    struct hf__pool pool;
+
+    for (size_t i = 0; graph->left_out != 0 && i < graph->count; i++) {
+        const struct graph_item *item = &graph->items[i];
+        if (item->kind != GRAPH_LEFT_OUT || item->size_bytes < sizeof pool)
+            continue;
+        memcpy(&pool, hf_at(graph->view, item->ref), sizeof pool);
+        note_chunks(graph, item->ref, pool.room_first);
+        note_chunks(graph, item->ref, pool.full_first);
+    }
+    for (size_t i = 0; graph->left_out != 0 && i < graph->count; i++)
+        if (graph->items[i].kind == GRAPH_CHUNK)
+            graph->items[i].kind = GRAPH_LEFT_OUT;
+}
+
+int graph_read(struct graph *graph, hf_view *view, const struct dump_types *types)
+{
+    size_t room = 0;
+    int code;
+
+    *graph = (struct graph){.view = view};
+    code = add_objects(graph, &room, types);
+    if (code == 0)
+        code = add_raw(graph, &room);
+    if (code != 0)
+        return code;
+    if (!is_sorted(graph))
+        qsort(graph->items, graph->count, sizeof *graph->items, compare_items);
+    leave_chunks_out(graph);
+    graph->order = malloc((graph->count + 1) * sizeof *graph->order);
+    return graph->order == NULL ? HF_ENOMEM : 0;
+}
+
+void graph_free(struct graph *graph)
+{
+    free(graph->items);
+    free(graph->order);
+    graph->items = NULL;
+    graph->order = NULL;
 }
 
 static struct graph_item *item_at(const struct graph *graph, hf_ref target)

@@ -132,10 +132,15 @@ static int export_from_store(struct export *export)
     } else {
         code = export_all(export, view);
         progress_clear(&export->progress);
-        place_close(&export->place);
     }
     hf_view_end(view);
-    return tool_close(export->tool, export->path, store, code);
+    code = tool_close(export->tool, export->path, store, code);
+    if (failed != 0)
+        return code;
+    if (code == TOOL_OK && (failed = place_sync(&export->place)) != 0)
+        code = tool_fail_os(export->tool, failed, export->directory, NULL);
+    place_close(&export->place);
+    return code;
 }
 
 static void print_result(const struct export *export)

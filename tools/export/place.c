@@ -37,6 +37,11 @@ static void leave_directory(struct place *place)
     place->directory_length = 0;
 }
 
+int place_sync(const struct place *place)
+{
+    return syncfs(place->root_fd) == 0 ? 0 : errno;
+}
+
 void place_close(struct place *place)
 {
     leave_directory(place);

@@ -23,6 +23,9 @@ struct place {
 
 /* Makes path if it doesn't exist (its parent must). All return 0 or an errno. */
 int place_open(struct place *place, const char *path, bool overwrite);
+/* All that was put there is on the disk: errors of writing it that come late come here (and what else
+ * the file system couldn't write meanwhile). */
+int place_sync(const struct place *place);
 void place_close(struct place *place);
 
 /* Components that are neither empty nor "." nor "..": such a name stays below its root and is the

@@ -257,7 +257,9 @@ static int load_all(struct load *load, const struct wanted *wanted)
     if (code == TOOL_OK)
         return code;
     target_abandon(&load->target);
-    if (load->target.transactions > 0 && load->target.into)
+    if (load->target.complete)
+        tool_note(load->tool, load->target.path, "all of it was loaded");
+    else if (load->target.transactions > 0 && load->target.into)
         tool_note(load->tool, load->target.path,
                   "the first %" PRIu64 " objects are in the store, the others are not",
                   load->target.transactions * load->target.batch);

@@ -11,11 +11,11 @@
 #include "tools/load/target.h"
 
 #include "sync/range_lock.h"
+#include "tools/common/publish.h"
 #include "tools/common/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,54 +129,27 @@ int target_step(struct target *target, uint64_t objects, uint64_t bytes, bool *c
     return code == TOOL_OK ? begin(target) : code;
 }
 
-/* The directory holds the name only when it is synced, too. */
-static int sync_directory(const char *path)
-{
-    char *copy = strdup(path);
-    int fd, code = 0;
-
-    if (copy == NULL)
-        return ENOMEM;
-    fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(copy);
-    if (fd < 0)
-        return errno == EACCES ? 0 : errno; /* one may write to a directory without reading it */
-    if (fsync(fd) != 0)
-        code = errno;
-    close(fd);
-    return code;
-}
-
-/* Never over a file that has come meanwhile. */
-static int publish(const char *from, const char *to)
-{
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) != 0) {
-        if (errno != EINVAL && errno != ENOSYS)
-            return errno;
-        if (link(from, to) != 0 || unlink(from) != 0)
-            return errno;
-    }
-    return sync_directory(to);
-}
-
 int target_finish(struct target *target)
 {
     int code = commit(target);
 
     if (code != TOOL_OK)
         return code;
+    target->complete = target->into;
     code = tool_close(target->tool, target->path, target->store, TOOL_OK);
     target->store = NULL;
     if (code != TOOL_OK || target->temporary == NULL)
         return code;
-    code = publish(target->temporary, target->path);
+    code = publish_name(target->temporary, target->path);
     close(target->lock_fd);
     target->lock_fd = -1;
     if (code != 0)
         return tool_fail_os(target->tool, code, target->path, NULL);
+    target->complete = true;
     free(target->temporary);
     target->temporary = NULL;
-    return TOOL_OK;
+    code = publish_sync(target->path);
+    return code == 0 ? TOOL_OK : tool_fail_os(target->tool, code, target->path, NULL);
 }
 
 void target_abandon(struct target *target)

@@ -17,6 +17,7 @@ struct target {
     hf_options options;
     char *temporary; /* the new store's name while it isn't whole                               */
     int lock_fd;     /* with it: says that its maker lives                                      */
+    bool complete;   /* the store of that name has all of it, whatever fails then               */
     hf_store *store;
     hf_txn *txn;
     hf_view *view; /* of txn                                                                    */
