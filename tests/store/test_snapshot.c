@@ -131,6 +131,15 @@ static unsigned files(void)
     return count;
 }
 
+/* A directory of its own, since all that is in it goes before each test. */
+static char place[] = "snapshot-XXXXXX";
+
+static int enter_place(void **state)
+{
+    (void)state;
+    return mkdtemp(place) == NULL || chdir(place) != 0;
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -141,6 +150,12 @@ static int start(void **state)
             unlink(entry->d_name);
     closedir(dir);
     return 0;
+}
+
+static int leave_place(void **state)
+{
+    start(state);
+    return chdir("..") != 0 || rmdir(place) != 0;
 }
 
 /* ---- what it is ------------------------------------------------------------------------------ */
@@ -741,5 +756,5 @@ int main(void)
         CASE(test_snapshot_killed_at_each_call),
     };
 #undef CASE
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, enter_place, leave_place);
 }
