@@ -232,7 +232,7 @@ static int direct_clean(hf_store *store, uint64_t deadline)
 static int reserve(hf_store *store, uint64_t cost_bytes)
 {
     int code = hf__undo_reserve(&store->undo, cost_bytes);
-    return code == 0 ? hf__txn_room_to_release(&store->txn) : code;
+    return code == 0 ? hf__txn_room_to_release(&store->txn, cost_bytes) : code;
 }
 
 static int door_reserve(struct hf__segment *seg, uint64_t cost_bytes)

@@ -7,7 +7,7 @@
  * not after others have committed, and not if there was no memory for it. So one store is changed by turns
  * through up to three handles, which are as strange to each other as those of three processes, and which
  * close and open again in between. Names are announced some operations ahead, mostly truly. In some
- * transactions malloc fails from a random call on, or once. Wrong pointers are freed and destroyed, behind
+ * transactions malloc or fallocate fails from a random call on, or once. Wrong pointers are freed and destroyed, behind
  * a savepoint. Whatever a commit leaves is compared with the model through another handle; and what an abort
  * leaves, a rollback, or a commit that was refused.
  *
@@ -16,16 +16,23 @@
  *
  * Invariants of the test:
  *   T1  `now` is what the open transaction shows, `committed` what the store shows to others
- *   T2  an operation that is refused changes nothing, and is refused only if malloc failed before in this
+ *   T2  an operation that is refused changes nothing, and is refused only if a call failed before in this
  *       transaction or the backing has no room. A transaction in which neither was commits
  */
+#include "base/os.h"
 #include "holdfast.h"
 #include "store/store.h"
 #include "tests/support/campaign.h"
 
+#include <errno.h>
+
 #define NAMES       3000u
 #define RAWS        5000u
 #define PLAINS      600u
+#define NODES       1500u
+#define THINGS      (NAMES + RAWS + PLAINS + NODES)
+#define POOLS       3u
+#define CONTENT_MAX 16384u
 #define HANDLES     3u
 #define MARKS       4u
 #define AHEAD       HF_NAMES_AHEAD
@@ -38,14 +45,15 @@ struct thing {
     uint32_t size_bytes;
     uint32_t stamp; /* of its content */
 };
-enum kind { NAMED, RAW, PLAIN, KINDS };
+enum kind { NAMED, RAW, PLAIN, NODE, KINDS };
 
 struct model {
-    struct thing things[NAMES + RAWS + PLAINS];
+    struct thing things[THINGS];
     uint64_t count[KINDS];
 };
 
-static const uint32_t first_of[KINDS] = {0, NAMES, NAMES + RAWS};
+static const uint32_t first_of[KINDS] = {0, NAMES, NAMES + RAWS, NAMES + RAWS + PLAINS};
+static const uint32_t node_bytes[POOLS] = {24, 160, 1500};
 
 enum backing { LOGGED, DIRECT, HEAP, BACKINGS };
 static const char *const backing_names[BACKINGS] = {"log", "direct", "heap"};
@@ -66,11 +74,12 @@ static hf_store *store; /* one of them */
 static hf_txn *txn;
 static uint32_t planned[AHEAD], last_name, last_stamp;
 static unsigned expect_percent;
-static uint64_t operations, transactions, commits, aborts, rollbacks, refusals, refused_commits, reopened;
-static bool no_room; /* in this transaction, once */
+static uint64_t operations, transactions, commits, aborts, rollbacks, refusals, refused_commits,
+    reopened;
+static bool no_room;     /* in this transaction, once */
 static bool beside_view; /* an unknown commit could not be looked for */
 
-/* ---- memory that runs out -------------------------------------------------------------------- */
+/* ---- memory and disks that run out ----------------------------------------------------------- */
 
 /* The linker leads what this program and the library allocate here (tests/CMakeLists.txt). */
 void *__real_malloc(size_t size);
@@ -81,11 +90,11 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
 static uint64_t fails_at; /* 0: never, 1: the next one does */
-static bool goes_on, has_failed;
+static bool goes_on, is_disk, has_failed;
 
-static bool fails(void)
+static bool fails(bool disk)
 {
-    if (fails_at == 0 || --fails_at != 0)
+    if (disk != is_disk || fails_at == 0 || --fails_at != 0)
         return false;
     fails_at = goes_on ? 1 : 0;
     has_failed = true;
@@ -94,15 +103,23 @@ static bool fails(void)
 
 void *__wrap_malloc(size_t size)
 {
-    return fails() ? NULL : __real_malloc(size);
+    return fails(false) ? NULL : __real_malloc(size);
 }
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return fails() ? NULL : __real_calloc(count, size);
+    return fails(false) ? NULL : __real_calloc(count, size);
 }
 void *__wrap_realloc(void *old, size_t size)
 {
-    return fails() ? NULL : __real_realloc(old, size);
+    return fails(false) ? NULL : __real_realloc(old, size);
+}
+
+static int full_fallocate(int fd, int mode, off_t at, off_t bytes)
+{
+    if (!fails(true))
+        return hf__os_system.fallocate(fd, mode, at, bytes);
+    errno = ENOSPC;
+    return -1;
 }
 
 /* ---- helpers --------------------------------------------------------------------------------- */
@@ -121,9 +138,9 @@ static void refused(const char *what)
     refusals++;
     if (code == HF_EFULL || code == HF_ENOSPC) {
         no_room = true;
-        expect(backing == HEAP, what, code);
+        expect(backing == HEAP || (has_failed && is_disk), what, code);
     } else {
-        expect(has_failed && code == HF_ENOMEM, what, code);
+        expect(has_failed && !is_disk && code == HF_ENOMEM, what, code);
     }
 }
 
@@ -172,9 +189,28 @@ static void remove_thing(enum kind kind, uint32_t k)
 
 static bool same_content(const void *at, const struct thing *thing)
 {
-    static unsigned char bytes[16384];
+    static unsigned char bytes[CONTENT_MAX];
     content_fill(bytes, thing->size_bytes, thing->stamp);
     return at != NULL && memcmp(at, bytes, thing->size_bytes) == 0;
+}
+
+static const char *pool_name(uint32_t k)
+{
+    static const char *const names[POOLS] = {"pool of 24", "pool of 160", "pool of 1500"};
+    return names[k % POOLS];
+}
+
+/* Blocks of pools. */
+static uint64_t chunks_in(hf_view *view)
+{
+    uint64_t chunks = 0;
+    for (uint32_t i = 0; i < POOLS; i++) {
+        hf_pool_info info = {0};
+        const int code = hf_pool_info_of(view, hf_pool_find(view, pool_name(i)), &info);
+        expect(code == 0, "hf_pool_info_of", code);
+        chunks += info.chunks;
+    }
+    return chunks;
 }
 
 /* ---- comparing ------------------------------------------------------------------------------- */
@@ -190,14 +226,15 @@ static void compare_walks(hf_view *view, const struct model *model)
     names.flags = rng_percent(&rng, 50) ? HF_CURSOR_NO_FOOTPRINT : 0;
     while ((code = hf_next_named(view, &names, &info)) == 1)
         count++;
-    expect(code == 0 && count == model->count[NAMED], "a walk over names", (int64_t)count);
+    expect(code == 0 && count == model->count[NAMED] + POOLS, "a walk over names", (int64_t)count);
     for (count = 0; (code = hf_next_object(view, &objects, &info)) == 1;)
         count++;
-    expect(code == 0 && count == model->count[NAMED] + model->count[PLAIN], "a walk over objects",
-           (int64_t)count);
+    expect(code == 0 && count == model->count[NAMED] + model->count[PLAIN] + POOLS,
+           "a walk over objects", (int64_t)count);
     for (count = 0; (code = hf_next_raw(view, &raws, &at, &bytes)) == 1;)
         count++;
-    expect(code == 0 && count == model->count[RAW], "a walk over blocks", (int64_t)count);
+    expect(code == 0 && count == model->count[RAW] + chunks_in(view), "a walk over blocks",
+           (int64_t)count);
 }
 
 /* The first thing that isn't as in the model, or -1. */
@@ -213,12 +250,12 @@ static int64_t first_difference(hf_view *view, const struct model *model)
                             : found != hf_at(view, thing->ref) || !same_content(found, thing))
             return k;
     }
-    for (uint32_t k = NAMES; k < NAMES + RAWS + PLAINS; k++) {
+    for (uint32_t k = NAMES; k < THINGS; k++) {
         const struct thing *thing = &model->things[k];
         if (thing->ref != 0 && !same_content(hf_at(view, thing->ref), thing))
             return k;
     }
-    return hf_count_named(view) == model->count[NAMED] ? -1 : (int64_t)(NAMES + RAWS + PLAINS);
+    return hf_count_named(view) == model->count[NAMED] + POOLS ? -1 : (int64_t)THINGS;
 }
 
 static void compare(hf_view *view, const struct model *model, const char *when)
@@ -236,7 +273,7 @@ static void print_finding(void *user, const hf_finding *finding)
            finding->expected);
 }
 
-static void check_sanity(hf_store *of, const struct model *model)
+static void check_sanity(hf_store *of, hf_view *view, const struct model *model)
 {
     hf_check_options options = HF_CHECK_OPTIONS_INIT;
     hf_check_report report = {0};
@@ -244,7 +281,8 @@ static void check_sanity(hf_store *of, const struct model *model)
     options.findings_max = 10;
     const int code = hf_check_sanity(of, &options, &report);
     expect(code == 0 && report.findings == 0, "hf_check_sanity", code);
-    expect(report.named == model->count[NAMED] && report.raw == model->count[RAW] &&
+    expect(report.named == model->count[NAMED] + POOLS &&
+               report.raw == model->count[RAW] + chunks_in(view) &&
                report.anonymous == model->count[PLAIN],
            "figures of hf_check_sanity", (int64_t)report.raw);
 }
@@ -258,9 +296,9 @@ static void compare_committed(hf_store *of, const char *when)
     if (!expect(hf_view_begin(of, &view) == 0, "hf_view_begin", 0))
         return;
     compare(view, &committed, when);
-    hf_view_end(view);
     if (rng_percent(&rng, 20))
-        check_sanity(of, &committed);
+        check_sanity(of, view, &committed);
+    hf_view_end(view);
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */
@@ -367,8 +405,9 @@ static void op_raw(uint32_t k, uint32_t size)
         remove_thing(RAW, k);
         return;
     }
-    void *at = rng_percent(&rng, 10) ? hf_alloc_aligned(txn, size, UINT64_C(1) << rng_below(&rng, 9))
-                                     : hf_alloc(txn, size);
+    void *at = rng_percent(&rng, 10)
+                   ? hf_alloc_aligned(txn, size, UINT64_C(1) << rng_below(&rng, 9))
+                   : hf_alloc(txn, size);
     if (at != NULL)
         add_thing(RAW, k, at, size);
     else
@@ -397,10 +436,75 @@ static void op_many(void)
         op_raw(which[i], 0);
 }
 
+static void op_nodes(void)
+{
+    const uint32_t first = (uint32_t)rng_below(&rng, NODES), size = node_bytes[first % POOLS];
+    hf_view *view = hf_txn_view(txn);
+    const hf_pool *pool = hf_pool_find(view, pool_name(first));
+    const bool comes = thing_at(NODE, first)->ref == 0;
+    void *nodes[30];
+    uint32_t count = 0, which[30];
+    const uint32_t count_max = rng_percent(&rng, 60) ? 1 : 1 + (uint32_t)rng_below(&rng, 30);
+    for (uint32_t k = first; k < NODES && count < count_max; k += POOLS)
+        if ((thing_at(NODE, k)->ref == 0) == comes) {
+            nodes[count] = (void *)(uintptr_t)hf_at(view, thing_at(NODE, k)->ref);
+            which[count++] = k;
+        }
+    if (count == 1 && comes)
+        nodes[0] = hf_pool_alloc(txn, pool);
+    const int code = count == 1 ? (comes ? (nodes[0] == NULL) : hf_pool_free(txn, pool, nodes[0]))
+                     : comes    ? hf_pool_alloc_many(txn, pool, count, nodes)
+                                : hf_pool_free_many(txn, pool, nodes, count);
+    if (code != 0)
+        refused("nodes of a pool");
+    for (uint32_t i = 0; i < count && code == 0; i++) {
+        if (comes)
+            add_thing(NODE, which[i], nodes[i], size);
+        else
+            remove_thing(NODE, which[i]);
+    }
+    if (!comes && code == 0)
+        expect(has_failed || hf_pool_free(txn, pool, nodes[0]) == HF_EPTR, "a node freed twice", 0);
+    if (rng_percent(&rng, 2) && hf_pool_trim(txn, pool) != 0)
+        refused("hf_pool_trim");
+}
+
+static void op_resize(void)
+{
+    const uint32_t k = (uint32_t)rng_below(&rng, RAWS);
+    struct thing *thing = thing_at(RAW, k);
+    size_t received = 0;
+    if (thing->ref == 0)
+        return;
+    hf_view *view = hf_txn_view(txn);
+    const void *at = hf_at(view, thing->ref);
+    const size_t size = hf_usable_bytes(view, at);
+    const bool shrinks = rng_percent(&rng, 50);
+    const size_t wanted = shrinks ? rng_below(&rng, size + 1) : size + rng_below(&rng, 600);
+    void *out = shrinks ? hf_resize(txn, HF_SHRINK_IN_PLACE, at, size, wanted, &received)
+                        : hf_resize(txn, HF_EXPAND_FORWARD, at, size, wanted, &received);
+    if (out == NULL) {
+        expect(hf_last_error()->code == HF_EFULL || has_failed, "hf_resize", 0);
+        return;
+    }
+    expect(out == at && received >= (shrinks ? wanted : size), "hf_resize", (int64_t)received);
+    const uint32_t size_now = (uint32_t)(received < CONTENT_MAX ? received : CONTENT_MAX);
+    out = hf_edit(txn, out, size_now);
+    if (out == NULL) {
+        thing->size_bytes =
+            thing->size_bytes < size_now ? thing->size_bytes : 0; /* a shorter one isn't known */
+        refused("hf_edit");
+        return;
+    }
+    thing->size_bytes = size_now;
+    thing->stamp = ++last_stamp;
+    content_fill(out, size_now, last_stamp);
+}
+
 /* Whether something of the model begins there. */
 static bool is_live(hf_ref ref)
 {
-    for (uint32_t k = 0; k < NAMES + RAWS + PLAINS; k++)
+    for (uint32_t k = 0; k < THINGS; k++)
         if (now.things[k].ref == ref)
             return true;
     return false;
@@ -410,15 +514,16 @@ static bool is_live(hf_ref ref)
 static void op_wrong(void)
 {
     hf_view *view = hf_txn_view(txn);
-    const uint32_t k = (uint32_t)rng_below(&rng, NAMES + RAWS + PLAINS);
+    const uint32_t k = (uint32_t)rng_below(&rng, THINGS);
     const struct thing *of_now = &now.things[k], *before = &committed.things[k];
-    const bool raw = k >= NAMES && k < NAMES + RAWS;
+    const bool raw = k >= NAMES && k < NAMES + RAWS, node = k >= THINGS - NODES;
     hf_mark mark;
     hf_ref ref = before->ref;
-    if (has_failed || fails_at != 0 || hf_savepoint(txn, &mark) != 0)
+    if (has_failed || fails_at != 0 || node || hf_savepoint(txn, &mark) != 0)
         return;
     if (of_now->ref != 0 && rng_percent(&rng, 40))
-        ref = of_now->ref + 8 * (1 + rng_below(&rng, 1 + of_now->size_bytes / 8)); /* inside, or behind */
+        ref = of_now->ref +
+              8 * (1 + rng_below(&rng, 1 + of_now->size_bytes / 8)); /* inside, or behind */
     else if (of_now->ref != 0 && raw && rng_percent(&rng, 50)) {
         hf_free(txn, hf_at(view, of_now->ref)); /* to free it twice */
         ref = of_now->ref;
@@ -471,14 +576,20 @@ static void op_look(void)
         if (hf_info(store, &info) != 0)
             refused("hf_info");
         else if (!has_failed)
-            expect(info.raw_count == now.count[RAW] && info.named_count == now.count[NAMED] &&
+            expect(info.raw_count == now.count[RAW] + chunks_in(hf_txn_view(txn)) &&
+                       info.named_count == now.count[NAMED] + POOLS &&
                        info.anonymous_count == now.count[PLAIN],
                    "figures of hf_info", (int64_t)info.raw_count);
     } else if (dice < 64 && !has_failed) {
         compare_walks(hf_txn_view(txn), &now);
     } else if (dice < 66 && !has_failed && fails_at == 0) {
-        check_sanity(store, &now);
-    } else if (dice < 68) {
+        check_sanity(store, hf_txn_view(txn), &now);
+    } else if (dice < 80) {
+        const int code =
+            dice < 74 ? hf_shrink_indexes(txn) : hf_reserve_named(txn, rng_below(&rng, 2 * NAMES));
+        if (code != 0)
+            refused("another size of the index");
+    } else if (dice < 82) {
         if (hf_zero_free_memory(txn) != 0)
             refused("hf_zero_free_memory");
     }
@@ -497,12 +608,17 @@ static void operate(bool in_order, unsigned bias)
     } else if (dice < 600) {
         op_find(k);
     } else if (dice < 900) {
-        const uint32_t i = in_order ? k + (uint32_t)dice % 2 * NAMES : (uint32_t)rng_below(&rng, RAWS);
+        const uint32_t i =
+            in_order ? k + (uint32_t)dice % 2 * NAMES : (uint32_t)rng_below(&rng, RAWS);
         const bool there = i < RAWS && thing_at(RAW, i)->ref != 0;
         if (i < RAWS && rng_percent(&rng, there ? 100 - bias : bias))
             op_raw(i, in_order ? 24 : random_size());
-    } else if (dice < 950) {
+    } else if (dice < 920) {
         op_plain();
+    } else if (dice < 940) {
+        op_nodes();
+    } else if (dice < 950) {
+        op_resize();
     } else if (dice < 975) {
         op_savepoint();
     } else if (dice < 980) {
@@ -557,6 +673,7 @@ static void run_transaction(void)
     if (!beside_view && rng_percent(&rng, 40)) {
         fails_at = 1 + rng_below(&rng, rng_percent(&rng, 50) ? 6 : 40);
         goes_on = rng_percent(&rng, 40);
+        is_disk = rng_percent(&rng, 30);
     }
     if (hf_begin(store, &txn) != 0) {
         refused("hf_begin");
@@ -664,17 +781,29 @@ static void run_private(void)
         hf_view *view;
         if (expect(hf_view_begin(store, &view) == 0, "hf_view_begin", 0)) {
             compare(view, &committed, "read-only");
+            check_sanity(store, view, &committed);
             hf_view_end(view);
         }
-        check_sanity(store, &committed);
     }
     close_one(0);
+}
+
+static void make_pools(void)
+{
+    txn = NULL;
+    expect(hf_begin(store, &txn) == 0, "hf_begin", 0);
+    for (uint32_t i = 0; i < POOLS; i++)
+        expect(hf_pool_create(txn, pool_name(i), node_bytes[i], i) != NULL, "hf_pool_create", i);
+    expect(hf_commit(txn) == 0, "hf_commit", 0);
 }
 
 static void run_episode(uint64_t count)
 {
     memset(&committed, 0, sizeof committed);
     store = handles[0] = open_one(HF_CREATE_NEW);
+    if (store == NULL)
+        return;
+    make_pools();
     for (uint64_t i = 0; i < count && campaign.failed < 20; i++) {
         look_after_handles();
         const unsigned h = backing == HEAP ? 0 : (unsigned)rng_below(&rng, HANDLES);
@@ -701,8 +830,8 @@ int main(void)
 {
     char directory[400];
     static const uint32_t indexes[] = {HF_INDEX_SET, HF_INDEX_HASH, HF_INDEX_SET, HF_INDEX_FLAT};
-    static const uint32_t allocators[] = {HF_ALLOC_SLAB, HF_ALLOC_SLAB, HF_ALLOC_BEST_FIT, HF_ALLOC_SLAB,
-                                          HF_ALLOC_SEQ_FIT};
+    static const uint32_t allocators[] = {HF_ALLOC_SLAB, HF_ALLOC_SLAB, HF_ALLOC_BEST_FIT,
+                                          HF_ALLOC_SLAB, HF_ALLOC_SEQ_FIT};
     campaign_start(&campaign, "model_handles");
     if (!(getenv("HF_TEST_DIR") == NULL &&
           campaign_directory("/dev/shm", directory, sizeof directory)) &&
@@ -711,6 +840,9 @@ int main(void)
         return 1;
     }
     rng.state = campaign.seed;
+    struct hf__os os = hf__os_system;
+    os.fallocate = full_fallocate;
+    hf__os = &os;
     snprintf(path, sizeof path, "%s/model.hf", directory);
     const uint64_t wanted = campaign_count(&campaign, 800000);
     for (uint64_t episode = 0; (operations < wanted || episode < BACKINGS) && campaign.failed < 20;
