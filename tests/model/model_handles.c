@@ -7,7 +7,7 @@
  * not after others have committed, and not if there was no memory for it. So one store is changed by turns
  * through up to three handles, which are as strange to each other as those of three processes, and which
  * close and open again in between. Names are announced some operations ahead, mostly truly. In some
- * transactions malloc or fallocate fails from a random call on, or once. Wrong pointers are freed and destroyed, behind
+ * transactions malloc, fallocate or fdatasync fails from a random call on, or once. Wrong pointers are freed and destroyed, behind
  * a savepoint. Whatever a commit leaves is compared with the model through another handle; and what an abort
  * leaves, a rollback, or a commit that was refused.
  *
@@ -90,11 +90,12 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
 static uint64_t fails_at; /* 0: never, 1: the next one does */
-static bool goes_on, is_disk, has_failed;
+static enum { MEMORY, SPACE, SYNCS } what_fails;
+static bool goes_on, has_failed;
 
-static bool fails(bool disk)
+static bool fails(unsigned what)
 {
-    if (disk != is_disk || fails_at == 0 || --fails_at != 0)
+    if (what != what_fails || fails_at == 0 || --fails_at != 0)
         return false;
     fails_at = goes_on ? 1 : 0;
     has_failed = true;
@@ -103,22 +104,30 @@ static bool fails(bool disk)
 
 void *__wrap_malloc(size_t size)
 {
-    return fails(false) ? NULL : __real_malloc(size);
+    return fails(MEMORY) ? NULL : __real_malloc(size);
 }
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return fails(false) ? NULL : __real_calloc(count, size);
+    return fails(MEMORY) ? NULL : __real_calloc(count, size);
 }
 void *__wrap_realloc(void *old, size_t size)
 {
-    return fails(false) ? NULL : __real_realloc(old, size);
+    return fails(MEMORY) ? NULL : __real_realloc(old, size);
 }
 
 static int full_fallocate(int fd, int mode, off_t at, off_t bytes)
 {
-    if (!fails(true))
+    if (!fails(SPACE))
         return hf__os_system.fallocate(fd, mode, at, bytes);
     errno = ENOSPC;
+    return -1;
+}
+
+static int broken_fdatasync(int fd)
+{
+    if (!fails(SYNCS))
+        return hf__os_system.fdatasync(fd);
+    errno = EIO;
     return -1;
 }
 
@@ -138,9 +147,9 @@ static void refused(const char *what)
     refusals++;
     if (code == HF_EFULL || code == HF_ENOSPC) {
         no_room = true;
-        expect(backing == HEAP || (has_failed && is_disk), what, code);
+        expect(backing == HEAP || (has_failed && what_fails == SPACE), what, code);
     } else {
-        expect(has_failed && !is_disk && code == HF_ENOMEM, what, code);
+        expect(has_failed && code == (what_fails == MEMORY ? HF_ENOMEM : HF_EIO), what, code);
     }
 }
 
@@ -673,7 +682,11 @@ static void run_transaction(void)
     if (!beside_view && rng_percent(&rng, 40)) {
         fails_at = 1 + rng_below(&rng, rng_percent(&rng, 50) ? 6 : 40);
         goes_on = rng_percent(&rng, 40);
-        is_disk = rng_percent(&rng, 30);
+        what_fails = rng_percent(&rng, 60)                        ? MEMORY
+                     : rng_percent(&rng, 50) || backing != LOGGED ? SPACE
+                                                                  : SYNCS;
+        if (what_fails == SYNCS)
+            fails_at = 1 + rng_below(&rng, 3);
     }
     if (hf_begin(store, &txn) != 0) {
         refused("hf_begin");
@@ -842,6 +855,7 @@ int main(void)
     rng.state = campaign.seed;
     struct hf__os os = hf__os_system;
     os.fallocate = full_fallocate;
+    os.fdatasync = broken_fdatasync;
     hf__os = &os;
     snprintf(path, sizeof path, "%s/model.hf", directory);
     const uint64_t wanted = campaign_count(&campaign, 800000);
