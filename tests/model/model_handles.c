@@ -23,6 +23,7 @@
 #include "holdfast.h"
 #include "store/store.h"
 #include "tests/support/campaign.h"
+#include "tests/support/failing_malloc.h"
 
 #include <errno.h>
 
@@ -81,38 +82,23 @@ static bool beside_view; /* an unknown commit could not be looked for */
 
 /* ---- memory and disks that run out ----------------------------------------------------------- */
 
-/* The linker leads what this program and the library allocate here (tests/CMakeLists.txt). */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
 static uint64_t fails_at; /* 0: never, 1: the next one does */
 static enum { MEMORY, SPACE, SYNCS } what_fails;
 static bool goes_on, has_failed;
+static _Thread_local bool is_tester; /* nothing fails for housekeepers */
 
 static bool fails(unsigned what)
 {
-    if (what != what_fails || fails_at == 0 || --fails_at != 0)
+    if (!is_tester || what != what_fails || fails_at == 0 || --fails_at != 0)
         return false;
     fails_at = goes_on ? 1 : 0;
     has_failed = true;
     return true;
 }
 
-void *__wrap_malloc(size_t size)
+static bool allocation_fails(void)
 {
-    return fails(MEMORY) ? NULL : __real_malloc(size);
-}
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails(MEMORY) ? NULL : __real_calloc(count, size);
-}
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails(MEMORY) ? NULL : __real_realloc(old, size);
+    return fails(MEMORY);
 }
 
 static int full_fallocate(int fd, int mode, off_t at, off_t bytes)
@@ -854,6 +840,7 @@ int main(void)
     }
     rng.state = campaign.seed;
     struct hf__os os = hf__os_system;
+    is_tester = true;
     os.fallocate = full_fallocate;
     os.fdatasync = broken_fdatasync;
     hf__os = &os;
