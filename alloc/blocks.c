@@ -215,8 +215,11 @@ static void describe(const struct hf__block *block, struct hf__block_info *out)
 int hf__heap_identify(const struct hf__heap *heap, hf_ref block, struct hf__block_info *out)
 {
     struct hf__block found;
-    if (heap->algorithm->slabs && hf__slab_identify(heap, block, out))
+    const int slot = heap->algorithm->slabs ? hf__slab_identify(heap, block, out) : -1;
+    if (slot == 1)
         return 0;
+    if (slot == 0) /* what lies in a free slot may look like a block */
+        return hf__fail(HF_EPTR, "no live block at %llu", (unsigned long long)block);
     if (hf__heap_sound(heap) != 0 || hf__heap_live(heap, block, true, &found) != 0)
         return HF_EPTR;
     describe(&found, out);

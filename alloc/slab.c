@@ -295,15 +295,17 @@ static void describe(const struct hf__heap *heap, const struct slot *slot,
     out->slot = true;
 }
 
-bool hf__slab_identify(const struct hf__heap *heap, hf_ref ref, struct hf__block_info *out)
+int hf__slab_identify(const struct hf__heap *heap, hf_ref ref, struct hf__block_info *out)
 {
     struct hf__chunk_ref chunk;
     struct slot slot;
-    if (!hf__chunk_of(heap, ref, &chunk) || !slot_in(&chunk, ref, &slot) || !slot_taken(&slot) ||
+    if (!hf__chunk_of(heap, ref, &chunk))
+        return -1;
+    if (!slot_in(&chunk, ref, &slot) || !slot_taken(&slot) ||
         hf__slab_claimed(heap, &chunk, slot.word, slot.bit))
-        return false;
+        return 0;
     describe(heap, &slot, out);
-    return true;
+    return 1;
 }
 
 int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref, hf_ref block,

@@ -194,8 +194,9 @@ static inline uint64_t hf__slabs_entry_offset(uint64_t slabs, uint32_t slot_kind
 /* Makes an empty directory. Takes a block: 0, HF_ENOSPC, HF_EFULL, HF_ECORRUPT. */
 int hf__slabs_make(struct hf__heap *heap, uint64_t *out);
 
-/* For blocks.c: the same questions, asked of slots. */
-bool hf__slab_identify(const struct hf__heap *heap, hf_ref slot, struct hf__block_info *out);
+/* For blocks.c: the same questions, asked of slots. identify: 1 and *out, 0 where it is in a chunk but no
+ * live slot, -1 in no chunk. */
+int hf__slab_identify(const struct hf__heap *heap, hf_ref slot, struct hf__block_info *out);
 int hf__slab_mark_pending(struct hf__heap *heap, const struct hf__chunk_ref *ref, hf_ref slot,
                           bool pending, hf_ref *entry);
 int hf__slab_free_entry(struct hf__heap *heap, hf_ref slot);

@@ -37,7 +37,10 @@ struct hf__door {
      * 0, HF_ENOSPC (disk), HF_EFULL (size_max). */
     int (*grow)(struct hf__segment *seg, uint64_t size_bytes);
     /* System memory for indexes: a block from the segment's allocator, and giving one back (which
-     * takes effect only when the transaction ends). allocate: 0, HF_ENOSPC, HF_EFULL. */
+     * takes effect only when the transaction ends). allocate: 0, HF_ENOSPC, HF_EFULL. release spends
+     * up to HF__OP_COST of what is reserved, and then can't fail on a sound segment; nor, without a
+     * reservation, for a block that was allocated a moment ago: an operation that is refused halfway
+     * gives back what it took. */
     int (*allocate)(struct hf__segment *seg, uint64_t size_bytes, hf_ref *out);
     int (*release)(struct hf__segment *seg, hf_ref block);
     /* What others see of space that was free is what the last commit left there, which need not be

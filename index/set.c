@@ -390,7 +390,7 @@ static int erase_at(struct hf__index *index, const struct path *path)
         return error;
     const unsigned count = take_out(index, path, freed);
     hf__index_edit_root(index)->count--;
-    /* A door that refuses a page has found it damaged or has no memory; fsck picks it up. */
+    /* A door that refuses a page has found it damaged; fsck picks it up. */
     for (unsigned i = 0; i < count; i++)
         hf__index_untake(index, freed[i]);
     return 0;

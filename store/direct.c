@@ -229,10 +229,15 @@ static int direct_clean(hf_store *store, uint64_t deadline)
 
 /* ---- the edit door --------------------------------------------------------------------------- */
 
+static int reserve(hf_store *store, uint64_t cost_bytes)
+{
+    int code = hf__undo_reserve(&store->undo, cost_bytes);
+    return code == 0 ? hf__txn_room_to_release(&store->txn, cost_bytes) : code;
+}
+
 static int door_reserve(struct hf__segment *seg, uint64_t cost_bytes)
 {
-    hf_store *store = seg->owner;
-    return hf__undo_reserve(&store->undo, cost_bytes);
+    return reserve(seg->owner, cost_bytes);
 }
 
 static void door_edit(struct hf__segment *seg, uint64_t offset, uint64_t size_bytes)
@@ -241,11 +246,11 @@ static void door_edit(struct hf__segment *seg, uint64_t offset, uint64_t size_by
     hf__undo_record(&store->undo, seg, offset, size_bytes);
 }
 
-/* Growing, allocating and releasing happen inside operations that have reserved already: what is
- * left of their reservation is kept for them. */
+/* Growing and allocating happen inside operations that have reserved already: what is left of their
+ * reservation is kept for them. */
 static int reserve_more(hf_store *store, uint64_t cost_bytes)
 {
-    return hf__undo_reserve(&store->undo, hf__undo_reserved(&store->undo) + cost_bytes);
+    return reserve(store, hf__undo_reserved(&store->undo) + cost_bytes);
 }
 
 static int door_grow(struct hf__segment *seg, uint64_t size_bytes)
@@ -267,20 +272,9 @@ static int door_allocate(struct hf__segment *seg, uint64_t size_bytes, hf_ref *o
     hf_store *store = seg->owner;
     struct hf__alloc_request request = {size_bytes, HF__BLOCK_UNIT, 0, HF__BLOCK_SYSTEM};
     uint64_t kept = hf__undo_reserved(&store->undo);
-    int code = hf__undo_reserve(&store->undo, kept + 5 * HF__OP_COST);
+    int code = reserve(store, kept + 6 * HF__OP_COST); /* the last is for giving it back */
     if (code == 0)
         code = store->heap.algorithm->allocate(&store->heap, &request, out, NULL);
-    store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
-    return code;
-}
-
-static int door_release(struct hf__segment *seg, hf_ref block)
-{
-    hf_store *store = seg->owner;
-    uint64_t kept = hf__undo_reserved(&store->undo);
-    int code = hf__undo_reserve(&store->undo, kept + 5 * HF__OP_COST);
-    if (code == 0)
-        code = hf__txn_free_later(&store->txn, block, 0);
     store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
     return code;
 }
@@ -298,7 +292,7 @@ static void door_lower(struct hf__segment *seg, uint64_t size_bytes)
 }
 
 static const struct hf__door direct_door = {door_reserve, door_edit, door_grow, door_allocate,
-                                            door_release, NULL,         door_back,  door_lower};
+                                            hf__txn_release, NULL,         door_back,  door_lower};
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 

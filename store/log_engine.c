@@ -36,7 +36,9 @@ static uint64_t soon(const hf_store *store)
 static int reserve(hf_store *store, uint64_t cost_bytes)
 {
     int code = hf__undo_reserve(&store->undo, cost_bytes);
-    return code == 0 ? hf__private_reserve(store, cost_bytes) : code;
+    if (code == 0)
+        code = hf__private_reserve(store, cost_bytes);
+    return code == 0 ? hf__txn_room_to_release(&store->txn, cost_bytes) : code;
 }
 
 static int door_reserve(struct hf__segment *seg, uint64_t cost_bytes)
@@ -51,8 +53,8 @@ static void door_edit(struct hf__segment *seg, uint64_t offset, uint64_t size_by
     hf__private_change(store, offset, size_bytes);
 }
 
-/* Growing, allocating and releasing happen inside operations that have reserved already: what is
- * left of their reservation is kept for them. */
+/* Growing and allocating happen inside operations that have reserved already: what is left of their
+ * reservation is kept for them. */
 static int reserve_more(hf_store *store, uint64_t cost_bytes)
 {
     return reserve(store, hf__undo_reserved(&store->undo) + cost_bytes);
@@ -83,22 +85,12 @@ static int door_allocate(struct hf__segment *seg, uint64_t size_bytes, hf_ref *o
     hf_store *store = seg->owner;
     struct hf__alloc_request request = {size_bytes, HF__BLOCK_UNIT, 0, HF__BLOCK_SYSTEM};
     uint64_t kept = hf__undo_reserved(&store->undo), usable = 0;
-    int code = reserve(store, kept + 5 * HF__OP_COST + size_bytes / 32);
+    /* Of these the last is for giving it back. */
+    int code = reserve(store, kept + 6 * HF__OP_COST + size_bytes / 32);
     if (code == 0)
         code = store->heap.algorithm->allocate(&store->heap, &request, out, &usable);
     if (code == 0)
         log_fresh(store, *out, usable);
-    store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
-    return code;
-}
-
-static int door_release(struct hf__segment *seg, hf_ref block)
-{
-    hf_store *store = seg->owner;
-    uint64_t kept = hf__undo_reserved(&store->undo);
-    int code = reserve(store, kept + 5 * HF__OP_COST);
-    if (code == 0)
-        code = hf__txn_free_later(&store->txn, block, 0);
     store->undo.reserved_end = hf__undo_end(&store->undo) + kept;
     return code;
 }
@@ -121,7 +113,7 @@ static void door_lower(struct hf__segment *seg, uint64_t size_bytes)
 }
 
 static const struct hf__door log_door = {door_reserve,  door_edit,    door_grow,
-                                         door_allocate, door_release, door_fresh, door_back,  door_lower};
+                                         door_allocate, hf__txn_release, door_fresh, door_back,  door_lower};
 
 /* ---- the writer's place ---------------------------------------------------------------------- */
 

@@ -352,6 +352,17 @@ void *hf_pool_alloc(hf_txn *txn, const hf_pool *p)
     return pool_to_change(txn, p, &pool) == 0 ? allocate(txn, &pool) : NULL;
 }
 
+/* Whether a list leads to the chunk. One that was given back at the end of the store is still a chunk in
+ * the file, which isn't written above the used end, and seems to be one where that space is another
+ * block's that hasn't been written yet. */
+static bool is_listed(const struct pool *pool, uint64_t offset, const struct hf__pool_chunk *chunk)
+{
+    if (chunk->previous == 0)
+        return pool->at->room_first == offset || pool->at->full_first == offset;
+    const struct hf__pool_chunk *before = chunk_at(pool, chunk->previous);
+    return before != NULL && before->next == offset;
+}
+
 static int free_one(hf_txn *txn, const struct pool *pool, const void *p)
 {
     const uint64_t ref = hf__offset_of(&txn->view, p), bytes = pool->at->chunk_bytes;
@@ -359,7 +370,8 @@ static int free_one(hf_txn *txn, const struct pool *pool, const void *p)
     const uint64_t node = distance / pool->at->node_bytes;
     const struct hf__pool_chunk *chunk = ref == UINT64_MAX ? NULL : chunk_at(pool, offset);
     if (chunk == NULL || ref - offset < pool->nodes_from || node >= pool->at->nodes ||
-        distance % pool->at->node_bytes != 0 || (bits_of(chunk)[node / 64] >> node % 64 & 1) == 0)
+        distance % pool->at->node_bytes != 0 ||
+        (bits_of(chunk)[node / 64] >> node % 64 & 1) == 0 || !is_listed(pool, offset, chunk))
         return hf__fail(HF_EPTR, "%p is not a live node of the pool", p);
     int code =
         chunk->used == 0 ? hf__corrupt("pool.bitmap", offset) : look_around(pool, offset, chunk);

@@ -387,6 +387,18 @@ void hf__txn_fresh(hf_txn *txn, hf_ref offset, uint64_t size_bytes);
 int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind);
 /* Process memory for one hf__txn_free_later, so that it can't fail for want of it. HF_ENOMEM. */
 int hf__txn_prepare_free(hf_txn *txn);
+/* The same for all that one operation gives back through the door: with each reservation that a release
+ * may be part of. A smaller one may be made halfway, and can't be refused for this. HF_ENOMEM. */
+#define HF__RELEASES_MAX 32u
+int hf__txn_make_room(hf_txn *txn);
+static inline int hf__txn_room_to_release(hf_txn *txn, uint64_t cost_bytes)
+{
+    return cost_bytes < HF__OP_COST || txn->pending_room - txn->pending_count >= HF__RELEASES_MAX
+               ? 0
+               : hf__txn_make_room(txn);
+}
+/* The door's release, of both engines. */
+int hf__txn_release(struct hf__segment *seg, hf_ref block);
 /* Takes back an hf__txn_free_later, whose block turns out to be needed. */
 void hf__txn_keep(hf_txn *txn, hf_ref block);
 /* It can't be committed any more, but for a rollback to before: the error of hf_last_error says why. */

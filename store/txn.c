@@ -72,6 +72,21 @@ int hf__txn_prepare_free(hf_txn *txn)
     return room_for_pending(txn, 1) ? 0 : hf__fail(HF_ENOMEM, "list of freed blocks");
 }
 
+int hf__txn_make_room(hf_txn *txn)
+{
+    return room_for_pending(txn, HF__RELEASES_MAX) ? 0 : hf__fail(HF_ENOMEM, "list of freed blocks");
+}
+
+/* What marking the block announces is part of what the caller, or whoever allocated it, has reserved. */
+int hf__txn_release(struct hf__segment *seg, hf_ref block)
+{
+    hf_store *store = seg->owner;
+    const uint64_t reserved_end = store->undo.reserved_end;
+    int code = hf__txn_free_later(&store->txn, block, 0);
+    store->undo.reserved_end = reserved_end;
+    return code;
+}
+
 int hf__txn_free_later(hf_txn *txn, hf_ref block, uint32_t kind)
 {
     hf_ref entry = 0;

@@ -30,7 +30,7 @@ static struct rng rng;
 static bool hole[PAGES];
 static struct live live[LIVE_MAX];
 static unsigned count;
-static uint64_t punched, backed, lowered, refused, refusals_seen;
+static uint64_t punched, backed, lowered, lowered_by_all, refused, refusals_seen;
 static bool may_refuse;
 
 static void protect(uint64_t page, bool is_hole)
@@ -242,7 +242,8 @@ static void run(const struct hf__allocator *algorithm, int steps)
            algorithm->name, (unsigned long long)punched, (unsigned long long)backed,
            (unsigned long long)refused, (unsigned long long)refusals_seen,
            (unsigned long long)lowered);
-    MUST(punched > 100 && backed > 100 && refusals_seen > 5 && lowered != 0);
+    MUST(punched > 100 && backed > 100 && refusals_seen > 5);
+    lowered_by_all += lowered; /* a few times by each, and with some seeds not at all by one */
     for (uint64_t page = 0; page < PAGES; page++)
         protect(page, false);
     fixture_close(&f);
@@ -258,6 +259,7 @@ int main(void)
     const int steps = 3000 + (int)campaign_count(&c, 3000);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         run(all[i], steps);
+    MUST(lowered_by_all != 0);
     printf("3 passed, 0 failed\n");
     return 0;
 }

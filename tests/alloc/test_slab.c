@@ -344,6 +344,23 @@ static void test_wrong_pointers_into_a_chunk_are_refused(void **state)
     clean();
 }
 
+/* What a free slot holds may be older than its chunk: a header that was true when a block lay there. */
+static void test_a_header_in_a_chunk_is_no_blocks(void **state)
+{
+    const uint64_t size = 64;
+    struct hf__block_info info;
+    (void)state;
+    const hf_ref slot = fixture_allocate(&f, 1000);
+    const struct hf__chunk_ref chunk = chunk_of(slot);
+    const uint64_t offset = chunk.offset + HF__CHUNK_BYTES(chunk.order) - 256;
+    struct hf__block old = {.offset = offset, .size_bytes = size, .previous_bytes = size,
+                            .kind = HF__BLOCK_RAW};
+    hf__block_write(&f.seg, &old);
+    assert_int_equal(hf__heap_identify(&f.heap, offset + HF__BLOCK_HEADER_BYTES, &info), HF_EPTR);
+    assert_int_equal(hf_last_error()->code, HF_EPTR);
+    assert_int_equal(hf__heap_identify(&f.heap, slot, &info), 0);
+}
+
 static void test_users_bytes_are_never_a_record(void **state)
 {
     (void)state;
@@ -607,6 +624,7 @@ int main(void)
         CASE(test_a_slot_is_neither_expanded_nor_split),
         CASE(test_the_walk_visits_live_slots_only),
         CASE(test_wrong_pointers_into_a_chunk_are_refused),
+        CASE(test_a_header_in_a_chunk_is_no_blocks),
         CASE(test_users_bytes_are_never_a_record),
         CASE(test_zero_free_wipes_free_slots),
         CASE(test_s1_wrong_counts_and_bits_are_reported),

@@ -21,6 +21,7 @@
  */
 #include "base/os.h"
 #include "tests/support/counted_store.h"
+#include "tests/support/failing_malloc.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -337,25 +338,9 @@ static int faulty_futex_wake(uint32_t *word, int count)
     return fails(FUTEX_WAKE) ? -1 : SYSTEM.futex_wake(word, count);
 }
 
-/* The linker leads what this program and the library allocate here (tests/CMakeLists.txt). */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
+static bool allocation_fails(void)
 {
-    return fails(ALLOCATE) ? NULL : __real_malloc(size);
-}
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails(ALLOCATE) ? NULL : __real_calloc(count, size);
-}
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails(ALLOCATE) ? NULL : __real_realloc(old, size);
+    return fails(ALLOCATE);
 }
 
 static void begin_faults(const struct fault *fault, unsigned at, bool on)

@@ -89,6 +89,28 @@ static void test_wrong_sizes_and_pointers_are_refused(struct fixture *f)
     fixture_assert_sound(f->store);
 }
 
+/* A chunk that goes back at the end of the store stays as it was in the file, where its space may be
+ * another block's before anything is written there. */
+static void test_a_node_whose_chunk_is_gone_is_no_node(struct fixture *f)
+{
+    const size_t chunk_bytes = 8192;
+    hf_txn *txn = fixture_begin(f);
+    hf_pool *pool = hf_pool_create(txn, "p", 24, 0);
+    const void *first = hf_pool_alloc(txn, pool);
+    assert_got(first);
+    const hf_ref node = hf_ref_of(hf_txn_view(txn), first);
+    assert_ok(hf_commit(txn));
+    fixture_reopen(f);
+    txn = fixture_begin(f);
+    assert_ok(hf_pool_free(txn, find(txn, "p"), hf_at(hf_txn_view(txn), node)));
+    assert_ok(hf_commit(txn));
+    fixture_reopen(f);
+    txn = fixture_begin(f);
+    assert_got(hf_alloc_aligned(txn, chunk_bytes - 16, chunk_bytes));
+    assert_code(hf_pool_free(txn, find(txn, "p"), hf_at(hf_txn_view(txn), node)), HF_EPTR);
+    assert_ok(hf_commit(txn));
+}
+
 static void test_shared_pools_are_one_for_each_size(struct fixture *f)
 {
     hf_txn *txn = fixture_begin(f);
@@ -285,6 +307,7 @@ int main(void)
     static const struct fixture_case cases[] = {
         CASE(test_nodes_keep_their_bytes),
         CASE(test_wrong_sizes_and_pointers_are_refused),
+        CASE(test_a_node_whose_chunk_is_gone_is_no_node),
         CASE(test_shared_pools_are_one_for_each_size),
         CASE(test_a_node_pool_keeps_chunks_until_trimmed),
         CASE(test_many_are_all_or_none),

@@ -200,10 +200,19 @@ static void set_links(hf_txn *txn, struct object *o)
     }
 }
 
+/* A word is read as an hf_ref and as a self-relative pointer. Whether what it isn't meant for leads
+ * somewhere, too: into something, or what comes behind. */
+static bool leads_twice(const struct raw *raw, hf_ref to, uint64_t end_bytes)
+{
+    const hf_ref other = raw->relative ? to - (raw->ref + 16) : raw->ref + 8 + to;
+    return other <= end_bytes + (64 << 10);
+}
+
 /* One past an object may be its neighbour's beginning, which then counts as reached, too: not where it
  * matters what exactly is. */
-static bool make_raw(hf_txn *txn, struct raw *raw, bool past)
+static bool make_raw(hf_store *store, hf_txn *txn, struct raw *raw, bool past)
 {
+    hf_store_info info;
     raw->alive = true;
     raw->words = 4 + rng_below(&rng, 400);
     raw->seed = rng_next(&rng);
@@ -213,6 +222,10 @@ static bool make_raw(hf_txn *txn, struct raw *raw, bool past)
     uint64_t *words = hf_alloc(txn, (size_t)raw->words * 8);
     EXPECT(words != NULL, "hf_alloc: %s", hf_last_error()->message);
     raw->ref = hf_ref_of(hf_txn_view(txn), words);
+    EXPECT(hf_info(store, &info) == 0, "hf_info: %s", hf_last_error()->message);
+    if (raw->leads_to >= 0 &&
+        leads_twice(raw, objects[raw->leads_to].ref + raw->delta, info.used_end_bytes))
+        raw->leads_to = -1;
     for (uint64_t i = 0; i < raw->words; i++)
         words[i] = mix64(raw->seed + i) | UINT64_C(1) << 62;
     if (raw->leads_to >= 0 && raw->relative)
@@ -260,7 +273,7 @@ static bool fill(hf_store *store, bool opaque, bool past)
         invent_links(&objects[i]);
     memset(raws, 0, sizeof raws);
     for (int i = 0; opaque && i < RAWS; i++)
-        if (!make_raw(txn, &raws[i], past))
+        if (!make_raw(store, txn, &raws[i], past))
             return false;
     EXPECT(hf_commit(txn) == 0 && hf_begin(store, &txn) == 0, "%s", hf_last_error()->message);
     for (int i = 1; i < OBJECTS; i++) {
