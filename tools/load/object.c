@@ -12,6 +12,7 @@
 #include "tools/load/object.h"
 
 #include "tools/common/dump_form.h"
+#include "tools/common/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -79,7 +80,9 @@ static int replace(struct load *load, const void *object, const char *name, bool
     if (same_type && info.count == load->count)
         return info.size_bytes == 0 ? TOOL_OK : reuse(load, object, info.size_bytes);
     *found = false;
-    return hf_destroy_ptr(load->target.txn, object) == 0 ? TOOL_OK : fail_store(load, name);
+    code = name != NULL ? tool_destroy(load->target.txn, name)
+                        : hf_destroy_ptr(load->target.txn, object);
+    return code == 0 ? TOOL_OK : fail_store(load, name);
 }
 
 /* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing. */

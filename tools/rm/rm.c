@@ -74,7 +74,7 @@ static int remove_one(struct rm *rm, const char *name)
         return TOOL_OK;
     if (code == 0) {
         uint64_t size_bytes = info.size_bytes;
-        code = hf_destroy(rm->txn, name);
+        code = tool_destroy(rm->txn, name);
         rm->size_bytes += size_bytes;
     }
     if (code != 0)
@@ -160,7 +160,8 @@ const struct tool_command command_rm = {
     .name = "rm",
     .synopsis = "[OPTION...] FILE [NAME...]",
     .summary = "Destroy named objects",
-    .details = "All of them or, if one of the names is not there, none (exit code 1).",
+    .details = "All of them or, if one of the names is not there, none (exit code 1). A pool\n"
+               "goes with its nodes.",
     .example = "  holdfast rm photos.hf 2024/blurred.jpg\n"
                "  holdfast rm photos.hf --prefix 2019/",
     .options = options,
