@@ -104,16 +104,32 @@ static int finish_options(struct tool *tool)
     return TOOL_OPTIONS_END;
 }
 
-/* Names the option that getopt_long refused. */
-static int refuse_option(struct tool *tool, int found)
+static bool is_known(const struct getopt_tables *tables, int id)
 {
-    const char *what = found == ':' ? "needs an argument" : "is no option here";
+    for (int i = 0; i < tables->count; i++)
+        if (tables->longs[i].val == id)
+            return true;
+    return false;
+}
 
-    if (optopt > 0 && optopt < TOOL_OPTION_LONG && strncmp(tool->argv[optind - 1], "--", 2) != 0)
-        return stop(tool, tool_usage(tool, "-%c %s", optopt, what));
-    if (found != ':' && optopt != 0)
-        what = "takes no argument";
-    return stop(tool, tool_usage(tool, "%s %s", tool->argv[optind - 1], what));
+/*
+ * Names the option that getopt_long refused. optopt is 0 for a long one that isn't known, else the
+ * option. Letters may follow one that isn't known, and then argv[optind] is still their argument;
+ * everything else that is refused ends the one before optind.
+ */
+static int refuse_option(struct tool *tool, const struct getopt_tables *tables, int found)
+{
+    const char *argument = tool->argv[optind - 1];
+
+    if (found == ':' && strncmp(argument, "--", 2) == 0)
+        return stop(tool, tool_usage(tool, "%s needs an argument", argument));
+    if (found == ':')
+        return stop(tool, tool_usage(tool, "-%c needs an argument", optopt));
+    if (optopt != 0 && is_known(tables, optopt))
+        return stop(tool, tool_usage(tool, "%s takes no argument", argument));
+    if (optopt != 0)
+        return stop(tool, tool_usage(tool, "-%c is no option here", optopt));
+    return stop(tool, tool_usage(tool, "%s is no option here", argument));
 }
 
 int tool_option_next(struct tool *tool, const char **value)
@@ -138,7 +154,7 @@ int tool_option_next(struct tool *tool, const char **value)
             break;
         case '?':
         case ':':
-            return refuse_option(tool, id);
+            return refuse_option(tool, &tables, id);
         default:
             if (id == OPTION_WAIT && tool->command->waits) {
                 if (!parse_wait(tool, optarg))
