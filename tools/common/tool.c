@@ -18,6 +18,9 @@
 
 #include "holdfast/holdfast.h"
 
+/* Names may be as long as they can be: what is wrong with them is told behind. */
+#define MESSAGE_BYTES (HF_NAME_BYTES_MAX + 1024)
+
 enum { OPTION_HELP = 'h', OPTION_JSON = 'j', OPTION_QUIET = 'q', OPTION_WAIT = 'w' };
 
 static const struct tool_option common_options[] = {
@@ -265,7 +268,7 @@ static void print_message(const char *path, const char *message)
 
 int tool_usage(struct tool *tool, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     va_start(arguments, format);
@@ -279,7 +282,7 @@ int tool_usage(struct tool *tool, const char *format, ...)
 
 int tool_fail(struct tool *tool, int exit_code, const char *path, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     assert(exit_code != TOOL_OK);
@@ -341,7 +344,7 @@ int tool_fail_store(struct tool *tool, const char *path, int hf_code)
 
 void tool_note(const struct tool *tool, const char *path, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     if (tool->quiet)
@@ -354,7 +357,7 @@ void tool_note(const struct tool *tool, const char *path, const char *format, ..
 
 void tool_warn(const char *path, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     va_start(arguments, format);
