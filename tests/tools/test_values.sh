@@ -177,6 +177,15 @@ test_rm_is_all_or_nothing() {
     expect 1 holdfast rm a.hf --prefix q/
     expect 0 holdfast rm a.hf y --prefix p/
     [ "$(holdfast ls a.hf | wc -l)" = 0 ]
+    # What is named and has the prefix is removed once.
+    for name in p/1 p/2; do
+        holdfast put --quiet a.hf "$name" --value v
+    done
+    expect 0 holdfast rm --json a.hf p/2 --prefix p/
+    says '"removed": 2' out
+    holdfast put --quiet a.hf p/1 --value v
+    expect 0 holdfast rm --json a.hf p/1 --prefix p/
+    says '"removed": 1' out
     expect 0 holdfast fsck --quiet a.hf
 }
 
