@@ -436,6 +436,35 @@ static void test_compact_keeps_objects_of_no_elements(void **state)
     }
 }
 
+/* What the store writes in front of plain bytes (an index's links, a name, a header) pins nothing. */
+static void test_compact_pins_only_what_bytes_may_lead_to(void **state)
+{
+    static const uint32_t indexes[] = {HF_INDEX_SET, HF_INDEX_HASH, HF_INDEX_FLAT};
+    (void)state;
+    for (size_t k = 0; k < sizeof indexes / sizeof *indexes; k++) {
+        hf_options options = HF_OPTIONS_INIT;
+        hf_compact_options compact = HF_COMPACT_OPTIONS_INIT;
+        hf_compact_report report;
+        hf_store *store;
+        char name[16];
+        options.mode = HF_CREATE_NEW;
+        options.index = indexes[k];
+        assert_ok(hf_open(path, &options, &store));
+        hf_txn *txn = begin(store);
+        for (int i = 0; i < 1000; i++) {
+            snprintf(name, sizeof name, "%d", i);
+            assert_got(hf_construct(txn, name, i % 2 == 0 ? NULL : &blob_type, 40));
+        }
+        assert_ok(hf_commit(txn));
+        assert_ok(hf_close(store));
+        compact.report = &report;
+        assert_ok(hf_compact(path, &compact));
+        assert_int_equal(report.pinned_opaque, 500);
+        assert_int_equal(report.pinned_referred, 0);
+        assert_ok(hf_remove(path));
+    }
+}
+
 static void test_compact_keeps_type_ids(void **state)
 {
     (void)state;
@@ -811,6 +840,7 @@ int main(void)
         cmocka_unit_test_setup(test_compact_orders_by_names, set_up),
         cmocka_unit_test_setup(test_compact_keeps_large_and_aligned_objects, set_up),
         cmocka_unit_test_setup(test_compact_keeps_objects_of_no_elements, set_up),
+        cmocka_unit_test_setup(test_compact_pins_only_what_bytes_may_lead_to, set_up),
         cmocka_unit_test_setup(test_compact_keeps_type_ids, set_up),
         cmocka_unit_test_setup(test_compact_makes_dangling_pointers_null, set_up),
         cmocka_unit_test_setup(test_compact_leaves_pools_where_they_are, set_up),
