@@ -374,15 +374,22 @@ static void test_compact_keeps_large_and_aligned_objects(void **state)
     assert_ok(hf_close(store));
 }
 
-/* Objects of no elements, of every kind, and what leads to them. */
-static void make_empty_ones(uint32_t allocator)
+static hf_store *create(uint32_t allocator, uint32_t index)
 {
     hf_options options = HF_OPTIONS_INIT;
-    char name[16];
     hf_store *store;
     options.mode = HF_CREATE_NEW;
     options.allocator = allocator;
+    options.index = index;
     assert_ok(hf_open(path, &options, &store));
+    return store;
+}
+
+/* Objects of no elements, of every kind, and what leads to them. */
+static void make_empty_ones(uint32_t allocator)
+{
+    char name[16];
+    hf_store *store = create(allocator, HF_INDEX_SET);
     hf_txn *txn = begin(store);
     struct pair *first = hf_construct(txn, "first", &pair_type, 3);
     assert_got(first);
@@ -442,14 +449,10 @@ static void test_compact_pins_only_what_bytes_may_lead_to(void **state)
     static const uint32_t indexes[] = {HF_INDEX_SET, HF_INDEX_HASH, HF_INDEX_FLAT};
     (void)state;
     for (size_t k = 0; k < sizeof indexes / sizeof *indexes; k++) {
-        hf_options options = HF_OPTIONS_INIT;
         hf_compact_options compact = HF_COMPACT_OPTIONS_INIT;
         hf_compact_report report;
-        hf_store *store;
         char name[16];
-        options.mode = HF_CREATE_NEW;
-        options.index = indexes[k];
-        assert_ok(hf_open(path, &options, &store));
+        hf_store *store = create(HF_ALLOC_DEFAULT, indexes[k]);
         hf_txn *txn = begin(store);
         for (int i = 0; i < 1000; i++) {
             snprintf(name, sizeof name, "%d", i);
