@@ -15,7 +15,7 @@ void hf__check_init(struct hf__check *check, const hf_check_options *options, ui
 {
     *check = (struct hf__check){.options = options, .total = total};
     check->findings_max =
-        options != NULL && options->findings_max != 0 ? options->findings_max : 1000;
+        options != NULL && options->findings_max != 0 ? options->findings_max : HF__FINDINGS_MAX;
 }
 
 void hf__finding(struct hf__check *check, const char *rule, uint64_t offset, const char *format,

@@ -14,6 +14,8 @@
 
 #include <stdbool.h>
 
+#define HF__FINDINGS_MAX 1000u /* where hf_check_options doesn't say                             */
+
 struct hf__check {
     const hf_check_options *options; /* may be NULL                                              */
     hf_check_report report;

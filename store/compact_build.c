@@ -155,7 +155,9 @@ static int place_all(struct hf__compact *c)
             __builtin_prefetch(&c->live[c->order[i + AHEAD]]);
         const struct hf__type_record *type = hf__live_type(c, live);
         const uint64_t align = type->align_bytes == 0 ? 16 : type->align_bytes;
-        const struct hf__alloc_request request = {live->bytes, align, live->lead, HF__BLOCK_OBJECT};
+        /* An object of no elements has a byte behind its header all the same, as object.c makes it. */
+        const uint64_t bytes = live->bytes > live->lead ? live->bytes : live->bytes + 1;
+        const struct hf__alloc_request request = {bytes, align, live->lead, HF__BLOCK_OBJECT};
         uint64_t usable;
         code = c->heap.algorithm->allocate(&c->heap, &request, &live->to, &usable);
         if (code != 0)

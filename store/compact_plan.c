@@ -234,11 +234,12 @@ static void suspect(struct hf__compact *c, const struct hf__live *holder, uint64
         pin(c, live - 1);
 }
 
+/* Node, name and header in front of an object's elements are the store's own, and hold nobody's pointers. */
 static void search_words(struct hf__compact *c, const struct hf__live *live)
 {
     const uint64_t end = hf__used_end(&c->store->seg);
     const uint64_t to = (live->from + live->bytes) & ~UINT64_C(7);
-    for (uint64_t at = (live->from + 7) & ~UINT64_C(7); at < to; at += sizeof(uint64_t)) {
+    for (uint64_t at = (live->from + live->lead + 7) & ~UINT64_C(7); at < to; at += sizeof(uint64_t)) {
         uint64_t word;
         memcpy(&word, c->store->seg.base + at, sizeof word);
         if (word == 0)

@@ -194,12 +194,18 @@ static void decide(const struct scan *scan, hf_log_summary *out)
 static int scan_all(struct scan *scan, hf_log_summary *out)
 {
     hf_store *store = scan->store;
+    struct stat st;
     int code = 0;
     store->fd = hf__os->open(store->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (store->fd < 0)
         return hf__fail_os(errno, store->path, "open");
+    if (hf__os->fstat(store->fd, &st) != 0)
+        code = hf__fail_os(errno, store->path, "fstat");
+    else if (!S_ISREG(st.st_mode))
+        code = hf__fail_path(HF_ENOTSTORE, 0, store->path, "not a regular file");
     /* A store has a header of its own kind: what has none is read no further. */
-    code = hf__header_read(store->fd, store->path, true, &scan->header);
+    if (code == 0)
+        code = hf__header_read(store->fd, store->path, true, &scan->header);
     if (code == 0)
         store->constants = scan->header.constants;
     for (scan->file = 0; code == 0 && scan->file < 2; scan->file++)

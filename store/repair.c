@@ -19,6 +19,7 @@
 #include "store.h"
 
 #include "alloc/slab_cache.h"
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/os.h"
 
@@ -364,10 +365,14 @@ static bool is_accepted(const char *rule)
     return false;
 }
 
+/* Both checks go through the whole store, however much they find: what a repair lets be as it is would else
+ * pass untold, and what it hasn't mended for mended. The caller hears of findings_max each time. */
 struct job {
     const hf_check_options *options;
     hf_check_report after;
+    uint64_t most;               /* to tell                                                       */
     uint64_t accepted, unmended; /* findings before; and after, but for those about pointers      */
+    uint64_t findings, leaks;    /* after                                                         */
     int outcome;                 /* of the check afterwards                                       */
 };
 
@@ -377,8 +382,7 @@ static void before_repair(void *user, const hf_finding *finding)
     struct job *job = user;
     if (!is_accepted(finding->rule))
         return;
-    job->accepted++;
-    if (job->options != NULL && job->options->on_finding != NULL)
+    if (job->accepted++ < job->most && job->options != NULL && job->options->on_finding != NULL)
         job->options->on_finding(job->options->user, finding);
 }
 
@@ -395,14 +399,14 @@ static void after_repair(void *user, const hf_finding *finding)
 {
     struct job *job = user;
     job->unmended += strncmp(finding->rule, "ref.", 4) != 0;
-    if (job->options != NULL && job->options->on_finding != NULL)
+    if (job->findings++ < job->most && job->options != NULL && job->options->on_finding != NULL)
         job->options->on_finding(job->options->user, finding);
 }
 
 static void leak_after(void *user, const hf_leak *leak)
 {
-    const struct job *job = user;
-    if (job->options != NULL && job->options->on_leak != NULL)
+    struct job *job = user;
+    if (job->leaks++ < job->most && job->options != NULL && job->options->on_leak != NULL)
         job->options->on_leak(job->options->user, leak);
 }
 
@@ -412,8 +416,9 @@ static int check_before(const char *path, struct job *job, hf_check_report *repo
     quiet.on_finding = before_repair;
     quiet.on_progress = progress_before;
     quiet.user = job;
-    if (job->options != NULL)
-        quiet.findings_max = job->options->findings_max;
+    quiet.findings_max = UINT64_MAX;
+    if (job->options != NULL) /* for pointers alone nothing is repaired, if nobody asks for them */
+        quiet.flags = job->options->flags & HF_CHECK_NO_POINTERS;
     return hf_check_file(path, &quiet, report);
 }
 
@@ -429,10 +434,9 @@ static int repair_and_check(const char *path, void *user)
     all.on_progress = progress_before;
     all.on_leak = leak_after;
     all.user = job;
-    if (job->options != NULL) {
-        all.findings_max = job->options->findings_max;
+    all.findings_max = UINT64_MAX;
+    if (job->options != NULL)
         all.flags = job->options->flags;
-    }
     job->outcome = hf_check_file(path, &all, &job->after);
     job->after.repaired = done.repaired;
     job->after.lost_bytes = done.lost_bytes;
@@ -442,7 +446,9 @@ static int repair_and_check(const char *path, void *user)
 int hf_repair_file(const char *path, const hf_check_options *options, hf_check_report *report)
 {
     hf_check_report before = {0};
-    struct job job = {.options = options};
+    struct job job = {.options = options, .most = HF__FINDINGS_MAX};
+    if (options != NULL && options->findings_max != 0)
+        job.most = options->findings_max;
     int code = check_before(path, &job, &before);
     if (code != HF_ECORRUPT && code != HF_ETRUNCATED && code != HF_ENOTSTORE) {
         if (code == 0 && options != NULL && (options->flags & HF_CHECK_LEAKS) != 0)

@@ -55,7 +55,7 @@ typedef struct hf_check_options {
     void *user;
     uint32_t flags;       /* HF_CHECK_...                                                         */
     uint32_t reserved32;
-    uint64_t findings_max;/* stop after this many; 0 = 1000                                       */
+    uint64_t findings_max;/* stop after this many; 0 = 1000. A repair goes on, and tells no more  */
     void (*on_leak)(void *user, const hf_leak *leak);                /* may be NULL               */
     uint64_t reserved[3];
 } hf_check_options;

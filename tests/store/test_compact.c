@@ -375,6 +375,100 @@ static void test_compact_keeps_large_and_aligned_objects(void **state)
     assert_ok(hf_close(store));
 }
 
+static hf_store *create(uint32_t allocator, uint32_t index)
+{
+    hf_options options = HF_OPTIONS_INIT;
+    hf_store *store;
+    options.mode = HF_CREATE_NEW;
+    options.allocator = allocator;
+    options.index = index;
+    assert_ok(hf_open(path, &options, &store));
+    return store;
+}
+
+/* Objects of no elements, of every kind, and what leads to them. */
+static void make_empty_ones(uint32_t allocator)
+{
+    char name[16];
+    hf_store *store = create(allocator, HF_INDEX_SET);
+    hf_txn *txn = begin(store);
+    struct pair *first = hf_construct(txn, "first", &pair_type, 3);
+    assert_got(first);
+    for (int i = 0; i < 20; i++) { /* so that none is the last by chance */
+        snprintf(name, sizeof name, "%.*s", 1 + i % 10, i < 10 ? "aaaaaaaaaa" : "zzzzzzzzzz");
+        assert_got(hf_construct(txn, name, i % 2 == 0 ? &blob_type : NULL, 0));
+    }
+    const void *const to[] = {hf_construct(txn, "none", &pair_type, 0), hf_new(txn, &pair_type, 0),
+                              hf_construct_unique(txn, &page_type, 0)};
+    for (int i = 0; i < 2; i++) {
+        assert_got(to[i]);
+        first[i].next = hf_ref_of(hf_txn_view(txn), (const char *)to[i] - 1) + 1;
+    }
+    assert_got(to[2]);
+    assert_ok(hf_commit(txn));
+    assert_ok(hf_close(store));
+}
+
+static void test_compact_keeps_objects_of_no_elements(void **state)
+{
+    static const uint32_t allocators[] = {HF_ALLOC_BEST_FIT, HF_ALLOC_SEQ_FIT, HF_ALLOC_SLAB};
+    (void)state;
+    for (size_t a = 0; a < sizeof allocators / sizeof *allocators; a++) {
+        hf_compact_report report;
+        hf_compact_options options = HF_COMPACT_OPTIONS_INIT;
+        hf_view *view;
+        size_t count = 1;
+        options.report = &report;
+        make_empty_ones(allocators[a]);
+        assert_ok(hf_compact(path, &options));
+        assert_int_equal(report.dangling, 0);
+        assert_ok(hf_check_file(path, NULL, NULL));
+        hf_store *store = fixture_open(path, HF_READ_ONLY);
+        assert_ok(hf_view_begin(store, &view));
+        assert_int_equal(hf_count_named(view), 22);
+        const struct pair *first = hf_find(view, "first", &pair_type, &count);
+        assert_int_equal(count, 3);
+        const char *none = hf_find(view, "none", &pair_type, &count);
+        assert_got(none);
+        assert_int_equal(count, 0);
+        assert_int_equal(first[0].next, hf_ref_of(view, none - 1) + 1);
+        hf_object_info info;
+        assert_ok(hf_object_at(view, (const char *)hf_at(view, first[1].next - 1) + 1, &info));
+        assert_int_equal(info.kind, HF_KIND_ANONYMOUS);
+        assert_int_equal(info.count, 0);
+        assert_got(hf_find_unique(view, &page_type, &count));
+        assert_int_equal(count, 0);
+        hf_view_end(view);
+        assert_ok(hf_close(store));
+        assert_ok(hf_remove(path));
+    }
+}
+
+/* What the store writes in front of plain bytes (an index's links, a name, a header) pins nothing. */
+static void test_compact_pins_only_what_bytes_may_lead_to(void **state)
+{
+    static const uint32_t indexes[] = {HF_INDEX_SET, HF_INDEX_HASH, HF_INDEX_FLAT};
+    (void)state;
+    for (size_t k = 0; k < sizeof indexes / sizeof *indexes; k++) {
+        hf_compact_options compact = HF_COMPACT_OPTIONS_INIT;
+        hf_compact_report report;
+        char name[16];
+        hf_store *store = create(HF_ALLOC_DEFAULT, indexes[k]);
+        hf_txn *txn = begin(store);
+        for (int i = 0; i < 1000; i++) {
+            snprintf(name, sizeof name, "%d", i);
+            assert_got(hf_construct(txn, name, i % 2 == 0 ? NULL : &blob_type, 40));
+        }
+        assert_ok(hf_commit(txn));
+        assert_ok(hf_close(store));
+        compact.report = &report;
+        assert_ok(hf_compact(path, &compact));
+        assert_int_equal(report.pinned_opaque, 500);
+        assert_int_equal(report.pinned_referred, 0);
+        assert_ok(hf_remove(path));
+    }
+}
+
 static void test_compact_keeps_type_ids(void **state)
 {
     (void)state;
@@ -822,6 +916,8 @@ int main(void)
         cmocka_unit_test_setup(test_compact_puts_together_what_belongs_together, set_up),
         cmocka_unit_test_setup(test_compact_orders_by_names, set_up),
         cmocka_unit_test_setup(test_compact_keeps_large_and_aligned_objects, set_up),
+        cmocka_unit_test_setup(test_compact_keeps_objects_of_no_elements, set_up),
+        cmocka_unit_test_setup(test_compact_pins_only_what_bytes_may_lead_to, set_up),
         cmocka_unit_test_setup(test_compact_keeps_type_ids, set_up),
         cmocka_unit_test_setup(test_compact_makes_dangling_pointers_null, set_up),
         cmocka_unit_test_setup(test_compact_leaves_pools_where_they_are, set_up),

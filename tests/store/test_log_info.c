@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -155,6 +156,9 @@ static void test_misuse_is_an_error(void **state)
     assert_code(hf_log_scan(NULL, NULL, NULL, &summary), HF_EINVAL);
     assert_code(hf_log_scan(path, NULL, NULL, NULL), HF_EINVAL);
     assert_code(hf_log_scan("/dev/null", NULL, NULL, &summary), HF_ENOTSTORE);
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    assert_code(hf_log_scan("fifo", NULL, NULL, &summary), HF_ENOTSTORE);
+    assert_int_equal(unlink("fifo"), 0);
     assert_code(hf_log_scan("no such file", NULL, NULL, &summary), HF_ENOENT);
     assert_ok(hf_open_heap(1 << 16, NULL, &heap));
     assert_code(hf_log_info(heap, &out), HF_ENOTSUP);

@@ -329,29 +329,36 @@ static void test_pages_repair_keeps_owner_mode_and_attributes(void **state)
     assert_memory_equal(value, "kept", 4);
 }
 
-/* No repair mends pointers; they don't keep it from mending the rest. */
-static void test_pages_repair_beside_a_dangling_pointer(void **state)
+/* A sound store but for that many pointers that lead nowhere. */
+static void make_dangling_store(size_t count)
 {
-    (void)state;
     static const hf_field to_anything[] = {{0, HF_FIELD_REF, NULL}};
     static const hf_type type = {"dangles", 1, 8, 8, 0, to_anything, 1};
-    hf_check_options structures = HF_CHECK_OPTIONS_INIT;
-    hf_check_report report;
     hf_txn *txn;
     make_rotten_store(HF_ENGINE_LOG);
     hf_store *store = open_store(HF_OPEN_EXISTING, 0);
     assert_ok(hf_begin(store, &txn));
-    hf_ref *ref = hf_construct(txn, "dangles", &type, 1);
-    assert_got(ref);
+    hf_ref *refs = hf_construct(txn, "dangles", &type, count);
+    assert_got(refs);
     void *nothing = hf_alloc(txn, 64);
     assert_got(nothing);
-    *ref = hf_ref_of(hf_txn_view(txn), nothing);
+    for (size_t i = 0; i < count; i++)
+        refs[i] = hf_ref_of(hf_txn_view(txn), nothing);
     assert_ok(hf_commit(txn));
     assert_ok(hf_begin(store, &txn));
     hf_free(txn, hf_at(hf_txn_view(txn), *(const hf_ref *)hf_find(hf_txn_view(txn), "dangles", &type,
                                                                    NULL)));
     assert_ok(hf_commit(txn));
     assert_ok(hf_close(store));
+}
+
+/* No repair mends pointers; they don't keep it from mending the rest. */
+static void test_pages_repair_beside_a_dangling_pointer(void **state)
+{
+    (void)state;
+    hf_check_options structures = HF_CHECK_OPTIONS_INIT;
+    hf_check_report report;
+    make_dangling_store(1);
     structures.flags = HF_CHECK_NO_POINTERS;
     assert_int_equal(hf_check_file(path, NULL, NULL), HF_ECORRUPT);
     assert_ok(hf_check_file(path, &structures, NULL));
@@ -360,6 +367,51 @@ static void test_pages_repair_beside_a_dangling_pointer(void **state)
     assert_int_equal(hf_repair_file(path, NULL, &report), HF_ECORRUPT);
     assert_int_equal(report.findings, 1);
     assert_ok(hf_check_file(path, &structures, NULL));
+}
+
+static void on_rotten_page(void *user, const hf_finding *finding)
+{
+    *(uint64_t *)user += strcmp(finding->rule, "page.checksum") == 0;
+    told.count++;
+}
+
+/* What a repair lets be as it is it tells of, however much else there is to tell. */
+static void test_pages_repair_tells_of_rot_behind_many_findings(void **state)
+{
+    (void)state;
+    static const uint64_t most[] = {0, 1, 5};
+    for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
+        uint64_t rotten = 0;
+        hf_check_options options = HF_CHECK_OPTIONS_INIT;
+        hf_check_report report;
+        make_dangling_store(1500);
+        flip(hf__file_offset(place_of("object/000007") + 50000));
+        options.on_finding = on_rotten_page;
+        options.user = &rotten;
+        options.findings_max = most[i];
+        memset(&told, 0, sizeof told);
+        assert_int_equal(hf_repair_file(path, &options, &report), HF_ECORRUPT);
+        assert_int_equal(rotten, 1);
+        assert_int_equal(report.accepted, 1);
+        assert_int_equal(told.count, most[i] == 0 ? 1001 : most[i] + 1);
+        unlink(path);
+    }
+}
+
+/* Who doesn't want to hear of pointers needn't have a store repaired that has nothing else. */
+static void test_pages_repair_leaves_dangling_pointers_alone(void **state)
+{
+    (void)state;
+    struct stat before, after;
+    hf_check_options options = HF_CHECK_OPTIONS_INIT;
+    hf_check_report report;
+    make_dangling_store(3);
+    options.flags = HF_CHECK_NO_POINTERS;
+    assert_int_equal(stat(path, &before), 0);
+    assert_ok(hf_repair_file(path, &options, &report));
+    assert_int_equal(report.repaired, 0);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
 }
 
 /* Commits and dies. */
@@ -495,6 +547,8 @@ int main(void)
         CASE(test_pages_repair_accepts_what_is_there),
         CASE(test_pages_repair_keeps_owner_mode_and_attributes),
         CASE(test_pages_repair_beside_a_dangling_pointer),
+        CASE(test_pages_repair_tells_of_rot_behind_many_findings),
+        CASE(test_pages_repair_leaves_dangling_pointers_alone),
         CASE(test_pages_of_a_store_that_was_not_closed),
         CASE(test_pages_places_dont_overlap),
         CASE(test_rot_is_not_saved_as),

@@ -75,7 +75,9 @@ test_refusals() {
     expect 2 holdfast archive --level 20 a.hf -o x.hfz
     expect 2 holdfast archive --since some a.hf -o x.hfz
     expect 2 holdfast archive --since 1 --since-archive full.hfz a.hf -o x.hfz
-    expect 2 holdfast restore --mode 999 b.hf full.hfz
+    for mode in 999 0 1000 -1 0x1 "" " 644" 40000000644 2000000000000000000000644; do
+        expect 2 holdfast restore --mode "$mode" b.hf full.hfz
+    done
     holdfast create --quiet other.hf
     expect 3 holdfast archive --since-archive full.hfz -o x.hfz other.hf
     says "another store" err

@@ -180,6 +180,37 @@ test_into_a_store_that_exists() {
     expect 3 holdfast load --into missing.hf "$golden"
 }
 
+# Whatever is done with what is there already: the first of them can't be taken back any more.
+test_an_object_twice_in_a_dump() {
+    cat >twice.dump <<'X'
+{"holdfast-dump":1}
+{"type":1,"name":"t","version":1,"size":16,"fields":[{"offset":0,"kind":"ref","key":"r"},{"offset":8,"kind":"u64","key":"n"}]}
+{"object":1,"kind":"named","name":"x","type":1,"count":1,"elements":[{"r":{"ref":4},"n":1}]}
+{"object":2,"kind":"named","name":"x","type":1,"count":2,"elements":[{},{}]}
+{"object":3,"kind":"named","name":"y","type":1,"count":1,"elements":[{"r":{"ref":1},"n":7}]}
+{"object":4,"kind":"named","name":"z","type":1,"count":1,"elements":[{"n":9}]}
+{"end":true}
+X
+    for policy in error keep replace; do
+        for batch in 1 2 100; do
+            rm -f a.hf
+            holdfast create --quiet --allocator best_fit a.hf
+            expect 4 holdfast load --into --existing $policy --batch $batch a.hf twice.dump
+            says "twice.dump: line 4: the dump has this object twice" err
+            expect 0 holdfast fsck --quiet a.hf
+        done
+    done
+    # Met in the store, and twice in the dump.
+    rm a.hf
+    holdfast create --quiet a.hf
+    holdfast put --quiet a.hf x --value there
+    for policy in keep replace; do
+        expect 4 holdfast load --into --existing $policy a.hf twice.dump
+        says "line 4: the dump has this object twice" err
+        [ "$(holdfast get a.hf x)" = there ]
+    done
+}
+
 test_a_killed_load_leaves_no_store() {
     head -c 20000000 /dev/urandom >value
     holdfast create --quiet a.hf
@@ -277,5 +308,5 @@ test_load_says_what_is_there_when_the_last_sync_fails() {
 run_tests test_a_dump_by_hand_comes_back_the_same test_what_is_left_out_is_zero_or_null \
     test_other_engines_allocators_and_indexes test_one_object_with_its_fields \
     test_large_objects_take_several_lines test_errors_name_the_place test_into_a_store_that_exists \
-    test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store \
+    test_an_object_twice_in_a_dump test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store \
     test_load_says_what_is_there_when_the_last_sync_fails

@@ -94,6 +94,27 @@ test_usage_errors_are_2_and_16_for_fsck() {
     expect 16 holdfast fsck --findings-max many x
 }
 
+test_usage_errors_name_the_option() {
+    refused() { # MESSAGE OPTION...
+        refused_says=$1
+        shift
+        expect 2 holdfast stat "$@"
+        [ "$(head -n 1 err)" = "holdfast stat: $refused_says" ] || die "$(cat err)"
+    }
+    refused "-Z is no option here" -Z x
+    refused "-Z is no option here" --json -Zq x
+    refused "-Z is no option here" --json -qZ x
+    refused "-Z is no option here" --quiet -qZq x
+    refused "-Z is no option here" x --json -ZZ
+    refused "-: is no option here" --json -:q x
+    refused "--colour=red is no option here" -q x --colour=red
+    refused "--json=yes takes no argument" -q --json=yes x
+    refused "--brief=1 takes no argument" --brief=1 x
+    refused "--wait needs an argument" x --wait
+    refused "-w needs an argument" x --json -qw
+    refused "-w needs an argument" x -w
+}
+
 test_usage_errors_are_json_with_json() {
     expect 2 holdfast stat --json
     is_json out
@@ -123,5 +144,6 @@ test_the_json_checker_refuses_what_is_no_json() {
 
 run_tests test_help_is_complete test_help_names_its_real_exit_codes \
     test_every_option_is_in_the_manual_and_the_completions test_the_manual_lists_the_whole_api \
-    test_usage_errors_are_2_and_16_for_fsck test_usage_errors_are_json_with_json \
+    test_usage_errors_are_2_and_16_for_fsck \
+    test_usage_errors_name_the_option test_usage_errors_are_json_with_json \
     test_called_as_fsck_it_is_fsck test_the_json_checker_refuses_what_is_no_json

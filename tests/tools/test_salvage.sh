@@ -62,7 +62,9 @@ test_a_given_salt_is_enough() {
     damage 4096 512
     damage 65536 1024
     expect 4 holdfast salvage --salt 1234 a.hf b.hf
-    expect 2 holdfast salvage --salt xyz a.hf b.hf
+    for bad in xyz -1 "" " 12" 0 0x "${salt}00000000000000000"; do
+        expect 2 holdfast salvage --salt "$bad" a.hf b.hf
+    done
     expect 1 holdfast salvage --salt "$salt" a.hf b.hf
     holdfast get b.hf 9 >got
     cmp tree/9 got

@@ -177,6 +177,15 @@ test_rm_is_all_or_nothing() {
     expect 1 holdfast rm a.hf --prefix q/
     expect 0 holdfast rm a.hf y --prefix p/
     [ "$(holdfast ls a.hf | wc -l)" = 0 ]
+    # What is named and has the prefix is removed once.
+    for name in p/1 p/2; do
+        holdfast put --quiet a.hf "$name" --value v
+    done
+    expect 0 holdfast rm --json a.hf p/2 --prefix p/
+    says '"removed": 2' out
+    holdfast put --quiet a.hf p/1 --value v
+    expect 0 holdfast rm --json a.hf p/1 --prefix p/
+    says '"removed": 1' out
     expect 0 holdfast fsck --quiet a.hf
 }
 
@@ -287,9 +296,24 @@ test_get_tells_of_errors_that_come_late() {
     [ "$(find . -name 'value*')" = ./value ] || die "left behind: $(find . -name 'value*')"
 }
 
+test_messages_about_long_names_say_what_is_wrong() {
+    name=$(head -c 4095 /dev/zero | tr '\0' n)
+    holdfast create --quiet a.hf
+    expect 1 holdfast get a.hf "$name"
+    says "no such object" err
+    holdfast put --quiet a.hf "$name" --value 1
+    expect 9 holdfast put --no-replace --json a.hf "$name" --value 2
+    says "$name: exists already" err
+    is_json out
+    says "$name: exists already" out
+    expect 3 holdfast export a.hf directory
+    says "$name: File name too long" err
+}
+
 run_tests test_create_makes_what_was_asked_for test_create_refuses_what_exists_and_what_makes_no_sense \
     test_put_and_get_are_exact test_a_file_that_ends_early_is_stored_with_what_there_was \
     test_put_replaces test_get_writes_programs_executable test_odd_names \
+    test_messages_about_long_names_say_what_is_wrong \
     test_get_json_holds_the_value test_ls_lists_by_prefix_in_order test_rm_is_all_or_nothing \
     test_stat_adds_up test_a_store_without_names test_what_is_missing_or_no_store \
     test_full_and_closed_outputs_are_noticed test_unreadable_files_are_told \

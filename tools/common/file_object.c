@@ -15,6 +15,7 @@
 #include "tools/common/file_object.h"
 
 #include "tools/common/interrupt.h"
+#include "tools/common/store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -77,7 +78,7 @@ int file_make_room(const struct file_target *target, const char *name, bool repl
                              "%s: belongs to an application (type %s); --force would replace it",
                              name, info.type_name);
     }
-    code = hf_destroy(target->txn, name);
+    code = tool_destroy(target->txn, name);
     if (code != 0)
         return tool_fail_object(target->tool, target->store_path, name, code);
     *replaced = true;

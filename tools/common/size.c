@@ -12,19 +12,27 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the digit is worth, 16 if it is none. */
+static uint64_t digit_value(char c)
+{
+    return c >= '0' && c <= '9'   ? (uint64_t)(c - '0')
+           : c >= 'a' && c <= 'f' ? (uint64_t)(c - 'a' + 10)
+           : c >= 'A' && c <= 'F' ? (uint64_t)(c - 'A' + 10)
+                                  : 16;
+}
+
 /* Reads the digits at *text and moves it past them. */
-static bool parse_digits(const char **text, uint64_t *out)
+static bool parse_digits(const char **text, unsigned base, uint64_t *out)
 {
     const char *p = *text;
-    uint64_t value = 0;
+    uint64_t value = 0, digit;
 
-    if (*p < '0' || *p > '9')
+    if (digit_value(*p) >= base)
         return false;
-    for (; *p >= '0' && *p <= '9'; p++) {
-        uint64_t digit = (uint64_t)(*p - '0');
-        if (value > (UINT64_MAX - digit) / 10)
+    for (; (digit = digit_value(*p)) < base; p++) {
+        if (value > (UINT64_MAX - digit) / base)
             return false;
-        value = value * 10 + digit;
+        value = value * base + digit;
     }
     *text = p;
     *out = value;
@@ -38,7 +46,7 @@ bool size_parse(const char *text, uint64_t *out)
     unsigned shift = 0;
 
     assert(text != NULL && out != NULL);
-    if (!parse_digits(&text, &value))
+    if (!parse_digits(&text, 10, &value))
         return false;
     if (*text != '\0' && *text != 'B') {
         char upper = (char)(*text == 'k' ? 'K' : *text);
@@ -62,9 +70,31 @@ bool size_parse_count(const char *text, uint64_t max, uint64_t *out)
 {
     uint64_t value;
 
-    if (!parse_digits(&text, &value) || *text != '\0' || value > max)
+    if (!parse_digits(&text, 10, &value) || *text != '\0' || value > max)
         return false;
     *out = value;
+    return true;
+}
+
+bool size_parse_hex(const char *text, uint64_t *out)
+{
+    uint64_t value;
+
+    if (strncmp(text, "0x", 2) == 0)
+        text += 2;
+    if (!parse_digits(&text, 16, &value) || *text != '\0')
+        return false;
+    *out = value;
+    return true;
+}
+
+bool size_parse_mode(const char *text, uint32_t *out)
+{
+    uint64_t value;
+
+    if (!parse_digits(&text, 8, &value) || *text != '\0' || value == 0 || value > 0777)
+        return false;
+    *out = (uint32_t)value;
     return true;
 }
 

@@ -63,6 +63,13 @@ int tool_open_view(struct tool *tool, const char *path, hf_store **out, hf_view 
     return TOOL_OK;
 }
 
+int tool_destroy(hf_txn *txn, const char *name)
+{
+    const hf_pool *pool = hf_pool_find(hf_txn_view(txn), name);
+
+    return pool != NULL ? hf_pool_destroy(txn, pool) : hf_destroy(txn, name);
+}
+
 int tool_close(struct tool *tool, const char *path, hf_store *store, int exit_code)
 {
     int code = hf_close(store);

@@ -16,6 +16,12 @@ int tool_open(struct tool *tool, const char *path, uint32_t mode, hf_store **out
 /* The same, and begins a view in it. */
 int tool_open_view(struct tool *tool, const char *path, hf_store **out, hf_view **out_view);
 
+/*
+ * Destroys the object of that name, and of a pool the nodes, too: nobody else would find them again.
+ * Errors: as hf_destroy and hf_pool_destroy.
+ */
+int tool_destroy(hf_txn *txn, const char *name);
+
 /* Closes, reporting a failure; returns exit_code unless that is TOOL_OK and closing failed. */
 int tool_close(struct tool *tool, const char *path, hf_store *store, int exit_code);
 

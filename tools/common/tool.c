@@ -18,6 +18,9 @@
 
 #include "holdfast/holdfast.h"
 
+/* Names may be as long as they can be: what is wrong with them is told behind. */
+#define MESSAGE_BYTES (HF_NAME_BYTES_MAX + 1024)
+
 enum { OPTION_HELP = 'h', OPTION_JSON = 'j', OPTION_QUIET = 'q', OPTION_WAIT = 'w' };
 
 static const struct tool_option common_options[] = {
@@ -104,16 +107,32 @@ static int finish_options(struct tool *tool)
     return TOOL_OPTIONS_END;
 }
 
-/* Names the option that getopt_long refused. */
-static int refuse_option(struct tool *tool, int found)
+static bool is_known(const struct getopt_tables *tables, int id)
 {
-    const char *what = found == ':' ? "needs an argument" : "is no option here";
+    for (int i = 0; i < tables->count; i++)
+        if (tables->longs[i].val == id)
+            return true;
+    return false;
+}
 
-    if (optopt > 0 && optopt < TOOL_OPTION_LONG && strncmp(tool->argv[optind - 1], "--", 2) != 0)
-        return stop(tool, tool_usage(tool, "-%c %s", optopt, what));
-    if (found != ':' && optopt != 0)
-        what = "takes no argument";
-    return stop(tool, tool_usage(tool, "%s %s", tool->argv[optind - 1], what));
+/*
+ * Names the option that getopt_long refused. optopt is 0 for a long one that isn't known, else the
+ * option. Letters may follow one that isn't known, and then argv[optind] is still their argument;
+ * everything else that is refused ends the one before optind.
+ */
+static int refuse_option(struct tool *tool, const struct getopt_tables *tables, int found)
+{
+    const char *argument = tool->argv[optind - 1];
+
+    if (found == ':' && strncmp(argument, "--", 2) == 0)
+        return stop(tool, tool_usage(tool, "%s needs an argument", argument));
+    if (found == ':')
+        return stop(tool, tool_usage(tool, "-%c needs an argument", optopt));
+    if (optopt != 0 && is_known(tables, optopt))
+        return stop(tool, tool_usage(tool, "%s takes no argument", argument));
+    if (optopt != 0)
+        return stop(tool, tool_usage(tool, "-%c is no option here", optopt));
+    return stop(tool, tool_usage(tool, "%s is no option here", argument));
 }
 
 int tool_option_next(struct tool *tool, const char **value)
@@ -138,7 +157,7 @@ int tool_option_next(struct tool *tool, const char **value)
             break;
         case '?':
         case ':':
-            return refuse_option(tool, id);
+            return refuse_option(tool, &tables, id);
         default:
             if (id == OPTION_WAIT && tool->command->waits) {
                 if (!parse_wait(tool, optarg))
@@ -249,7 +268,7 @@ static void print_message(const char *path, const char *message)
 
 int tool_usage(struct tool *tool, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     va_start(arguments, format);
@@ -263,7 +282,7 @@ int tool_usage(struct tool *tool, const char *format, ...)
 
 int tool_fail(struct tool *tool, int exit_code, const char *path, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     assert(exit_code != TOOL_OK);
@@ -325,7 +344,7 @@ int tool_fail_store(struct tool *tool, const char *path, int hf_code)
 
 void tool_note(const struct tool *tool, const char *path, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     if (tool->quiet)
@@ -338,7 +357,7 @@ void tool_note(const struct tool *tool, const char *path, const char *format, ..
 
 void tool_warn(const char *path, const char *format, ...)
 {
-    char message[1024];
+    char message[MESSAGE_BYTES];
     va_list arguments;
 
     va_start(arguments, format);

@@ -23,23 +23,6 @@ static const struct tool_option options[] = {
     {0, NULL, NULL, NULL},
 };
 
-static bool parse_mode(const char *text, uint32_t *out)
-{
-    uint32_t value = 0;
-
-    if (*text == '\0')
-        return false;
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '7' || value > 0777)
-            return false;
-        value = value * 8 + (uint32_t)(*text - '0');
-    }
-    if (value == 0 || value > 0777)
-        return false;
-    *out = value;
-    return true;
-}
-
 /* Sets one option; false if its argument is wrong. */
 static bool set_option(hf_options *open, int id, const char *value)
 {
@@ -65,7 +48,7 @@ static bool set_option(hf_options *open, int id, const char *value)
         open->layout_version = (uint32_t)number;
         return true;
     default:
-        return parse_mode(value, &open->permissions);
+        return size_parse_mode(value, &open->permissions);
     }
 }
 

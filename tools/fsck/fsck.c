@@ -29,7 +29,7 @@ static const struct tool_option options[] = {
     {'f', "full", NULL, NULL}, /* fsck(8) passes it; every check here is a full one */
     {OPTION_PROGRESS, "progress", NULL, "a progress bar even where there is no terminal"},
     {OPTION_NO_PROGRESS, "no-progress", NULL, "no progress bar"},
-    {OPTION_FINDINGS, "findings-max", "N", "stop a file after this many; 1000 unless given"},
+    {OPTION_FINDINGS, "findings-max", "N", "stop a file after this many, or with --repair say no\nmore; 1000 unless given"},
     {OPTION_LEAKS, "leaks", NULL, "also look for memory that no named object leads to"},
     {OPTION_LEAKS_FAIL, "leaks-fail", NULL, "the same, and exit with 4 if there is any"},
     {OPTION_NO_POINTERS, "no-pointers", NULL, "don't look where the pointers of objects lead"},

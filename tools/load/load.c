@@ -368,6 +368,7 @@ static int load_run(struct tool *tool)
     lines_close(&load.lines);
     load_types_free(&load.types);
     ids_free(&load.ids);
+    ids_free(&load.placed);
     free(load.fixups.fixups);
     free((char *)(uintptr_t)load.target.options.layout);
     return code;

@@ -12,6 +12,7 @@
 #include "tools/load/object.h"
 
 #include "tools/common/dump_form.h"
+#include "tools/common/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -79,10 +80,19 @@ static int replace(struct load *load, const void *object, const char *name, bool
     if (same_type && info.count == load->count)
         return info.size_bytes == 0 ? TOOL_OK : reuse(load, object, info.size_bytes);
     *found = false;
-    return hf_destroy_ptr(load->target.txn, object) == 0 ? TOOL_OK : fail_store(load, name);
+    code = name != NULL ? tool_destroy(load->target.txn, name)
+                        : hf_destroy_ptr(load->target.txn, object);
+    return code == 0 ? TOOL_OK : fail_store(load, name);
 }
 
-/* Is there an object of this name, or (NULL) the unique one of this type? */
+/* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing. */
+static hf_ref ref_of(const struct load *load, const void *object)
+{
+    return hf_ref_of(load->target.view, (const char *)object - 1) + 1;
+}
+
+/* Is there an object of this name, or (NULL) the unique one of this type? One that this dump has told of
+ * already must not go: its number, and its pointers to what comes later, would lead to free space. */
 static int meet(struct load *load, const char *name, bool *found, const void **object)
 {
     hf_object_info info;
@@ -92,6 +102,8 @@ static int meet(struct load *load, const char *name, bool *found, const void **o
     *found = *object != NULL;
     if (*object == NULL)
         return hf_last_error()->code == HF_ENOTFOUND ? TOOL_OK : fail_store(load, name);
+    if (!load->target.into || ids_find(&load->placed, ref_of(load, *object)) != NULL)
+        return lines_fail(&load->lines, "the dump has this object twice");
     switch (load->conflict) {
     case CONFLICT_KEEP:
         if (hf_object_at(load->target.view, *object, &info) != 0)
@@ -103,8 +115,6 @@ static int meet(struct load *load, const char *name, bool *found, const void **o
     case CONFLICT_REPLACE:
         return replace(load, *object, name, found);
     default:
-        if (!load->target.into)
-            return lines_fail(&load->lines, "the dump has this object twice");
         return tool_fail(load->tool, TOOL_EXISTS, load->target.path,
                          "%s: exists already (line %" PRIu64 " of the dump)",
                          name != NULL ? name : load->type->type.name, load->lines.number);
@@ -139,6 +149,7 @@ static int make(struct load *load, uint32_t kind, const char *name)
 
 static int place_object(struct load *load, uint32_t kind, const char *name)
 {
+    const bool may_meet = kind == HF_KIND_NAMED || kind == HF_KIND_UNIQUE;
     const void *object = NULL;
     bool found = false;
     int code = TOOL_OK;
@@ -146,7 +157,7 @@ static int place_object(struct load *load, uint32_t kind, const char *name)
     load->base = NULL;
     load->kept = false;
     load->current.size_bytes = load->count * element_bytes(load);
-    if (kind == HF_KIND_NAMED || kind == HF_KIND_UNIQUE)
+    if (may_meet)
         code = meet(load, name, &found, &object);
     if (code == TOOL_OK && !found)
         code = make(load, kind, name);
@@ -154,11 +165,12 @@ static int place_object(struct load *load, uint32_t kind, const char *name)
         return code;
     if (!found)
         object = load->base;
-    /* An empty object can lie at the very end of what is used. */
-    load->current.ref = hf_ref_of(load->target.view, (const char *)object - 1) + 1;
+    load->current.ref = ref_of(load, object);
     code = ids_add(&load->ids, load->current);
     if (code == HF_EEXIST)
         return lines_fail(&load->lines, "there is an object %" PRIu64 " already", load->current.id);
+    if (code == 0 && may_meet && load->target.into)
+        code = ids_add(&load->placed, (struct id_entry){.id = load->current.ref});
     return code == 0 ? TOOL_OK : tool_fail_os(load->tool, ENOMEM, load->lines.path, NULL);
 }
 

@@ -16,6 +16,7 @@ struct load {
     struct target target;
     struct load_types types;
     struct ids ids;
+    struct ids placed; /* with --into: the named and unique ones, by their places                 */
     struct fixups fixups;
     enum conflict conflict;
 

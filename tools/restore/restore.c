@@ -48,12 +48,8 @@ static int restore_run(struct tool *tool)
     int id, code;
 
     while ((id = tool_option_next(tool, &value)) != TOOL_OPTIONS_END) {
-        char *end = NULL;
         verify |= id == OPTION_VERIFY;
-        if (id != 'm')
-            continue;
-        permissions = (uint32_t)strtoul(value, &end, 8);
-        if (*value < '0' || *value > '7' || *end != '\0' || permissions > 0777)
+        if (id == 'm' && !size_parse_mode(value, &permissions))
             return tool_usage(tool, "\"%s\" is not a file mode", value);
     }
     if (tool->stopped)

@@ -63,18 +63,18 @@ static int collect_prefix(struct rm *rm)
     return TOOL_OK;
 }
 
-static int remove_one(struct rm *rm, const char *name)
+static int remove_one(struct rm *rm, const char *name, bool may_be_gone)
 {
     const void *object = hf_find(hf_txn_view(rm->txn), name, NULL, NULL);
     hf_object_info info = {0};
     int code =
         object == NULL ? hf_last_error()->code : hf_object_at(hf_txn_view(rm->txn), object, &info);
 
-    if (code == HF_ENOTFOUND && rm->force)
+    if (code == HF_ENOTFOUND && may_be_gone)
         return TOOL_OK;
     if (code == 0) {
         uint64_t size_bytes = info.size_bytes;
-        code = hf_destroy(rm->txn, name);
+        code = tool_destroy(rm->txn, name);
         rm->size_bytes += size_bytes;
     }
     if (code != 0)
@@ -85,14 +85,13 @@ static int remove_one(struct rm *rm, const char *name)
 
 static int remove_all(struct rm *rm)
 {
-    int code = TOOL_OK;
+    int code = rm->prefix != NULL ? collect_prefix(rm) : TOOL_OK;
 
     for (int i = 1; i < rm->tool->operand_count && code == TOOL_OK; i++)
-        code = remove_one(rm, rm->tool->operands[i]);
-    if (code == TOOL_OK && rm->prefix != NULL)
-        code = collect_prefix(rm);
+        code = remove_one(rm, rm->tool->operands[i], rm->force);
+    /* One of these may have been named, too. */
     for (size_t i = 0; i < rm->name_count && code == TOOL_OK; i++)
-        code = remove_one(rm, rm->names[i]);
+        code = remove_one(rm, rm->names[i], true);
     if (code != TOOL_OK) {
         hf_abort(rm->txn);
         return code;
@@ -160,7 +159,8 @@ const struct tool_command command_rm = {
     .name = "rm",
     .synopsis = "[OPTION...] FILE [NAME...]",
     .summary = "Destroy named objects",
-    .details = "All of them or, if one of the names is not there, none (exit code 1).",
+    .details = "All of them or, if one of the names is not there, none (exit code 1). A pool\n"
+               "goes with its nodes.",
     .example = "  holdfast rm photos.hf 2024/blurred.jpg\n"
                "  holdfast rm photos.hf --prefix 2019/",
     .options = options,

@@ -15,7 +15,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { OPTION_SALT = TOOL_OPTION_LONG };
 
@@ -198,14 +197,6 @@ static int run(struct salvage *salvage, const char *to, hf_salvage_options *with
     return exit_code;
 }
 
-static bool parse_salt(const char *text, uint64_t *out)
-{
-    char *end;
-
-    *out = strtoull(text, &end, 16);
-    return *text != '\0' && *end == '\0' && *out != 0;
-}
-
 static int salvage_run(struct tool *tool)
 {
     struct salvage salvage = {.tool = tool, .json = JSON_INIT(stdout)};
@@ -219,7 +210,7 @@ static int salvage_run(struct tool *tool)
         salvage.all |= id == 'a';
         if (id == 'u')
             with.flags |= HF_SALVAGE_UNPROVED;
-        if (id == OPTION_SALT && !parse_salt(value, &with.salt))
+        if (id == OPTION_SALT && (!size_parse_hex(value, &with.salt) || with.salt == 0))
             return tool_usage(tool, "\"%s\" is not a salt in hexadecimal", value);
     }
     if (tool->stopped)
