@@ -171,7 +171,7 @@ static int hash_seek(const struct hf__index *index, const void *name, size_t siz
                      struct hf__index_place *place, hf_ref *out)
 {
     struct spot spot;
-    place->hash = hash_of(index, name, size_bytes);
+    place->hash = hash_at_once(index, name, size_bytes);
     int error = seek_spot(index, name, size_bytes, place->hash, &spot);
     if (error != 0)
         return error;
