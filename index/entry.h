@@ -38,14 +38,7 @@ __attribute__((always_inline)) static inline void hf__index_expect(const struct 
 /* memcmp(a, b, bytes) == 0, without a call for the usual length of a name. */
 static inline bool hf__index_same_bytes(const void *a, const void *b, size_t bytes)
 {
-    uint64_t x[2], y[2];
-    if (bytes - 8 > 8)
-        return memcmp(a, b, bytes) == 0;
-    memcpy(&x[0], a, 8);
-    memcpy(&x[1], (const char *)a + bytes - 8, 8);
-    memcpy(&y[0], b, 8);
-    memcpy(&y[1], (const char *)b + bytes - 8, 8);
-    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+    return bytes - 8 > 8 ? memcmp(a, b, bytes) == 0 : hf__index_same_short(a, b, bytes);
 }
 
 /* How many entries there can be whatever a damaged count says: the bound of every walk. */

@@ -40,9 +40,6 @@
 #include "hash_table.h"
 
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 /* ---- find ------------------------------------------------------------------------------------ */
 
@@ -74,40 +71,6 @@ __attribute__((noinline)) static int seek_chain(const struct hf__index *index, c
     return spot->chain.damaged ? chain_corrupt(index, &spot->chain) : 0;
 }
 
-/* A bit for each word that has these 16 of the tag's 20 bits, MATCH_STEP apart; the name decides,
- * so the others needn't be looked at. Without branches: nobody could guess which word it is, and a
- * wrong guess would hold up all that the processor has begun meanwhile. An empty word has tag 0. */
-#ifdef __SSE2__
-#define MATCH_STEP 2u
-/* The upper halves of four words. Nothing is computed: it says which lanes are taken. */
-static inline __m128i upper_halves(const __m128i *pair)
-{
-    return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(_mm_load_si128(pair)),
-                                           _mm_castsi128_ps(_mm_load_si128(pair + 1)), 0xdd));
-}
-
-/* The bucket is aligned to 16 bytes at least. */
-static inline unsigned words_tagged(const struct hf__hash_bucket *bucket, uint16_t top)
-{
-    _Static_assert(WORDS == 7, "the eighth is the chain");
-    const __m128i *pair = (const __m128i *)bucket;
-    /* The 16 bits at the top of each word, that is of every second lane. */
-    const __m128i wanted = _mm_set1_epi16((short)top);
-    const __m128i same = _mm_packs_epi16(_mm_cmpeq_epi16(upper_halves(pair), wanted),
-                                         _mm_cmpeq_epi16(upper_halves(pair + 2), wanted));
-    return (unsigned)_mm_movemask_epi8(same) & 0x2aaau;
-}
-#else
-#define MATCH_STEP 1u
-static inline unsigned words_tagged(const struct hf__hash_bucket *bucket, uint16_t top)
-{
-    unsigned tagged = 0;
-    for (unsigned i = 0; i < WORDS; i++)
-        tagged |= (unsigned)(bucket->word[i] >> 48 == top) << i;
-    return tagged;
-}
-#endif
-
 /* Looks for the entry of that name. An entry is read only if its tag is right, so it is nearly
  * always the one: what the caller will read of the object is fetched along with it. 0 (spot->node
  * is 0 if it isn't there), HF_ECORRUPT. */
@@ -125,9 +88,9 @@ static int seek_spot(const struct hf__index *index, const void *name, size_t siz
     if (spot->place == 0)
         return hf__corrupt("index.links", index->root);
     const struct hf__hash_bucket *bucket = bucket_at(seg, spot->place);
-    for (unsigned some = words_tagged(bucket, top_of_tag(hash, level)); some != 0;
+    for (unsigned some = hf__hash_words_tagged(bucket, hf__hash_top_of_tag(hash, level)); some != 0;
          some &= some - 1) {
-        const unsigned i = (unsigned)__builtin_ctz(some) / MATCH_STEP;
+        const unsigned i = (unsigned)__builtin_ctz(some) / HF__HASH_MATCH_STEP;
         const hf_ref node = ref_in(bucket->word[i]);
         if (node == 0)
             break;
@@ -158,51 +121,20 @@ __attribute__((noinline)) static int find_slowly(const struct hf__index *index, 
     return 0;
 }
 
-/* Most finds end at the first word that has the tag, or at a bucket without one: these make do with
- * few instructions, and no calls but at their end. The processor sees some 500 ahead, and the next
- * find's bucket has to be among them while this one's entry comes; all else starts anew. */
-__attribute__((always_inline)) static inline int find_at_once(const struct hf__index *index,
-                                                              const void *name, size_t size_bytes,
-                                                              uint64_t hash, hf_ref *out)
-{
-    const struct hf__segment *seg = index->seg;
-    const uint64_t buckets = hf__index_root_of(index)->buckets;
-    uint64_t last, place; /* last: neither directory nor bucket nor entry lies beyond it */
-    if (buckets - HF__HASH_BUCKETS_MIN > HF__HASH_BUCKETS_MAX - HF__HASH_BUCKETS_MIN ||
-        __builtin_sub_overflow(seg->size_bytes, FIND_BYTES_MIN + size_bytes, &last))
-        return find_slowly(index, name, size_bytes, hash, out);
-    /* As level_for and bucket_of have it, in fewer steps. */
-    const unsigned log = floor_log(buckets);
-    const uint64_t power = UINT64_C(1) << log, below = power - 1;
-    const unsigned parted = (hash & below) < (buckets & below);
-    const unsigned level = log + parted;
-    const uint64_t bucket_number = hash & (below + (power & (0 - (uint64_t)parted)));
-    if (!place_at_once(index, bucket_number, last, &place))
-        return find_slowly(index, name, size_bytes, hash, out);
-    const struct hf__hash_bucket *bucket = bucket_at(seg, place);
-    const unsigned some = words_tagged(bucket, top_of_tag(hash, level));
-    if (some == 0)
-        return bucket->chain == 0 ? HF_ENOTFOUND : find_slowly(index, name, size_bytes, hash, out);
-    const hf_ref node = ref_in(bucket->word[(unsigned)__builtin_ctz(some) / MATCH_STEP]);
-    if (node == 0 || node > last || !is_named(hf__index_node_at(seg, node), name, size_bytes))
-        return find_slowly(index, name, size_bytes, hash, out);
-    *out = node;
-    return 0;
-}
-
-__attribute__((noinline)) static int find_long(const struct hf__index *index, const void *name,
-                                               size_t size_bytes, hf_ref *out)
-{
-    return find_at_once(index, name, size_bytes, hash_of(index, name, size_bytes), out);
-}
-
 static int hash_find(const struct hf__index *index, const void *name, size_t size_bytes,
                      hf_ref *out)
 {
-    if (!is_short(size_bytes))
-        return find_long(index, name, size_bytes, out);
-    return find_at_once(index, name, size_bytes,
-                        hf__hash_9_to_16(name, size_bytes, index->seg->salt), out);
+    const struct hf__segment *seg = index->seg;
+    const uint64_t hash = hash_at_once(index, name, size_bytes);
+    hf_ref node = 0;
+    const enum hf__hash_answer answer = hf__hash_first_tagged(seg, index->root, hash, &node);
+    if (answer == HF__HASH_MISSING)
+        return HF_ENOTFOUND;
+    if (answer == HF__HASH_UNSETTLED || !hf__index_node_ok(seg, node) ||
+        !is_named(hf__index_node_at(seg, node), name, size_bytes))
+        return find_slowly(index, name, size_bytes, hash, out);
+    *out = node;
+    return 0;
 }
 
 /* The bucket of this name is asked for now, the entry of an earlier one: its bucket has come by now. */
@@ -218,14 +150,13 @@ static hf_ref hash_expect(const struct hf__index *index, struct hf__index_ahead 
         const uint64_t next = place_of(index, bucket_of(buckets, hash));
         hf__prefetch(seg, next);
         ahead->names[i % HF__INDEX_AHEAD].place = next;
-        ahead->names[i % HF__INDEX_AHEAD].tag = top_of_tag(hash, level_for(buckets, hash));
+        ahead->names[i % HF__INDEX_AHEAD].tag = hf__hash_top_of_tag(hash, level_for(buckets, hash));
     }
     if (place % sizeof(struct hf__hash_bucket) != 0 || place == 0 ||
         !hf__in_segment(seg, place, sizeof(struct hf__hash_bucket)))
         return 0;
-    const unsigned some = words_tagged(bucket_at(seg, place), tag);
-    const unsigned word = some == 0 ? 0 : (unsigned)__builtin_ctz(some) / MATCH_STEP;
-    const hf_ref node = some == 0 ? 0 : ref_in(bucket_at(seg, place)->word[word]);
+    const unsigned some = hf__hash_words_tagged(bucket_at(seg, place), tag);
+    const hf_ref node = some == 0 ? 0 : hf__hash_first_of(bucket_at(seg, place), some);
     if (node != 0) {
         hf__index_expect(seg, node);
         hf__prefetch(seg, node + 2 * HF__LINE_BYTES);
@@ -240,7 +171,7 @@ static int hash_seek(const struct hf__index *index, const void *name, size_t siz
                      struct hf__index_place *place, hf_ref *out)
 {
     struct spot spot;
-    place->hash = hash_of(index, name, size_bytes);
+    place->hash = hash_at_once(index, name, size_bytes);
     int error = seek_spot(index, name, size_bytes, place->hash, &spot);
     if (error != 0)
         return error;

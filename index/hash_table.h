@@ -9,6 +9,7 @@
 #define HF_INDEX_HASH_TABLE_H
 
 #include "entry.h"
+#include "hash_find.h"
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -29,17 +30,12 @@ static inline uint64_t hash_of(const struct hf__index *index, const void *name, 
     return hf__hash(name, size_bytes, index->seg->salt);
 }
 
-static inline bool is_short(size_t size_bytes)
-{
-    return size_bytes - 9 < 8;
-}
-
 /* The same, with the usual length inlined. */
 static inline uint64_t hash_at_once(const struct hf__index *index, const void *name,
                                     size_t size_bytes)
 {
-    return is_short(size_bytes) ? hf__hash_9_to_16(name, size_bytes, index->seg->salt)
-                                : hash_of(index, name, size_bytes);
+    return hf__hash_is_short(size_bytes) ? hf__hash_9_to_16(name, size_bytes, index->seg->salt)
+                                         : hash_of(index, name, size_bytes);
 }
 
 /* The hash of an entry's name; 0 if it is none after all. */
@@ -53,8 +49,7 @@ static inline uint64_t hash_of_node(const struct hf__index *index, hf_ref node)
 
 static inline unsigned floor_log(uint64_t n)
 {
-    assert(n > 0);
-    return 63u ^ (unsigned)__builtin_clzll(n); /* one instruction, as it is written */
+    return (unsigned)hf__hash_log(n);
 }
 
 /* The highest power of two that is not above n. */
@@ -82,12 +77,6 @@ static inline uint64_t tag_of(uint64_t hash, unsigned level)
 {
     uint64_t bits = hash >> (level / 8 * 8);
     return (bits & 15) | (bits >> 4 << 48);
-}
-
-/* Of a tag, the 16 bits that stand at the top of the word. */
-static inline uint16_t top_of_tag(uint64_t hash, unsigned level)
-{
-    return (uint16_t)(hash >> (level / 8 * 8 + 4));
 }
 
 /* Does the place where tags are cut from the hash differ between this level and the one below? */
@@ -141,25 +130,6 @@ static inline uint64_t place_of(const struct hf__index *index, uint64_t bucket)
     const uint64_t place = HF__HASH_FIRST_BUCKET(array) +
                            (bucket - first_of_array(i)) * sizeof(struct hf__hash_bucket);
     return hf__in_segment(seg, place, sizeof(struct hf__hash_bucket)) ? place : 0;
-}
-
-/* The same for a find, which counts its instructions: false as well where place_of looks closer. The
- * segment has FIND_BYTES_MIN bytes and more behind `last`; bucket is below HF__HASH_BUCKETS_MAX. */
-#define FIND_BYTES_MIN UINT64_C(512)
-__attribute__((always_inline)) static inline bool
-place_at_once(const struct hf__index *index, uint64_t bucket, uint64_t last, uint64_t *out)
-{
-    _Static_assert(sizeof(struct hf__index_array) + HF__HASH_ARRAYS_MAX * HF__INDEX_SLOT_BYTES <=
-                           FIND_BYTES_MIN &&
-                       HF__HASH_BUCKETS_MAX >> HF__HASH_ARRAYS_MAX <= 2,
-                   "a directory fits, and has a place for the array of any bucket");
-    const hf_ref directory = hf__index_root_of(index)->root;
-    const uint64_t log = floor_log(bucket | 2), first = UINT64_C(1) << log & ~UINT64_C(3);
-    if (directory % HF__INDEX_ENTRY_ALIGN != 0 || directory > last)
-        return false;
-    const hf_ref array = *(const hf_ref *)hf__at(index->seg, hf__index_slot(directory, log - 1));
-    *out = HF__HASH_FIRST_BUCKET(array) + (bucket - first) * sizeof(struct hf__hash_bucket);
-    return array != 0 && *out <= last;
 }
 
 static inline const struct hf__hash_bucket *bucket_at(const struct hf__segment *seg, uint64_t place)

@@ -26,6 +26,8 @@
 #include "base/segment.h"
 #include "index_format.h"
 
+#include <string.h>
+
 struct hf__index_ops;
 
 struct hf__index {
@@ -137,6 +139,16 @@ static inline bool hf__index_node_ok(const struct hf__segment *seg, hf_ref node)
            hf__in_segment(seg, node,
                           sizeof(struct hf__index_node) +
                               (uint64_t)hf__index_node_at(seg, node)->name_bytes + 1);
+}
+/* memcmp(a, b, bytes) == 0 for 8 to 16 bytes, as most names have: two words of each, which overlap. */
+static inline bool hf__index_same_short(const void *a, const void *b, size_t bytes)
+{
+    uint64_t x[2], y[2];
+    memcpy(&x[0], a, 8);
+    memcpy(&x[1], (const char *)a + bytes - 8, 8);
+    memcpy(&y[0], b, 8);
+    memcpy(&y[1], (const char *)b + bytes - 8, 8);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
 }
 /* <0, 0, >0 by unsigned bytes, then by length. */
 int hf__index_compare(const void *a, size_t a_bytes, const void *b, size_t b_bytes);

@@ -16,6 +16,7 @@
 #include "store.h"
 
 #include "base/hash.h"
+#include "index/hash_find.h"
 
 #include <string.h>
 
@@ -42,12 +43,12 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Looked at with every object that is found, so a few multiplications rather than xxhash. of_name is
- * length of the name and kind, as in the file. */
-static inline uint32_t check_of(const struct hf__segment *seg, hf_ref at,
-                                const struct hf__object_header *header, uint64_t of_name)
+/* Looked at with every object that is found, so a few multiplications rather than xxhash. first is what
+ * comes behind the check in the file: kind, length of the name, type. */
+__attribute__((always_inline)) static inline uint32_t
+check_of(const struct hf__segment *seg, hf_ref at, const struct hf__object_header *header,
+         uint64_t first)
 {
-    const uint64_t first = (uint64_t)header->type_id << 32 | of_name;
     const uint64_t key = at ^ (uint64_t)header->name_check << 32 ^ UINT64_C(0x9e3779b97f4a7c15);
     const uint64_t x = fold(first ^ seg->salt, key) ^ header->count;
     return (uint32_t)(fold(x, header->size_bytes ^ UINT64_C(0xff51afd7ed558ccd)) >> 16);
@@ -56,7 +57,9 @@ static inline uint32_t check_of(const struct hf__segment *seg, hf_ref at,
 static inline uint32_t object_check(const struct hf__segment *seg, hf_ref at,
                                     const struct hf__object_header *header)
 {
-    return check_of(seg, at, header, (uint64_t)header->name_bytes << 16 | header->kind);
+    return check_of(seg, at, header,
+                    (uint64_t)header->type_id << 32 | (uint64_t)header->name_bytes << 16 |
+                        header->kind);
 }
 
 uint32_t hf__object_check(const struct hf__segment *seg, hf_ref at,
@@ -81,19 +84,19 @@ bool hf__object_header_ok(const struct hf__segment *seg, hf_ref at)
 }
 
 /* Whether the header there is of that kind, for a name of that length. What waits for the header to
- * come is kept short, as in hash_find: check, kind and length are one word. */
-static inline bool is_headed(const struct hf__segment *seg, hf_ref at, uint32_t kind,
-                             size_t name_bytes)
+ * come is kept short, as in hash_find.h: kind, length and type are one word. */
+__attribute__((always_inline)) static inline bool
+is_headed(const struct hf__segment *seg, hf_ref at, uint32_t kind, size_t name_bytes)
 {
     const struct hf__object_header *header = hf__at(seg, at);
     uint64_t first;
-    _Static_assert(offsetof(struct hf__object_header, check) == 0 &&
-                       offsetof(struct hf__object_header, kind) == 4 &&
-                       offsetof(struct hf__object_header, name_bytes) == 6,
-                   "the first word");
-    memcpy(&first, header, sizeof first);
-    const uint64_t known = (uint64_t)name_bytes << 16 | kind;
-    return first == (known << 32 | check_of(seg, at, header, known));
+    _Static_assert(offsetof(struct hf__object_header, kind) == 4 &&
+                       offsetof(struct hf__object_header, name_bytes) == 6 &&
+                       offsetof(struct hf__object_header, type_id) == 8,
+                   "the word behind the check");
+    memcpy(&first, (const char *)header + offsetof(struct hf__object_header, kind), sizeof first);
+    return (uint32_t)first == ((uint32_t)name_bytes << 16 | kind) &&
+           header->check == check_of(seg, at, header, first);
 }
 
 /* An object as a find gives it out: its header is right, belongs to this node, and its elements lie
@@ -527,14 +530,12 @@ __attribute__((noinline, cold)) static const void *find_damaged(hf_ref elements)
     return NULL;
 }
 
-/* Inlined into the finds, of which every instruction counts: docs/performance.md says why. */
-__attribute__((always_inline)) static inline const void *
-find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type, size_t *count)
+/* Any find; view and name are usable. */
+__attribute__((noinline)) static const void *
+find_any(hf_view *view, uint32_t kind, const char *name, const hf_type *type, size_t *count)
 {
     struct found found;
     hf_ref node;
-    if (view == NULL || view->store->forked || name == NULL)
-        return find_refused(view, name);
     if (type != NULL && hf__type_descriptor_check(type) != 0)
         return NULL;
     const size_t name_bytes = strlen(name);
@@ -555,16 +556,41 @@ find_typed(hf_view *view, uint32_t kind, const char *name, const hf_type *type, 
     return hf__at(view->seg, found.elements);
 }
 
-__attribute__((noinline)) static const void *find_of_type(hf_view *view, const char *name,
-                                                          const hf_type *type, size_t *count)
+/* Where there are a million names, the instructions of this decide how many finds wait for memory at the
+ * same time: hash_find.h. What isn't settled at once is looked at anew. */
+__attribute__((noinline)) static const void *find_hashed(hf_view *view, const char *name,
+                                                         size_t *count)
 {
-    return find_typed(view, HF_KIND_NAMED, name, type, count);
+    const size_t name_bytes = strlen(name);
+    const struct hf__segment *seg = view->seg;
+    hf_ref node;
+    if (!hf__hash_is_short(name_bytes))
+        return find_any(view, HF_KIND_NAMED, name, NULL, count);
+    const uint64_t hash = hf__hash_9_to_16(name, name_bytes, seg->salt);
+    const enum hf__hash_answer answer = hf__hash_first_tagged(seg, HF__NAMED_ROOT, hash, &node);
+    if (answer == HF__HASH_MISSING)
+        return no_find(name, name_bytes, HF_ENOTFOUND);
+    if (answer == HF__HASH_UNSETTLED)
+        return find_any(view, HF_KIND_NAMED, name, NULL, count);
+    const hf_ref elements = node + lead_of(HF_KIND_NAMED, name_bytes);
+    const hf_ref at = elements - sizeof(struct hf__object_header);
+    const struct hf__object_header *header = hf__at(seg, at);
+    if (!hf__index_same_short(hf__at(seg, node + sizeof(struct hf__index_node)), name, name_bytes) ||
+        !is_headed(seg, at, HF_KIND_NAMED, name_bytes) || node < HF__FIRST_BLOCK ||
+        header->size_bytes > seg->size_bytes - elements)
+        return find_any(view, HF_KIND_NAMED, name, NULL, count);
+    if (count != NULL)
+        *count = header->count;
+    return hf__at(seg, elements);
 }
 
 const void *hf_find(hf_view *view, const char *name, const hf_type *type, size_t *count)
 {
-    return type != NULL ? find_of_type(view, name, type, count)
-                        : find_typed(view, HF_KIND_NAMED, name, NULL, count);
+    if (view == NULL || view->store->forked || name == NULL)
+        return find_refused(view, name);
+    if (view->store->index_ops == &hf__index_hash && type == NULL)
+        return find_hashed(view, name, count);
+    return find_any(view, HF_KIND_NAMED, name, type, count);
 }
 
 const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
@@ -573,7 +599,9 @@ const void *hf_find_unique(hf_view *view, const hf_type *type, size_t *count)
         hf__fail(HF_EINVAL, "a unique object needs a type");
         return NULL;
     }
-    return find_typed(view, HF_KIND_UNIQUE, type->name, type, count);
+    if (view == NULL || view->store->forked || type->name == NULL)
+        return find_refused(view, type->name);
+    return find_any(view, HF_KIND_UNIQUE, type->name, type, count);
 }
 
 void hf_expect(hf_view *view, const char *name)
