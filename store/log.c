@@ -465,18 +465,30 @@ void hf__tail_read(const hf_store *store, struct hf__log_tail *out)
     read_copy(&hf__words(store)->tail_count, hf__words(store)->tails, out);
 }
 
+const struct hf__log_tail *hf__tail_own(const hf_store *store)
+{
+    const struct hf__log_words *words = hf__words(store);
+    return &words->tails[__atomic_load_n(&words->tail_count, __ATOMIC_ACQUIRE) % 2];
+}
+
 void hf__tail_publish(hf_store *store, const struct hf__log_tail *tail)
 {
     publish_copy(&hf__words(store)->tail_count, hf__words(store)->tails, tail);
 }
 
+void hf__front_and_tail_read(const hf_store *store, struct hf__log_front *out,
+                             struct hf__log_tail *tail)
+{
+    read_copy(&hf__words(store)->front_count, hf__words(store)->fronts, out);
+    hf__tail_read(store, tail);
+    if (out->epoch < tail->epoch)
+        *out = hf__front_at_base(tail);
+}
+
 void hf__front_read(const hf_store *store, struct hf__log_front *out)
 {
     struct hf__log_tail tail;
-    read_copy(&hf__words(store)->front_count, hf__words(store)->fronts, out);
-    hf__tail_read(store, &tail);
-    if (out->epoch < tail.epoch)
-        *out = hf__front_at_base(&tail);
+    hf__front_and_tail_read(store, out, &tail);
 }
 
 void hf__front_in(const hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *out)

@@ -562,11 +562,13 @@ static int lay(hf_store *store, const struct hf__record *record, bool applied)
 int hf__private_follow(hf_store *store)
 {
     struct hf__log *log = &store->log;
+    const struct hf__log_tail *own = hf__tail_own(store);
     struct hf__log_front front;
     struct hf__log_tail tail;
     int code = 0;
-    hf__front_read(store, &front);
-    hf__tail_read(store, &tail);
+    if (own->epoch == log->seen_epoch && (own->epoch == 0 || log->seen == own->appended))
+        return 0; /* nobody else was here */
+    hf__front_and_tail_read(store, &front, &tail);
     if (tail.epoch != log->seen_epoch) {
         /* The records since `seen` may be gone. All up to `applied` is in the data file. */
         code = HF__BUG(OTHERS_SWITCH_KEPT) ? 0 : drop_private(store, 0, log->private_end);
