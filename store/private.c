@@ -410,15 +410,16 @@ int hf__private_end(hf_store *store)
 
 /* Runs of changed lines, in the order in which their pages came; runs that touch are one. */
 struct runs {
-    struct hf__record_range *ranges; /* NULL: only counted                                       */
-    uint64_t count, bytes, offset, size_bytes;
+    struct hf__record_range *ranges; /* the first `room` of them; the others are only counted     */
+    uint64_t room, count, bytes, offset, size_bytes;
 };
+#define FEW_RUNS 16u /* so many are kept where they were counted, and not looked for again        */
 
 static void end_run(struct runs *runs)
 {
     if (runs->size_bytes == 0)
         return;
-    if (runs->ranges != NULL)
+    if (runs->count < runs->room)
         runs->ranges[runs->count] = (struct hf__record_range){runs->offset, runs->size_bytes};
     runs->count++;
     runs->bytes += runs->size_bytes;
@@ -494,7 +495,8 @@ int hf__private_encode(hf_store *store, uint64_t *length)
     const uint64_t whole = used_end + (HF__BUG(LAST_LINE_LEFT_OUT) ? 0 : HF__LINE_BYTES - 1);
     const uint64_t limit =
         HF__BUG(LINES_ABOVE_USED_END) ? UINT64_MAX : whole & ~(uint64_t)(HF__LINE_BYTES - 1);
-    struct runs runs = {NULL, 0, 0, 0, 0};
+    struct hf__record_range few[FEW_RUNS];
+    struct runs runs = {.ranges = few, .room = FEW_RUNS};
     if (log->changed_lost)
         return hf__fail(HF_ENOMEM, "the set of changed lines");
     find_runs(&log->changed, limit, &runs);
@@ -507,12 +509,17 @@ int hf__private_encode(hf_store *store, uint64_t *length)
         return code;
     struct hf__record *record = log->record;
     memset(record, 0, (size_t)data);
-    runs = (struct runs){(struct hf__record_range *)(record + 1), 0, 0, 0, 0};
-    find_runs(&log->changed, limit, &runs);
+    struct hf__record_range *ranges = (struct hf__record_range *)(record + 1);
+    if (runs.count <= FEW_RUNS) {
+        memcpy(ranges, few, runs.count * sizeof *few);
+    } else {
+        runs = (struct runs){.ranges = ranges, .room = runs.count};
+        find_runs(&log->changed, limit, &runs);
+    }
     unsigned char *to = (unsigned char *)record + data;
     for (uint64_t i = 0; i < runs.count; i++) {
-        memcpy(to, store->seg.base + runs.ranges[i].offset, (size_t)runs.ranges[i].size_bytes);
-        to += runs.ranges[i].size_bytes;
+        memcpy(to, store->seg.base + ranges[i].offset, (size_t)ranges[i].size_bytes);
+        to += ranges[i].size_bytes;
     }
     record->magic = HF__RECORD_MAGIC;
     record->length_bytes = total;
