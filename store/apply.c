@@ -188,6 +188,7 @@ int hf__log_sync_data(hf_store *store)
 #define PAST_BYTES (UINT64_C(8) << 10)
 /* Of a record of fewer bytes the lines are asked for while it is written to the log. */
 #define EXPECTED_BYTES PAST_BYTES
+#define AHEAD_BYTES ((size_t)32 << 10) /* of the log read at a time                                */
 
 unsigned char *hf__log_through(hf_store *store)
 {
@@ -259,9 +260,10 @@ struct next {
     uint64_t end;
 };
 
-/* The record behind the front: the caller's own, which spares reading it, or the log's. */
-static int find_next(hf_store *store, const struct hf__log_front *front, const struct next *own,
-                     struct next *out)
+/* The record behind the front: the caller's own, which spares reading it, or the log's. tail: as it was
+ * since the applier's place was taken. */
+static int find_next(hf_store *store, const struct hf__log_tail *tail, const struct hf__log_front *front,
+                     const struct next *own, struct next *out)
 {
     struct hf__log_cursor *cursor = &store->log.reading;
     if (own->record != NULL && own->record->commit == front->applied + 1 &&
@@ -269,10 +271,13 @@ static int find_next(hf_store *store, const struct hf__log_front *front, const s
         *out = *own;
         return 0;
     }
-    struct hf__log_tail tail;
-    hf__tail_read(store, &tail);
-    hf__cursor_set(cursor, store, (int)(tail.epoch % 2), tail.salt, front->applied, front->chain,
-                   front->end);
+    /* Where it stands already, what it has read is still true (docs/recovery.md). */
+    if (cursor->still != tail->end || cursor->commit != front->applied || cursor->end != front->end) {
+        hf__cursor_set(cursor, store, (int)(tail->epoch % 2), tail->salt, front->applied, front->chain,
+                       front->end);
+        cursor->ahead = AHEAD_BYTES;
+        cursor->still = tail->end;
+    }
     int found = hf__cursor_next(cursor);
     if (found <= 0)
         return found < 0 ? found : hf__corrupt("log.chain", front->end);
@@ -281,8 +286,8 @@ static int find_next(hf_store *store, const struct hf__log_front *front, const s
 }
 
 /* Closes the gate and applies for a moment, `next` first. */
-static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t limit,
-                      const struct next *own, struct next next, uint64_t deadline)
+static int apply_some(hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *front,
+                      uint64_t limit, const struct next *own, struct next next, uint64_t deadline)
 {
     const uint64_t wait_ns = hf__tuned(&store->log.gate_wait_ns);
     uint64_t until = 0;
@@ -305,7 +310,7 @@ static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t lim
             until = now + wait_ns;
         if (now >= until)
             break;
-        code = find_next(store, front, own, &next);
+        code = find_next(store, tail, front, own, &next);
     }
     if (code != 0)
         leave_stuck(store);
@@ -327,6 +332,7 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
     struct hf__log_front front;
     struct hf__log_tail tail;
     hf__front_and_tail_read(store, &front, &tail);
+    store->log.reading.still = 0; /* what it read for who had the place before says nothing now */
     if (hf__flag(&hf__words(store)->log_failed))
         return hf__fail_path(HF_EIO, 0, store->path,
                              "the log failed: the next transaction renews it");
@@ -342,9 +348,9 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
     while (code == 0 && (front.applied < limit || gate_closed(store))) {
         struct next next = {NULL, 0};
         if (front.applied < limit)
-            code = find_next(store, &front, own, &next);
+            code = find_next(store, &tail, &front, own, &next);
         if (code == 0)
-            code = apply_some(store, &front, limit, own, next, deadline);
+            code = apply_some(store, &tail, &front, limit, own, next, deadline);
         /* A reader was inside for too long: others have been let in meanwhile. */
         if (code == HF_EBUSY && deadline != HF__SOON && hf__os->now_ns() < deadline)
             code = 0;

@@ -41,6 +41,7 @@ struct hf__log_cursor {
     uint64_t have_at;
     size_t start;                 /* where in it the record begins, whole                        */
     size_t ahead;                 /* reads so much at a time: of a log that nobody writes to     */
+    uint64_t still;               /* 0, or: below it nobody writes, and no byte behind is read   */
 };
 
 struct hf__log {
@@ -131,6 +132,7 @@ void hf__log_make_header(const hf_store *store, uint64_t generation, uint64_t ep
 int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes,
                    uint64_t taken_bytes);
 
+/* Nothing is known of who writes there: `ahead` and `still` are 0 afterwards. */
 void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int file, uint64_t salt,
                     uint64_t commit, uint64_t chain, uint64_t end);
 /* The next record: 1 and hf__cursor_record is it; 0, there is none; or an error. */
