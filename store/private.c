@@ -511,7 +511,8 @@ int hf__private_encode(hf_store *store, uint64_t *length)
     memset(record, 0, (size_t)data);
     struct hf__record_range *ranges = (struct hf__record_range *)(record + 1);
     if (runs.count <= FEW_RUNS) {
-        memcpy(ranges, few, runs.count * sizeof *few);
+        for (uint64_t i = 0; i < runs.count; i++)
+            ranges[i] = few[i];
     } else {
         runs = (struct runs){.ranges = ranges, .room = runs.count};
         find_runs(&log->changed, limit, &runs);

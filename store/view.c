@@ -50,7 +50,10 @@ int hf__view_judge(const hf_view *view)
 
 void hf__view_of_txn_init(hf_txn *txn)
 {
-    txn->view = (hf_view){.store = txn->store, .seg = &txn->store->seg};
+    /* It is part of what hf_open cleared, and only these are ever set in it: not all of it again, by a loop. */
+    txn->view.store = txn->store;
+    txn->view.seg = &txn->store->seg;
+    txn->view.memory_id = 0;
 }
 
 hf_view *hf_txn_view(hf_txn *txn)
