@@ -186,6 +186,9 @@ int hf__log_sync_data(hf_store *store)
 #define THROUGH_RATIO 8u
 /* Of records so large most lines aren't in the caches, and those that are shouldn't have to go. */
 #define PAST_BYTES (UINT64_C(8) << 10)
+/* Of a record of fewer bytes the lines are asked for while it is written to the log. */
+#define EXPECTED_BYTES PAST_BYTES
+#define AHEAD_BYTES ((size_t)32 << 10) /* of the log read at a time                                */
 
 unsigned char *hf__log_through(hf_store *store)
 {
@@ -193,10 +196,29 @@ unsigned char *hf__log_through(hf_store *store)
     if (!store->written_mapped)
         return NULL; /* a full disk would be a signal */
     if (log->through == NULL && !log->through_refused) {
-        log->through = hf__map_through(store);
+        __atomic_store_n(&log->through, hf__map_through(store), __ATOMIC_RELAXED);
         log->through_refused = log->through == NULL;
     }
     return log->through;
+}
+
+static bool stored_through(const hf_store *store, const struct hf__record *record)
+{
+    return record->used_end <= THROUGH_RATIO * hf__tuned(&store->log.switch_bytes) &&
+           record->used_end <= store->size_max_bytes;
+}
+
+/* The lines that are about to change in the file are other ones than those of P: they come from memory, and
+ * the next locked operation after the stores would wait for them. */
+void hf__record_expect(const hf_store *store, const struct hf__record *record)
+{
+    const unsigned char *mapping = __atomic_load_n(&store->log.through, __ATOMIC_RELAXED);
+    const struct hf__record_range *ranges = hf__record_ranges(record);
+    if (mapping == NULL || record->length_bytes >= EXPECTED_BYTES || !stored_through(store, record))
+        return;
+    for (uint64_t i = 0; i < record->range_count; i++)
+        for (uint64_t at = 0; at < ranges[i].size_bytes; at += HF__LINE_BYTES)
+            __builtin_prefetch(mapping + HF__SEGMENT_OFFSET + ranges[i].offset + at, 1);
 }
 
 int hf__record_write(hf_store *store, const struct hf__record *record)
@@ -204,10 +226,8 @@ int hf__record_write(hf_store *store, const struct hf__record *record)
     const struct hf__record_range *ranges = hf__record_ranges(record);
     const unsigned char *data =
         (const unsigned char *)record + hf__record_data(record->range_count);
-    const bool small = record->used_end <= THROUGH_RATIO * hf__tuned(&store->log.switch_bytes) &&
-                       record->used_end <= store->size_max_bytes;
     const bool past = record->length_bytes >= PAST_BYTES;
-    unsigned char *mapping = small ? hf__log_through(store) : NULL;
+    unsigned char *mapping = stored_through(store, record) ? hf__log_through(store) : NULL;
     for (uint64_t i = 0; i < record->range_count; i++) {
         if (mapping != NULL)
             (past ? hf__os->store_past : hf__os->store)(
@@ -240,9 +260,10 @@ struct next {
     uint64_t end;
 };
 
-/* The record behind the front: the caller's own, which spares reading it, or the log's. */
-static int find_next(hf_store *store, const struct hf__log_front *front, const struct next *own,
-                     struct next *out)
+/* The record behind the front: the caller's own, which spares reading it, or the log's. tail: as it was
+ * since the applier's place was taken. */
+static int find_next(hf_store *store, const struct hf__log_tail *tail, const struct hf__log_front *front,
+                     const struct next *own, struct next *out)
 {
     struct hf__log_cursor *cursor = &store->log.reading;
     if (own->record != NULL && own->record->commit == front->applied + 1 &&
@@ -250,10 +271,13 @@ static int find_next(hf_store *store, const struct hf__log_front *front, const s
         *out = *own;
         return 0;
     }
-    struct hf__log_tail tail;
-    hf__tail_read(store, &tail);
-    hf__cursor_set(cursor, store, (int)(tail.epoch % 2), tail.salt, front->applied, front->chain,
-                   front->end);
+    /* Where it stands already, what it has read is still true (docs/recovery.md). */
+    if (cursor->still != tail->end || cursor->commit != front->applied || cursor->end != front->end) {
+        hf__cursor_set(cursor, store, (int)(tail->epoch % 2), tail->salt, front->applied, front->chain,
+                       front->end);
+        cursor->ahead = AHEAD_BYTES;
+        cursor->still = tail->end;
+    }
     int found = hf__cursor_next(cursor);
     if (found <= 0)
         return found < 0 ? found : hf__corrupt("log.chain", front->end);
@@ -262,8 +286,8 @@ static int find_next(hf_store *store, const struct hf__log_front *front, const s
 }
 
 /* Closes the gate and applies for a moment, `next` first. */
-static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t limit,
-                      const struct next *own, struct next next, uint64_t deadline)
+static int apply_some(hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *front,
+                      uint64_t limit, const struct next *own, struct next next, uint64_t deadline)
 {
     const uint64_t wait_ns = hf__tuned(&store->log.gate_wait_ns);
     uint64_t until = 0;
@@ -286,7 +310,7 @@ static int apply_some(hf_store *store, struct hf__log_front *front, uint64_t lim
             until = now + wait_ns;
         if (now >= until)
             break;
-        code = find_next(store, front, own, &next);
+        code = find_next(store, tail, front, own, &next);
     }
     if (code != 0)
         leave_stuck(store);
@@ -307,8 +331,8 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
 {
     struct hf__log_front front;
     struct hf__log_tail tail;
-    hf__tail_read(store, &tail);
-    hf__front_read(store, &front);
+    hf__front_and_tail_read(store, &front, &tail);
+    store->log.reading.still = 0; /* what it read for who had the place before says nothing now */
     if (hf__flag(&hf__words(store)->log_failed))
         return hf__fail_path(HF_EIO, 0, store->path,
                              "the log failed: the next transaction renews it");
@@ -324,21 +348,34 @@ static int apply_to(hf_store *store, uint64_t limit, bool ahead, const struct ne
     while (code == 0 && (front.applied < limit || gate_closed(store))) {
         struct next next = {NULL, 0};
         if (front.applied < limit)
-            code = find_next(store, &front, own, &next);
+            code = find_next(store, &tail, &front, own, &next);
         if (code == 0)
-            code = apply_some(store, &front, limit, own, next, deadline);
+            code = apply_some(store, &tail, &front, limit, own, next, deadline);
         /* A reader was inside for too long: others have been let in meanwhile. */
-        if (code == HF_EBUSY && hf__os->now_ns() < deadline)
+        if (code == HF_EBUSY && deadline != HF__SOON && hf__os->now_ns() < deadline)
             code = 0;
     }
     return code;
+}
+
+/* The applier's place. HF__SOON becomes a point in time here, if the place isn't free; if it is, the gate
+ * makes it one (gate_wait_ns counts from its first look at the clock), and is tried once. */
+static int take_place(hf_store *store, uint64_t *deadline)
+{
+    struct hf__place *place = &store->locks.applying;
+    if (*deadline == HF__SOON) {
+        if (hf__place_lock(&store->locks, place, 0) == 0)
+            return 0;
+        *deadline = hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
+    }
+    return hf__place_lock(&store->locks, place, *deadline);
 }
 
 int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end, bool ahead,
                   uint64_t deadline)
 {
     const struct next mine = {own, own_end};
-    int code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
+    int code = take_place(store, &deadline);
     if (code != 0)
         return code;
     const uint64_t limit =

@@ -282,6 +282,8 @@ void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int fi
     cursor->end = end;
     cursor->at = end;
     cursor->have = 0;
+    cursor->ahead = 0;
+    cursor->still = 0;
 }
 
 static int make_room(struct hf__log_cursor *cursor, uint64_t bytes)
@@ -322,12 +324,19 @@ static bool ranges_sound(const struct hf__record *record, uint64_t size_max_byte
            record->window_start <= record->window_end && record->window_end <= size_max_bytes;
 }
 
+static uint64_t may_be_read(const struct hf__log_cursor *cursor, uint64_t at)
+{
+    return cursor->still == 0 ? UINT64_MAX : cursor->still > at ? cursor->still - at : 0;
+}
+
 /* The `count` bytes of the file from `at` on stand at cursor->bytes + cursor->start; *have: as far as
  * there are so many. What is there already isn't read again. */
 static int fetch(struct hf__log_cursor *cursor, uint64_t at, size_t count, size_t *have)
 {
-    const size_t want = count > cursor->ahead ? count : cursor->ahead;
-    size_t kept = 0;
+    size_t want = count > cursor->ahead ? count : cursor->ahead, kept = 0;
+    if (want > may_be_read(cursor, at))
+        want = (size_t)may_be_read(cursor, at);
+    assert(count <= want);
     if (at >= cursor->have_at && at - cursor->have_at < cursor->have) {
         cursor->start = (size_t)(at - cursor->have_at);
         kept = cursor->have - cursor->start;
@@ -354,8 +363,9 @@ static int fetch(struct hf__log_cursor *cursor, uint64_t at, size_t count, size_
 static int try_at(struct hf__log_cursor *cursor, uint64_t at)
 {
     struct hf__record header;
-    size_t have;
-    int code = fetch(cursor, at, HF__LOG_BLOCK, &have);
+    const uint64_t room = may_be_read(cursor, at);
+    size_t have = 0;
+    int code = fetch(cursor, at, room < HF__LOG_BLOCK ? (size_t)room : HF__LOG_BLOCK, &have);
     if (code != 0 || have < sizeof header)
         return code;
     memcpy(&header, cursor->bytes + cursor->start, sizeof header);
@@ -363,6 +373,8 @@ static int try_at(struct hf__log_cursor *cursor, uint64_t at)
     if (!header_sound(&header, cursor->salt) ||
         (header.commit != cursor->commit + 1 && !any) ||
         (header.chain != cursor->chain && !any && !HF__BUG(SALT_AND_CHAIN_UNUSED)))
+        return 0;
+    if (header.length_bytes > room)
         return 0;
     if (header.length_bytes > have) {
         struct stat st;
@@ -465,18 +477,30 @@ void hf__tail_read(const hf_store *store, struct hf__log_tail *out)
     read_copy(&hf__words(store)->tail_count, hf__words(store)->tails, out);
 }
 
+const struct hf__log_tail *hf__tail_own(const hf_store *store)
+{
+    const struct hf__log_words *words = hf__words(store);
+    return &words->tails[__atomic_load_n(&words->tail_count, __ATOMIC_ACQUIRE) % 2];
+}
+
 void hf__tail_publish(hf_store *store, const struct hf__log_tail *tail)
 {
     publish_copy(&hf__words(store)->tail_count, hf__words(store)->tails, tail);
 }
 
+void hf__front_and_tail_read(const hf_store *store, struct hf__log_front *out,
+                             struct hf__log_tail *tail)
+{
+    read_copy(&hf__words(store)->front_count, hf__words(store)->fronts, out);
+    hf__tail_read(store, tail);
+    if (out->epoch < tail->epoch)
+        *out = hf__front_at_base(tail);
+}
+
 void hf__front_read(const hf_store *store, struct hf__log_front *out)
 {
     struct hf__log_tail tail;
-    read_copy(&hf__words(store)->front_count, hf__words(store)->fronts, out);
-    hf__tail_read(store, &tail);
-    if (out->epoch < tail.epoch)
-        *out = hf__front_at_base(&tail);
+    hf__front_and_tail_read(store, out, &tail);
 }
 
 void hf__front_in(const hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *out)

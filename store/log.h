@@ -41,6 +41,7 @@ struct hf__log_cursor {
     uint64_t have_at;
     size_t start;                 /* where in it the record begins, whole                        */
     size_t ahead;                 /* reads so much at a time: of a log that nobody writes to     */
+    uint64_t still;               /* 0, or: below it nobody writes, and no byte behind is read   */
 };
 
 struct hf__log {
@@ -131,6 +132,7 @@ void hf__log_make_header(const hf_store *store, uint64_t generation, uint64_t ep
 int hf__log_extend(hf_store *store, int file, uint64_t from_bytes, uint64_t to_bytes,
                    uint64_t taken_bytes);
 
+/* Nothing is known of who writes there: `ahead` and `still` are 0 afterwards. */
 void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int file, uint64_t salt,
                     uint64_t commit, uint64_t chain, uint64_t end);
 /* The next record: 1 and hf__cursor_record is it; 0, there is none; or an error. */
@@ -153,6 +155,9 @@ void hf__record_seal(struct hf__record *record, uint64_t salt);
 /* ---- the words in the lock table ------------------------------------------------------------- */
 
 void hf__tail_read(const hf_store *store, struct hf__log_tail *out);
+/* The one that counts, as it stands there. With the writer's place held nobody publishes another; it is
+ * good until the caller does. */
+const struct hf__log_tail *hf__tail_own(const hf_store *store);
 void hf__tail_publish(hf_store *store, const struct hf__log_tail *tail);
 static inline struct hf__log_front hf__front_at_base(const struct hf__log_tail *tail)
 {
@@ -161,6 +166,9 @@ static inline struct hf__log_front hf__front_at_base(const struct hf__log_tail *
 }
 /* As it is meant: of an older epoch than the tail's, it is at the tail's base. */
 void hf__front_read(const hf_store *store, struct hf__log_front *out);
+/* The same, and the tail that was read for it, after the front. */
+void hf__front_and_tail_read(const hf_store *store, struct hf__log_front *out,
+                             struct hf__log_tail *tail);
 /* Where the log of that tail is read from, to find what isn't applied: the front, or while that stands in
  * the next log already (whose tail comes after it, or never, if its maker is dead), the base. */
 void hf__front_in(const hf_store *store, const struct hf__log_tail *tail, struct hf__log_front *out);
@@ -212,6 +220,8 @@ int hf__log_sync_to(hf_store *store, uint64_t commit);
  * isn't durable, if the header says that this may be so (NOSYNC). */
 int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end, bool ahead,
                   uint64_t deadline);
+/* As a deadline for it: gate_wait_ns from when it first has to wait, so that who needn't looks at no clock. */
+#define HF__SOON (HF__NO_DEADLINE - 1)
 /* With the applier's place held: up to `commit`, which is durable. */
 int hf__log_apply_to(hf_store *store, uint64_t commit, uint64_t deadline);
 /* The same for all since the base, after a failed sync of the data file: the kernel may have lost
@@ -224,6 +234,8 @@ bool hf__log_runs_ahead(const hf_store *store);
 int hf__log_sync_data(hf_store *store);
 /* Syncs the log file of that epoch, the active one; everybody is told of a failure. */
 int hf__log_sync_file(hf_store *store, int file, uint64_t epoch);
+/* Asks the processor for the lines that hf__record_write will store to, if they are few. */
+void hf__record_expect(const hf_store *store, const struct hf__record *record);
 /* Writes the ranges of a record into the data file. */
 int hf__record_write(hf_store *store, const struct hf__record *record);
 

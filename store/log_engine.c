@@ -145,13 +145,11 @@ static int enter(hf_store *store, uint64_t deadline)
 
 static int log_begin(hf_store *store, bool prepare, uint64_t deadline)
 {
-    struct hf__log_tail tail;
     int code = enter(store, deadline);
     if (code != 0)
         return code;
     /* Before the transaction grows the file: the log's room mustn't be what is missing in the end. */
-    hf__tail_read(store, &tail);
-    if (tail.epoch != 0)
+    if (hf__tail_own(store)->epoch != 0)
         code = hf__log_open(store, false, false);
     else if (prepare)
         code = hf__log_start(store);
@@ -284,8 +282,7 @@ static int append(hf_store *store, uint64_t length)
 {
     struct hf__log *log = &store->log;
     struct hf__record *record = log->record;
-    struct hf__log_tail tail;
-    hf__tail_read(store, &tail);
+    struct hf__log_tail tail = *hf__tail_own(store);
     const int file = (int)(tail.epoch % 2);
     const uint64_t at = place_record(store, &tail);
     record->commit = tail.appended + 1;
@@ -293,6 +290,8 @@ static int append(hf_store *store, uint64_t length)
     record->synced_through = HF__BUG(CLAIMS_TOO_MUCH) ? tail.appended : hf__durable(store);
     record->time_ns = hf__os->wall_ns();
     record->pid = log->pid;
+    if (store->durability == HF_NOSYNC)
+        hf__record_expect(store, record);
     hf__record_seal(record, tail.salt);
     if (hf__write_at(log->fds[file], record, (size_t)length, at) != 0) {
         int error = errno;
@@ -325,11 +324,11 @@ static int settle(hf_store *store, const struct hf__record *own, uint64_t own_en
     int code = 0, later = HF_EBUSY;
     if (store->durability == HF_SYNC) {
         if (HF__BUG(APPLIED_BEFORE_DURABLE))
-            (void)hf__log_apply(store, own, own_end, true, soon(store));
+            (void)hf__log_apply(store, own, own_end, true, HF__SOON);
         code = hf__log_sync_to(store, own->commit);
-        later = code == 0 ? hf__log_apply(store, own, own_end, false, soon(store)) : 0;
+        later = code == 0 ? hf__log_apply(store, own, own_end, false, HF__SOON) : 0;
     } else if (store->durability == HF_NOSYNC) {
-        later = hf__log_apply(store, own, own_end, true, soon(store));
+        later = hf__log_apply(store, own, own_end, true, HF__SOON);
     }
     /* A view keeps it from being applied, or it is LAZY: the housekeeper sees to it. */
     if (later != 0)

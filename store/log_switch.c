@@ -516,10 +516,11 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
         if (code != 0)
             return code;
     }
-    hf__tail_read(store, &tail);
-    uint64_t at = whole_blocks(tail.end);
-    if (at + need.length <= tail.file_bytes)
+    const struct hf__log_tail *own = hf__tail_own(store);
+    uint64_t at = whole_blocks(own->end);
+    if (at + need.length <= own->file_bytes)
         return 0;
+    hf__tail_read(store, &tail);
     /* For a huge record the next log would have to be as long: it goes behind what is less than itself. */
     if (need.huge && at <= need.length &&
         at + need.length + need.spare <= hf__tuned(&store->log.log_max_bytes)) {

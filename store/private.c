@@ -410,15 +410,16 @@ int hf__private_end(hf_store *store)
 
 /* Runs of changed lines, in the order in which their pages came; runs that touch are one. */
 struct runs {
-    struct hf__record_range *ranges; /* NULL: only counted                                       */
-    uint64_t count, bytes, offset, size_bytes;
+    struct hf__record_range *ranges; /* the first `room` of them; the others are only counted     */
+    uint64_t room, count, bytes, offset, size_bytes;
 };
+#define FEW_RUNS 16u /* so many are kept where they were counted, and not looked for again        */
 
 static void end_run(struct runs *runs)
 {
     if (runs->size_bytes == 0)
         return;
-    if (runs->ranges != NULL)
+    if (runs->count < runs->room)
         runs->ranges[runs->count] = (struct hf__record_range){runs->offset, runs->size_bytes};
     runs->count++;
     runs->bytes += runs->size_bytes;
@@ -494,7 +495,8 @@ int hf__private_encode(hf_store *store, uint64_t *length)
     const uint64_t whole = used_end + (HF__BUG(LAST_LINE_LEFT_OUT) ? 0 : HF__LINE_BYTES - 1);
     const uint64_t limit =
         HF__BUG(LINES_ABOVE_USED_END) ? UINT64_MAX : whole & ~(uint64_t)(HF__LINE_BYTES - 1);
-    struct runs runs = {NULL, 0, 0, 0, 0};
+    struct hf__record_range few[FEW_RUNS];
+    struct runs runs = {.ranges = few, .room = FEW_RUNS};
     if (log->changed_lost)
         return hf__fail(HF_ENOMEM, "the set of changed lines");
     find_runs(&log->changed, limit, &runs);
@@ -507,12 +509,18 @@ int hf__private_encode(hf_store *store, uint64_t *length)
         return code;
     struct hf__record *record = log->record;
     memset(record, 0, (size_t)data);
-    runs = (struct runs){(struct hf__record_range *)(record + 1), 0, 0, 0, 0};
-    find_runs(&log->changed, limit, &runs);
+    struct hf__record_range *ranges = (struct hf__record_range *)(record + 1);
+    if (runs.count <= FEW_RUNS) {
+        for (uint64_t i = 0; i < runs.count; i++)
+            ranges[i] = few[i];
+    } else {
+        runs = (struct runs){.ranges = ranges, .room = runs.count};
+        find_runs(&log->changed, limit, &runs);
+    }
     unsigned char *to = (unsigned char *)record + data;
     for (uint64_t i = 0; i < runs.count; i++) {
-        memcpy(to, store->seg.base + runs.ranges[i].offset, (size_t)runs.ranges[i].size_bytes);
-        to += runs.ranges[i].size_bytes;
+        memcpy(to, store->seg.base + ranges[i].offset, (size_t)ranges[i].size_bytes);
+        to += ranges[i].size_bytes;
     }
     record->magic = HF__RECORD_MAGIC;
     record->length_bytes = total;
@@ -562,11 +570,13 @@ static int lay(hf_store *store, const struct hf__record *record, bool applied)
 int hf__private_follow(hf_store *store)
 {
     struct hf__log *log = &store->log;
+    const struct hf__log_tail *own = hf__tail_own(store);
     struct hf__log_front front;
     struct hf__log_tail tail;
     int code = 0;
-    hf__front_read(store, &front);
-    hf__tail_read(store, &tail);
+    if (own->epoch == log->seen_epoch && (own->epoch == 0 || log->seen == own->appended))
+        return 0; /* nobody else was here */
+    hf__front_and_tail_read(store, &front, &tail);
     if (tail.epoch != log->seen_epoch) {
         /* The records since `seen` may be gone. All up to `applied` is in the data file. */
         code = HF__BUG(OTHERS_SWITCH_KEPT) ? 0 : drop_private(store, 0, log->private_end);

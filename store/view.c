@@ -50,7 +50,10 @@ int hf__view_judge(const hf_view *view)
 
 void hf__view_of_txn_init(hf_txn *txn)
 {
-    txn->view = (hf_view){.store = txn->store, .seg = &txn->store->seg};
+    /* It is part of what hf_open cleared, and only these are ever set in it: not all of it again, by a loop. */
+    txn->view.store = txn->store;
+    txn->view.seg = &txn->store->seg;
+    txn->view.memory_id = 0;
 }
 
 hf_view *hf_txn_view(hf_txn *txn)
@@ -58,21 +61,26 @@ hf_view *hf_txn_view(hf_txn *txn)
     return hf__txn_usable(txn) == 0 ? &txn->view : NULL;
 }
 
-/* Enters, undoing a dead writer's changes first if this handle may. 1 = it may not: replay. */
-static int enter(hf_store *store, uint32_t *out_slot)
+/* Enters, undoing a dead writer's changes first if this handle may. If it may not: 0, too, and *replay is
+ * what it reads instead. */
+__attribute__((noinline)) static int enter(hf_store *store, uint32_t *out_slot, void **replay)
 {
     uint64_t deadline = hf__deadline_in_ms(store->lock_timeout_ms);
     if (deadline == 0 && store->engine == &hf__engine_log)
         deadline = hf__os->now_ns() + HF__MOMENT_NS;
     const bool may_write = store->role == HF__ROLE_WRITER || store->role == HF__ROLE_ALONE;
-    for (;;) {
-        int code = hf__reader_enter(&store->locks, deadline, !may_write, out_slot);
-        if (code != 1 || !may_write)
-            return code;
+    int code = hf__reader_enter(&store->locks, deadline, !may_write, out_slot);
+    while (code == 1 && may_write) {
         code = store->engine->unstick(store, deadline);
-        if (code != 0)
-            return code;
+        if (code == 0)
+            code = hf__reader_enter(&store->locks, deadline, false, out_slot);
     }
+    if (code != 1)
+        return code;
+    code = store->engine->replay(store, replay);
+    if (code != 0)
+        hf__reader_leave(&store->locks, *out_slot);
+    return code;
 }
 
 /* How far this view may read. */
@@ -103,14 +111,9 @@ int hf_view_begin(hf_store *store, hf_view **out)
         return hf__fail_path(HF_ENESTED, 0, store->path, "use hf_txn_view");
     uint32_t slot;
     void *replay = NULL;
-    int code = enter(store, &slot);
-    if (code < 0)
+    int code = hf__reader_enter_at_once(&store->locks, &slot) ? 0 : enter(store, &slot, &replay);
+    if (code != 0)
         return code;
-    if (code == 1) {
-        code = store->engine->replay(store, &replay);
-        if (code != 0)
-            goto err_leave;
-    }
     view = &store->views[slot];
     /* Field by field: clearing the whole by a loop costs as much as all the rest. Its size is read below: the
      * handle's is the writer's, who may be at work beside us. */
@@ -133,16 +136,15 @@ int hf_view_begin(hf_store *store, hf_view **out)
         view->own.base = store->log.shared + HF__SEGMENT_OFFSET;
     code = view_size(store, view);
     if (code != 0)
-        goto err_unmap;
+        goto err_leave;
     hf__reader_shows(&store->locks, slot, hf__segment_header(&view->own)->commit);
     open_views = view;
     *out = view;
     return 0;
 
-err_unmap:
+err_leave:
     if (replay != NULL)
         hf__os->munmap(replay, (size_t)store->reserved_bytes);
-err_leave:
     hf__reader_leave(&store->locks, slot);
     return code;
 }

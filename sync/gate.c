@@ -112,14 +112,6 @@ void hf__reader_leave_all(struct hf__locks *locks)
             hf__reader_leave(locks, i);
 }
 
-void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit)
-{
-    struct hf__reader_slot *slot = hf__reader_slot(locks->table, index);
-    __atomic_store_n(&slot->commit, commit, __ATOMIC_RELAXED);
-    __atomic_store_n(&slot->shown, __atomic_load_n(&slot->word, __ATOMIC_RELAXED),
-                     __ATOMIC_RELEASE);
-}
-
 /* A slot that is taken anew meanwhile is seen by `shown`; by the same thread, by `since_ns`. */
 bool hf__reader_look(struct hf__locks *locks, uint32_t index, struct hf__reader_slot *out)
 {
@@ -151,6 +143,27 @@ uint32_t hf__count_down(uint32_t *count)
     return have;
 }
 
+static void begin_now(struct hf__reader_slot *slot)
+{
+    __atomic_store_n(&slot->since_ns, hf__os->wall_ns(), __ATOMIC_RELAXED);
+}
+
+bool hf__reader_enter_at_once(struct hf__locks *locks, uint32_t *out_slot)
+{
+    const struct hf__lock_header *header = &locks->table->header;
+    const uint32_t slot = slot_hint;
+    if (slot >= __atomic_load_n(&header->readers_high, __ATOMIC_ACQUIRE) ||
+        !take(locks, slot, word_of(locks)))
+        return false;
+    if (__atomic_load_n(&header->gate, __ATOMIC_SEQ_CST) != 0) {
+        hf__reader_leave(locks, slot);
+        return false;
+    }
+    begin_now(hf__reader_slot(locks->table, slot));
+    *out_slot = slot;
+    return true;
+}
+
 int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_stuck,
                      uint32_t *out_slot)
 {
@@ -163,8 +176,7 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
             return code;
         uint32_t closer = __atomic_load_n(&header->gate, __ATOMIC_SEQ_CST);
         if (closer == 0) {
-            __atomic_store_n(&hf__reader_slot(locks->table, slot)->since_ns, hf__os->wall_ns(),
-                             __ATOMIC_RELAXED);
+            begin_now(hf__reader_slot(locks->table, slot));
             if (waited && hf__count_down(&header->readers_due) == 1)
                 hf__os->futex_wake(&header->readers_due, INT_MAX);
             *out_slot = slot;
@@ -178,8 +190,7 @@ int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_
                 continue;
             }
             if (keep_when_stuck) {
-                __atomic_store_n(&hf__reader_slot(locks->table, slot)->since_ns, hf__os->wall_ns(),
-                                 __ATOMIC_RELAXED);
+                begin_now(hf__reader_slot(locks->table, slot));
                 *out_slot = slot;
             } else {
                 hf__reader_leave(locks, slot);

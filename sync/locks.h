@@ -97,6 +97,9 @@ static inline void hf__writer_unlock(struct hf__locks *locks)
 int hf__gate_close(struct hf__locks *locks, uint64_t wait_ns, uint64_t deadline);
 void hf__gate_open(struct hf__locks *locks);
 
+/* The same as the next without any wait, in the slot that this thread had last: false, and nothing is held, if
+ * that can't be had or the gate isn't open. */
+bool hf__reader_enter_at_once(struct hf__locks *locks, uint32_t *out_slot);
 /*
  * hf__reader_enter - takes a reader slot, waiting for an open gate. 0; HF_EBUSY (pid); HF_EREADERS;
  * HF_ENOSPC; or 1 = the gate was closed by a handle that is dead. In that case the slot is held if
@@ -105,7 +108,13 @@ void hf__gate_open(struct hf__locks *locks);
 int hf__reader_enter(struct hf__locks *locks, uint64_t deadline, bool keep_when_stuck,
                      uint32_t *out_slot);
 /* The view in that slot shows this commit: others may look it up. */
-void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit);
+static inline void hf__reader_shows(struct hf__locks *locks, uint32_t index, uint64_t commit)
+{
+    struct hf__reader_slot *slot = hf__reader_slot(locks->table, index);
+    __atomic_store_n(&slot->commit, commit, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->shown, __atomic_load_n(&slot->word, __ATOMIC_RELAXED),
+                     __ATOMIC_RELEASE);
+}
 /* The view in that slot, if there is one and it has begun: word, since_ns and commit. One of a dead
  * handle is freed. index < readers_high. */
 bool hf__reader_look(struct hf__locks *locks, uint32_t index, struct hf__reader_slot *out);

@@ -309,11 +309,12 @@ static bool run_threads(const char *path, const struct kind *kind, uint32_t dura
     options.durability = durability;
     if (!holds(hf_open(path, &options, &store) == 0, "hf_open"))
         return false;
-    /* The log engine's rarer ways, often: switches, dropped pages, commits that wait for views. */
-    store->log.switch_bytes = 0;
-    store->log.private_max_bytes = 64 << 10;
-    store->log.gate_wait_ns = 100 * 1000;
-    store->log.lazy_interval_ns = 1000 * 1000;
+    /* The log engine's rarer ways, often: switches, dropped pages, commits that wait for views. There may
+     * be a housekeeper already, for what the process beside left undone. */
+    __atomic_store_n(&store->log.switch_bytes, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&store->log.private_max_bytes, 64 << 10, __ATOMIC_RELAXED);
+    __atomic_store_n(&store->log.gate_wait_ns, 100 * 1000, __ATOMIC_RELAXED);
+    __atomic_store_n(&store->log.lazy_interval_ns, 1000 * 1000, __ATOMIC_RELAXED);
     for (; started < count; started++) {
         workers[started] = (struct worker){
             .store = store, .seed = mix64(seed + started), .turns = kind->turns, .number = started};
