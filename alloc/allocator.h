@@ -25,7 +25,8 @@
  *   H5  the counters in the root are those of the walk
  *   H6  no 16-aligned offset of the managed range other than a block's start holds a header whose
  *       checksum is right: whoever merges a block into another destroys its header (so a search for
- *       headers in a damaged file finds only true ones)
+ *       headers in a damaged file finds only true ones). Not so for unwritten bytes of a block that was
+ *       taken from an old tail of the log engine's (docs/recovery.md, "What this costs")
  *
  * Undo. Mutating calls follow segment.h's two-step rule and change nothing on an error. free() must
  * be called only for blocks whose space may be reused at once: the store defers frees to the end of
