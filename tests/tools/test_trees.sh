@@ -188,14 +188,15 @@ test_export_follows_no_link_that_the_store_makes() {
     holdfast create --quiet a.hf
     holdfast import --quiet a.hf tree
     holdfast put --quiet a.hf x/stolen --value bad
-    expect 3 holdfast export a.hf out.d
+    expect 1 holdfast export a.hf out.d
+    says "x/stolen: " err
     [ -z "$(ls outside)" ] || die "written through a symbolic link"
     # Nor one that is there already, even with --force.
     holdfast rm --quiet a.hf x
     rm -rf out.d
     mkdir out.d
     ln -s ../outside out.d/x
-    expect 3 holdfast export --force a.hf out.d
+    expect 1 holdfast export --force a.hf out.d
     [ -z "$(ls outside)" ] || die "written through a symbolic link"
     rm out.d/x
     ln -s ../outside/victim out.d/y
@@ -204,6 +205,35 @@ test_export_follows_no_link_that_the_store_makes() {
     expect 0 holdfast export --force a.hf out.d
     [ "$(cat outside/victim)" = kept ] || die "overwritten through a symbolic link"
     [ "$(cat out.d/y)" = new ]
+}
+
+# What no file can be is named, and all else is exported, in whatever order the index has them.
+test_export_leaves_out_only_what_cannot_be_a_file() {
+    long=$(printf '%0300d' 0)
+    for index in set hash flat; do
+        holdfast create --quiet --index $index a.hf
+        for name in 0 "$long" "d/$long" "$long/x" a a/b c/d c e e/f g/h g z; do
+            holdfast put --quiet --value "of $name" a.hf "$name"
+        done
+        for force in "" --force; do
+            # shellcheck disable=SC2086
+            expect 1 holdfast export $force a.hf out.d
+            [ "$(grep -c "left out" err)" = 7 ] || die "$index: $(cat err)"
+            says "7 left out" out
+            (cd out.d && find . -type f) | sed 's,^\./,,' >files
+            [ "$(wc -l <files)" = 6 ] || die "$index: $(cat files)"
+            while read -r name; do
+                [ "$(cat "out.d/$name")" = "of $name" ] || die "$index: $name"
+            done <files
+            for pair in a:a/b c:c/d e:e/f g:g/h; do
+                [ -f "out.d/${pair%:*}" ] || [ -f "out.d/${pair#*:}" ] || die "$index: $pair"
+            done
+        done
+        expect 1 holdfast export --json --force a.hf out.d
+        is_json out
+        says '"left_out": 7' out
+        rm -rf a.hf out.d
+    done
 }
 
 test_export_overwrites_only_with_force() {
@@ -220,8 +250,19 @@ test_export_overwrites_only_with_force() {
     same tree out.d
     rm -rf out.d/plain
     mkdir out.d/plain
-    expect 3 holdfast export --force a.hf out.d
-    [ -d out.d/plain ]
+    for force in "" --force; do
+        rm -rf out2
+        cp -a out.d out2
+        [ -n "$force" ] || find out2 ! -type d -delete
+        # shellcheck disable=SC2086
+        expect 1 holdfast export $force a.hf out2
+        says "plain: " err
+        [ "$(wc -l <err)" = 1 ] || die "$(cat err)"
+        [ -d out2/plain ]
+        rmdir out2/plain
+        cp -p tree/plain out2/plain
+        same tree out2
+    done
     expect 3 holdfast export a.hf missing/out
     : >file
     expect 3 holdfast export a.hf file
@@ -264,5 +305,6 @@ run_tests test_a_tree_comes_back_byte_for_byte test_every_index_and_allocator_ca
     test_special_files_are_left_out_with_a_remark test_a_symbolic_link_as_operand_is_followed \
     test_too_long_names_are_refused test_unreadable_files_stop_the_import_or_are_left_out \
     test_export_never_leaves_its_directory test_export_follows_no_link_that_the_store_makes \
-    test_export_overwrites_only_with_force test_a_growing_file_is_stored_whole_or_not \
+    test_export_leaves_out_only_what_cannot_be_a_file test_export_overwrites_only_with_force \
+    test_a_growing_file_is_stored_whole_or_not \
     test_export_tells_of_errors_that_come_late

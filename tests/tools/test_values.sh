@@ -306,7 +306,7 @@ test_messages_about_long_names_say_what_is_wrong() {
     says "$name: exists already" err
     is_json out
     says "$name: exists already" out
-    expect 3 holdfast export a.hf directory
+    expect 1 holdfast export a.hf directory
     says "$name: File name too long" err
 }
 

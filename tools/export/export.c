@@ -3,8 +3,9 @@
  * export.c - holdfast export: named objects become files again
  *
  * All of it under one view, so that the files are those of one moment. What can't be a file (a name
- * that leads out of the directory, an application's own type) is left out with a message and told
- * by the exit code; an error of the file system ends the work.
+ * that leads out of the directory, that is too long for the file system or needs a directory where
+ * a file is; an application's own type) is left out with a message and told by the exit code. Any
+ * other error of the file system ends the work.
  */
 #include "tools/commands.h"
 #include "tools/common/file_object.h"
@@ -70,6 +71,8 @@ static int export_one(struct export *export, const hf_object_info *info, const c
     } else {
         failed = place_file(&export->place, name, info->object, size_bytes, kind == FILE_PROGRAM);
     }
+    if (place_refuses_name(failed))
+        return leave_out(export, info->name, strerror(failed));
     if (failed != 0)
         return tool_fail(export->tool, tool_exit_of_errno(failed), export->directory, "%s: %s%s",
                          name, strerror(failed),
@@ -204,8 +207,9 @@ const struct tool_command command_export = {
     .summary = "Write objects to a directory, as files",
     .details = "The inverse of import: byte for byte, with symbolic links, executable bits and\n"
                "empty directories. DIR is made if it does not exist. Nothing is written outside\n"
-               "of it: names that would lead out are left out with a message, and then the exit\n"
-               "code is 1. Files that exist stay, and are an error, unless --force is given.",
+               "of it: names that would lead out or that the file system does not take are left\n"
+               "out with a message, and then the exit code is 1. Files that exist stay, and are\n"
+               "an error, unless --force is given.",
     .example = "  holdfast export --prefix include/ headers.hf /tmp/headers",
     .options = options,
     .operands_min = 2,

@@ -122,6 +122,11 @@ static int enter_parent(struct place *place, const char *name, const char **last
 /* Takes away what is in the way, if that is allowed; a directory never goes. */
 static int make_way(const struct place *place, const char *last)
 {
+    struct stat status;
+
+    if (fstatat(place->directory_fd, last, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(status.st_mode))
+        return EISDIR; /* not EEXIST: overwriting wouldn't help */
     if (!place->overwrite || unlinkat(place->directory_fd, last, 0) == 0 || errno == ENOENT)
         return 0;
     return errno;
@@ -164,4 +169,10 @@ int place_symlink(struct place *place, const char *name, const char *target)
 int place_directory(struct place *place, const char *name)
 {
     return enter(place, name, strlen(name));
+}
+
+bool place_refuses_name(int os_errno)
+{
+    return os_errno == ENAMETOOLONG || os_errno == EINVAL || os_errno == EILSEQ ||
+           os_errno == ENOTDIR || os_errno == ELOOP || os_errno == EISDIR;
 }

@@ -32,10 +32,15 @@ void place_close(struct place *place);
  * only one for its file. */
 bool place_accepts(const char *name);
 
-/* Each makes the directories that name needs. name is one that place_accepts. */
+/* Each makes the directories that name needs. name is one that place_accepts. A directory in the
+ * way is EISDIR, whether overwriting is allowed or not. */
 int place_file(struct place *place, const char *name, const void *bytes, size_t size_bytes,
                bool is_program);
 int place_symlink(struct place *place, const char *name, const char *target);
 int place_directory(struct place *place, const char *name);
+
+/* Whether they failed because of this one name: too long or of bytes that the file system doesn't
+ * take, below something that is no directory, in the place of one. Others may still be put. */
+bool place_refuses_name(int os_errno);
 
 #endif
