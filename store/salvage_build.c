@@ -11,8 +11,8 @@
  *
  * Invariants
  *   B1  what is intact leads only to what is intact; what isn't proved is reached from what isn't proved
- *   B2  a pointer in the new store is null or leads into an object (or memory) of the new store, as far into
- *       it as it led before
+ *   B2  a pointer in the new store is null or leads into an object (or memory) of the new store or one past it,
+ *       as far as it led before
  */
 #include "salvage.h"
 
@@ -35,7 +35,8 @@
 
 /* ---- 1. reach -------------------------------------------------------------------------------- */
 
-/* The one whose bytes (or whose very end, if it has none) are there; NULL if nothing is. */
+/* The one whose bytes or whose very end are there; NULL if nothing is. Where one ends and the next one
+ * begins it is the latter. */
 static struct hf__found *found_at(const struct hf__wreck *wreck, hf_ref at)
 {
     size_t low = 0, high = wreck->found_count;
@@ -49,7 +50,7 @@ static struct hf__found *found_at(const struct hf__wreck *wreck, hf_ref at)
     if (low == 0)
         return NULL;
     struct hf__found *found = &wreck->found[low - 1];
-    return at - found->elements < found->size_bytes || at == found->elements ? found : NULL;
+    return at - found->elements <= found->size_bytes ? found : NULL;
 }
 
 /* B1: the one a pointer in `from` may lead to, or NULL. */

@@ -433,6 +433,50 @@ static void test_a_pool_with_a_rotten_chunk_is_lost(void **state)
     clean_up();
 }
 
+/* One past the end belongs to what ends there; one byte more to nothing. */
+static void test_pointers_one_past_the_end_are_kept(void **state)
+{
+    enum { BYTES = 100, ELEMENTS = 3, WAYS = 4 };
+    hf_options options = HF_OPTIONS_INIT;
+    hf_salvage_report report;
+    hf_store *store;
+    hf_view *view;
+    hf_txn *txn;
+    size_t count;
+    (void)state;
+    clean_up();
+    options.mode = HF_CREATE_NEW;
+    assert_int_equal(hf_open(path, &options, &store), 0);
+    assert_int_equal(hf_begin(store, &txn), 0);
+    struct way *ways = hf_construct(txn, "ways", &way_type, WAYS);
+    struct way *array = hf_construct(txn, "array", &way_type, ELEMENTS);
+    unsigned char *bytes = hf_construct(txn, "bytes", NULL, BYTES);
+    assert_true(ways != NULL && array != NULL && bytes != NULL);
+    memset(array, 0, ELEMENTS * sizeof *array);
+    ways[0].node = hf_ref_of(hf_txn_view(txn), array) + ELEMENTS * sizeof *array;
+    ways[1].node = hf_ref_of(hf_txn_view(txn), bytes) + BYTES;
+    ways[2].node = ways[1].node + 1;
+    ways[3].node = ways[1].node - 1;
+    assert_int_equal(hf_commit(txn), 0);
+    assert_int_equal(hf_close(store), 0);
+    assert_int_equal(hf_salvage(path, saved, NULL, &report), 0);
+    assert_int_equal(report.pointers, WAYS);
+    assert_int_equal(report.nulled, 1);
+    options.mode = HF_READ_ONLY;
+    assert_int_equal(hf_open(saved, &options, &store), 0);
+    assert_int_equal(hf_view_begin(store, &view), 0);
+    const struct way *kept = hf_find(view, "ways", &way_type, &count);
+    assert_true(kept != NULL && count == WAYS);
+    assert_int_equal(kept[0].node, hf_ref_of(view, hf_find(view, "array", &way_type, NULL)) +
+                                       ELEMENTS * sizeof(struct way));
+    assert_int_equal(kept[1].node, hf_ref_of(view, hf_find(view, "bytes", NULL, NULL)) + BYTES);
+    assert_int_equal(kept[2].node, 0);
+    assert_int_equal(kept[3].node, kept[1].node - 1);
+    hf_view_end(view);
+    assert_int_equal(hf_close(store), 0);
+    clean_up();
+}
+
 /* ---- repairs --------------------------------------------------------------------------------- */
 
 /* A child that makes the store and ends without closing it. */
@@ -575,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_pages_of_two_commits_prove_nothing),
         cmocka_unit_test(test_pools_are_pools_again),
         cmocka_unit_test(test_a_pool_with_a_rotten_chunk_is_lost),
+        cmocka_unit_test(test_pointers_one_past_the_end_are_kept),
         cmocka_unit_test(test_both_slots_lost_the_log_still_counts),
         cmocka_unit_test(test_a_repair_tells_what_it_accepts),
         cmocka_unit_test(test_a_repair_writes_to_its_copy_alone),
