@@ -11,21 +11,28 @@
 
 _Static_assert(sizeof(struct hf__index_cursor) <= sizeof(((hf_cursor *)0)->opaque), "cursor");
 
+int hf__cursor_usable(const hf_cursor *cursor, const void *out)
+{
+    if (cursor == NULL || out == NULL)
+        return hf__fail(HF_EINVAL, "a cursor is needed, and room for what it finds");
+    if ((cursor->flags & ~HF_CURSOR_NO_FOOTPRINT) != 0)
+        return hf__fail(HF_EINVAL, "flags of a cursor");
+    return 0;
+}
+
 static int next_entry(hf_view *view, uint32_t kind, hf_cursor *cursor, hf_object_info *out)
 {
     struct hf__index_cursor at;
     struct hf__object object;
     hf_ref node;
     int code = hf__view_usable(view);
+    if (code == 0)
+        code = hf__cursor_usable(cursor, out);
     if (code != 0)
         return code;
-    if (cursor == NULL || out == NULL)
-        return hf__fail(HF_EINVAL, "a cursor is needed");
     struct hf__index index = hf__index_over(
         view->store, view->seg, kind == HF_KIND_NAMED ? HF__NAMED_ROOT : HF__UNIQUE_ROOT);
     const char *prefix = cursor->prefix;
-    if ((cursor->flags & ~HF_CURSOR_NO_FOOTPRINT) != 0)
-        return hf__fail(HF_EINVAL, "flags of a cursor");
     memcpy(&at, cursor->opaque, sizeof at);
     code = index.ops->next(&index, &at, prefix, prefix == NULL ? 0 : strlen(prefix), &node);
     memcpy(cursor->opaque, &at, sizeof at);
@@ -68,10 +75,10 @@ int hf_next_object(hf_view *view, hf_cursor *cursor, hf_object_info *out)
     struct hf__block_info block;
     struct hf__object object;
     int code = hf__view_usable(view);
+    if (code == 0)
+        code = hf__cursor_usable(cursor, out);
     if (code != 0)
         return code;
-    if (cursor == NULL || out == NULL)
-        return hf__fail(HF_EINVAL, "a cursor is needed");
     code = next_block(view, cursor, HF__BLOCK_OBJECT, &block);
     if (code != 1)
         return code;
@@ -86,10 +93,10 @@ int hf_next_raw(hf_view *view, hf_cursor *cursor, const void **out, size_t *size
 {
     struct hf__block_info block;
     int code = hf__view_usable(view);
+    if (code == 0)
+        code = hf__cursor_usable(cursor, size_bytes == NULL ? NULL : (const void *)out);
     if (code != 0)
         return code;
-    if (cursor == NULL || out == NULL || size_bytes == NULL)
-        return hf__fail(HF_EINVAL, "a cursor is needed");
     code = next_block(view, cursor, HF__BLOCK_RAW, &block);
     if (code != 1)
         return code;

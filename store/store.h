@@ -437,6 +437,9 @@ void hf__view_drop_thread(const hf_store *store);
 uint64_t hf__thread_id(void);
 void hf__view_of_txn_init(hf_txn *txn);
 
+/* iterate.c: there is a cursor, with flags that there are, and room for the answer. HF_EINVAL. */
+int hf__cursor_usable(const hf_cursor *cursor, const void *out);
+
 /* info.c: for functions that work with or without a transaction of the calling thread: its view, or
  * a new one that the caller ends (begun). */
 int hf__view_borrow(hf_store *store, hf_view **out, bool *begun);

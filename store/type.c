@@ -330,10 +330,10 @@ int hf__type_register(hf_txn *txn, const hf_type *type, uint32_t *out_id)
 int hf_next_type(hf_view *view, hf_cursor *cursor, hf_type_info *out)
 {
     int code = hf__view_usable(view);
+    if (code == 0)
+        code = hf__cursor_usable(cursor, out);
     if (code != 0)
         return code;
-    if (cursor == NULL || out == NULL)
-        return hf__fail(HF_EINVAL, "hf_next_type");
     const uint32_t count = hf__segment_header(view->seg)->type_count;
     if (cursor->opaque[0] >= count)
         return 0;
@@ -355,10 +355,10 @@ int hf_next_type(hf_view *view, hf_cursor *cursor, hf_type_info *out)
 int hf_next_field(hf_view *view, uint32_t type_id, hf_cursor *cursor, hf_field_info *out)
 {
     int code = hf__view_usable(view);
+    if (code == 0)
+        code = hf__cursor_usable(cursor, out);
     if (code != 0)
         return code;
-    if (cursor == NULL || out == NULL)
-        return hf__fail(HF_EINVAL, "hf_next_field");
     if (type_id == 0 || type_id > hf__segment_header(view->seg)->type_count)
         return hf__fail(HF_ENOTFOUND, "no type has id %u", type_id);
     const struct hf__type_record *record = hf__type_record(view->seg, type_id, false);

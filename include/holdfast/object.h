@@ -243,7 +243,8 @@ typedef struct hf_cursor {
  * In name order for the set and flat indexes. With a prefix an ordered index starts right there.
  * hf_next_object - the next object of any kind, in address order; HF_ENOTSUP with a prefix.
  * hf_next_raw - the same for the blocks of hf_alloc and its kin: the address and what the block
- * really holds. The chunks of pools (pool.h) are among them.
+ * really holds. The chunks of pools (pool.h) are among them. These, hf_next_type and hf_next_field too
+ * answer flags that there aren't with HF_EINVAL; HF_CURSOR_NO_FOOTPRINT says nothing to them.
  *
  *   hf_cursor cursor = HF_CURSOR_INIT; hf_object_info info; int more;
  *   for (cursor.prefix = "a/"; (more = hf_next_named(view, &cursor, &info)) == 1;) puts(info.name);

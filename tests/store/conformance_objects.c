@@ -805,10 +805,30 @@ static void test_iteration_yields_each_name_once_and_in_order(struct fixture *f)
         expect_names(f, view, prefixes[i], HF_CURSOR_NO_FOOTPRINT);
     }
     assert_int_equal(hf_count_named(view), MANY);
-    hf_object_info info;
+    hf_view_end(view);
+}
+
+static void test_iteration_refuses_flags_that_there_are_not(struct fixture *f)
+{
     hf_cursor strange = HF_CURSOR_INIT;
+    hf_object_info info;
+    hf_field_info field;
+    hf_type_info type;
+    const void *raw;
+    size_t size_bytes;
+    hf_txn *txn = fixture_begin(f);
+    assert_got(hf_new(txn, &value_type, 1));
+    assert_ok(hf_commit(txn));
+    hf_view *view = fixture_view(f);
     strange.flags = HF_CURSOR_NO_FOOTPRINT << 1;
     assert_code(hf_next_named(view, &strange, &info), HF_EINVAL);
+    assert_code(hf_next_unique(view, &strange, &info), HF_EINVAL);
+    assert_code(hf_next_object(view, &strange, &info), HF_EINVAL);
+    assert_code(hf_next_raw(view, &strange, &raw, &size_bytes), HF_EINVAL);
+    assert_code(hf_next_type(view, &strange, &type), HF_EINVAL);
+    assert_code(hf_next_field(view, 1, &strange, &field), HF_EINVAL);
+    strange.flags = HF_CURSOR_NO_FOOTPRINT;
+    assert_int_equal(hf_next_object(view, &strange, &info), 1);
     hf_view_end(view);
 }
 
@@ -1024,6 +1044,7 @@ int main(void)
         CASE_ALL(test_type_alignment_holds_for_objects),
         CASE(test_iteration_yields_each_name_once_and_in_order),
         CASE_ALL(test_iteration_of_nothing_ends_at_once),
+        CASE_ALL(test_iteration_refuses_flags_that_there_are_not),
         CASE_ALL(test_next_object_sees_every_kind_in_address_order),
         CASE(test_next_unique_names_the_types),
         CASE(test_object_at_knows_objects_from_other_pointers),
