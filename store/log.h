@@ -197,7 +197,8 @@ int hf__private_end(hf_store *store);
 void hf__private_trim(hf_store *store);
 /* Encodes what changed into log->record. *length = 0: nothing did. */
 int hf__private_encode(hf_store *store, uint64_t *length);
-/* Takes the record out, so that the next writer needn't wait until it is applied; gives it back. */
+/* Takes the record out, so that the next writer needn't wait until it is applied; gives it back, which
+ * frees it if it has much room. */
 struct hf__record *hf__private_record_take(struct hf__log *log);
 void hf__private_record_put(struct hf__log *log, struct hf__record *record);
 

@@ -194,7 +194,9 @@ static void log_abandon(hf_store *store, bool sound)
     hf__log_check_abandon(store);
     hf__undo_forget(&store->undo);
     hf__slab_forget(&store->heap); /* a commit that failed is none */
+    struct hf__record *record = hf__private_record_take(&store->log);
     log_end(store);
+    hf__private_record_put(&store->log, record);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */

@@ -483,7 +483,8 @@ struct hf__record *hf__private_record_take(struct hf__log *log)
 
 void hf__private_record_put(struct hf__log *log, struct hf__record *record)
 {
-    if (record != NULL && record->length_bytes <= RECORD_KEPT_BYTES)
+    /* By its room: what a huge commit has left there after it failed may hold the record of a small one. */
+    if (record != NULL && malloc_usable_size(record) <= RECORD_KEPT_BYTES)
         record = __atomic_exchange_n(&log->spare, record, __ATOMIC_ACQ_REL);
     free(record);
 }

@@ -11,6 +11,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -122,6 +123,12 @@ static void test_log_room_isnt_filled_before_a_large_record(void **unused)
     assert_ok(hf_remove(path));
 }
 
+/* What a handle that doesn't commit holds for its next record. */
+static size_t kept_bytes(const hf_store *store)
+{
+    return store->log.record_room + malloc_usable_size(store->log.spare);
+}
+
 static void test_log_room_goes_back_when_the_disk_is_full(void **unused)
 {
     (void)unused;
@@ -136,7 +143,10 @@ static void test_log_room_goes_back_when_the_disk_is_full(void **unused)
     full = true;
     assert_code(change(store, 2, 24 * MIB), HF_ENOSPC);
     assert_int_equal(fixture_file_bytes(active), before);
+    /* Nor does the room for the record stay, in which all of it has been encoded. */
+    assert_in_range(kept_bytes(store), 0, 5 * MIB);
     assert_ok(change(store, 3, 100));
+    assert_in_range(kept_bytes(store), 1, 5 * MIB);
     full = false;
     assert_ok(change(store, 4, 24 * MIB));
     close_watched(store);
