@@ -35,6 +35,15 @@ lines=$(awk -F'\t' '$2 !~ /commit_share$/ && !seen[$1, $2, $3]++ && ++sizes[$1, 
 [ "$lines" -gt 0 ] || complain "nothing was measured at three sizes"
 [ "$(grep -c 'aria-label="[^"]* against ' "$out/index.html")" = "$lines" ] ||
     complain "not all of the $lines figures that were measured at several sizes are drawn against these"
+# A lazy commit shows only when it is durable: what was filled is there for who reads it right away.
+for work in "read 20000 1 1" "scan 20000 random"; do
+    rm -rf "$out/lazy"
+    mkdir "$out/lazy"
+    # shellcheck disable=SC2086
+    "$out/drivers/kv_holdfast" "$out/lazy" hash-lazy $work >"$out/lazy.txt" 2>&1 ||
+        complain "kv_holdfast hash-lazy $work: $(tail -n 1 "$out/lazy.txt")"
+done
+rm -rf "$out/lazy"
 if grep -nEi '[^a-z](nan|inf)[^a-z]' "$out/results.tsv" "$out/index.html"; then
     complain "that is no number"
 fi
