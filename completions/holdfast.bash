@@ -11,13 +11,14 @@ _holdfast() {
         COMPREPLY=($(compgen -W "$commands help --help --version" -- "$current"))
         return
     fi
-    case $previous in
-    --engine) COMPREPLY=($(compgen -W "log direct" -- "$current")); return ;;
-    --allocator) COMPREPLY=($(compgen -W "default best_fit seq_fit slab" -- "$current")); return ;;
-    --index) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
-    --method) COMPREPLY=($(compgen -W "clone range copy" -- "$current")); return ;;
-    --existing) COMPREPLY=($(compgen -W "error keep replace" -- "$current")); return ;;
-    --wait) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
+    # A letter means something else in another command.
+    case $command:$previous in
+    *:--engine) COMPREPLY=($(compgen -W "log direct" -- "$current")); return ;;
+    *:--allocator | create:-a | load:-a) COMPREPLY=($(compgen -W "default best_fit seq_fit slab" -- "$current")); return ;;
+    *:--index | create:-i | load:-i) COMPREPLY=($(compgen -W "set hash flat null" -- "$current")); return ;;
+    *:--method | snapshot:-m) COMPREPLY=($(compgen -W "clone range copy" -- "$current")); return ;;
+    *:--existing | load:-e) COMPREPLY=($(compgen -W "error keep replace" -- "$current")); return ;;
+    *:--wait | *:-w) COMPREPLY=($(compgen -W "0 10 forever" -- "$current")); return ;;
     esac
     case $command in
     create) options="--size --max-size --engine --allocator --index --layout --layout-version --mode --json --quiet --help" ;;

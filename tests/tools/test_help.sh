@@ -58,6 +58,29 @@ test_every_option_is_in_the_manual_and_the_completions() {
     done
 }
 
+# What bash offers behind these words, in a directory that has one file.
+offered_behind() {
+    mkdir -p files
+    : >files/a.hf
+    bash -c 'cd files && . "$0"; COMP_WORDS=(holdfast "$@" ""); COMP_CWORD=$(($# + 1)); _holdfast
+        printf "%s\n" "${COMPREPLY[@]}"' "$HF_SOURCE_DIR/completions/holdfast.bash" "$@"
+}
+
+test_bash_offers_the_same_values_behind_short_options() {
+    command -v bash >/dev/null || skip "no bash"
+    for command in $commands; do
+        holdfast "$command" --help |
+            sed -n 's/^  -\([a-z]\), --\([a-z-]*\) [A-Z].*/\1 \2/p' >options
+        while read -r short long; do
+            offered_behind "$command" "--$long" >behind.long
+            offered_behind "$command" "-$short" >behind.short
+            cmp behind.long behind.short || die "$command -$short is not as --$long"
+        done <options
+    done
+    [ "$(offered_behind load -e | tr '\n' ' ')" = "error keep replace " ]
+    [ "$(offered_behind create -m | tr '\n' ' ')" = "$(offered_behind create | tr '\n' ' ')" ]
+}
+
 # Every function of the public headers, none besides.
 test_the_manual_lists_the_whole_api() {
     sed -n 's/^HF_API .*[ *]\(hf_[a-z_0-9]*\)(.*/\1/p; s/^static inline .*[ *]\(hf_[a-z_]*\)(.*/\1/p
@@ -143,7 +166,8 @@ test_the_json_checker_refuses_what_is_no_json() {
 }
 
 run_tests test_help_is_complete test_help_names_its_real_exit_codes \
-    test_every_option_is_in_the_manual_and_the_completions test_the_manual_lists_the_whole_api \
+    test_every_option_is_in_the_manual_and_the_completions \
+    test_bash_offers_the_same_values_behind_short_options test_the_manual_lists_the_whole_api \
     test_usage_errors_are_2_and_16_for_fsck \
     test_usage_errors_name_the_option test_usage_errors_are_json_with_json \
     test_called_as_fsck_it_is_fsck test_the_json_checker_refuses_what_is_no_json
