@@ -211,6 +211,58 @@ X
     done
 }
 
+# fill NUMBER: a load of batches of one object is told of fillers, until the job of that number is through.
+fill() {
+    while kill -0 "$1" 2>/dev/null; do
+        filler=$((filler + 1))
+        [ $filler -lt 50000 ] || die "nobody gets in between two batches"
+        echo "{\"object\":$filler,\"kind\":\"named\",\"name\":\"f$filler\",\"count\":16,\"bytes\":\"QUFBQUFBQUFBQUFBQUFBQQ==\"}" >&9
+    done
+    wait "$1" || die "the other process failed"
+}
+
+# Between two batches others may destroy what was loaded, and something else comes to lie there.
+test_batches_write_nothing_to_what_others_have_destroyed() {
+    filler=1000
+    mkfifo pipe
+    for allocator in best_fit slab; do
+        holdfast create --quiet --allocator $allocator a.hf
+        "$HF_COMMAND" load --into --batch 1 a.hf pipe >out 2>err &
+        loader=$!
+        trap 'kill -KILL $loader 2>/dev/null || true' EXIT
+        exec 9>pipe
+        cat >&9 <<'X'
+{"holdfast-dump":1}
+{"type":1,"name":"t","version":1,"size":16,"fields":[{"offset":0,"kind":"ref","key":"r"},{"offset":8,"kind":"u64","key":"n"}]}
+{"object":1,"kind":"named","name":"h1001","type":1,"count":1,"elements":[{"r":{"ref":5},"n":1}]}
+{"object":2,"kind":"named","name":"t1001","type":1,"count":1,"elements":[{"n":2}]}
+{"object":3,"kind":"named","name":"h1002","type":1,"count":1,"elements":[{"r":{"ref":5},"n":3}]}
+X
+        while ! holdfast ls a.hf | grep -q h1002; do sleep 0.01; done
+        "$HF_COMMAND" rm --quiet --wait forever a.hf h1001 t1001 &
+        remover=$!
+        fill $remover
+        last=$((filler + 8)) # these come to lie where there is room
+        while [ $filler -lt $last ]; do
+            filler=$((filler + 1))
+            echo "{\"object\":$filler,\"kind\":\"named\",\"name\":\"f$filler\",\"count\":16,\"bytes\":\"QUFBQUFBQUFBQUFBQUFBQQ==\"}"
+        done >&9
+        cat >&9 <<'X'
+{"object":5,"kind":"named","name":"t1002","type":1,"count":1,"elements":[{"r":{"ref":2},"n":6}]}
+{"end":true}
+X
+        exec 9>&-
+        wait $loader || die "$?: $(cat err)"
+        says "1 pointers led nowhere and are null now" err
+        [ "$(holdfast ls a.hf | grep -cv '^f')" = 2 ] || die "$(holdfast ls a.hf | grep -v '^f')"
+        holdfast dump a.hf | grep '"name":"f' >fillers
+        [ "$(grep -cv '"bytes":"QUFBQUFBQUFBQUFBQUFBQQ=="' fillers)" = 0 ] ||
+            die "$allocator: $(grep -v '"bytes":"QUFBQUFBQUFBQUFBQUFBQQ=="' fillers)"
+        expect 0 holdfast fsck a.hf
+        rm a.hf
+    done
+}
+
 test_a_killed_load_leaves_no_store() {
     head -c 20000000 /dev/urandom >value
     holdfast create --quiet a.hf
@@ -308,5 +360,6 @@ test_load_says_what_is_there_when_the_last_sync_fails() {
 run_tests test_a_dump_by_hand_comes_back_the_same test_what_is_left_out_is_zero_or_null \
     test_other_engines_allocators_and_indexes test_one_object_with_its_fields \
     test_large_objects_take_several_lines test_errors_name_the_place test_into_a_store_that_exists \
-    test_an_object_twice_in_a_dump test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store \
+    test_an_object_twice_in_a_dump \
+    test_batches_write_nothing_to_what_others_have_destroyed test_a_killed_load_leaves_no_store test_an_interrupted_load_leaves_nothing test_a_live_store \
     test_load_says_what_is_there_when_the_last_sync_fails

@@ -125,6 +125,13 @@ static uint64_t encoded(hf_ref at, uint32_t kind, hf_ref target)
     return kind == HF_FIELD_REF ? target : target - at;
 }
 
+/* Its target was destroyed between two batches: it stays null. */
+static void lose_pointer(struct load *load)
+{
+    load->pointers--;
+    load->dangling++;
+}
+
 static int load_pointer(struct load *load, const json_t *value, uint32_t kind, struct place place)
 {
     const bool dangling =
@@ -143,14 +150,38 @@ static int load_pointer(struct load *load, const json_t *value, uint32_t kind, s
     load->pointers++;
     entry = ids_find(&load->ids, id);
     if (entry == NULL) {
-        struct fixup fixup = {place.ref, id, offset, load->lines.number, kind};
+        struct fixup fixup = {place.ref, id, offset, load->lines.number, load->current.id, kind};
         if (fixups_add(&load->fixups, fixup) != 0)
             return tool_fail_os(load->tool, ENOMEM, load->lines.path, NULL);
         return TOOL_OK;
     }
     if (offset > entry->size_bytes)
         return fail_offset(load, id, offset, entry->size_bytes);
+    if (!load_still_there(load, entry)) {
+        lose_pointer(load);
+        return TOOL_OK;
+    }
     put(place.at, sizeof(uint64_t), encoded(place.ref, kind, entry->ref + offset));
+    return TOOL_OK;
+}
+
+static int set_later(struct load *load, const struct fixup *fixup, const struct id_entry *target)
+{
+    const struct id_entry *holder = ids_find(&load->ids, fixup->holder);
+    unsigned char *at;
+
+    if (!load_still_there(load, holder)) {
+        load->pointers--; /* gone with it */
+        return TOOL_OK;
+    }
+    if (!load_still_there(load, target)) {
+        lose_pointer(load);
+        return TOOL_OK;
+    }
+    at = hf_edit(load->target.txn, hf_at(load->target.view, fixup->at), sizeof(uint64_t));
+    if (at == NULL)
+        return tool_fail_store(load->tool, load->target.path, hf_last_error()->code);
+    put(at, sizeof(uint64_t), encoded(fixup->at, fixup->kind, target->ref + fixup->offset));
     return TOOL_OK;
 }
 
@@ -162,7 +193,6 @@ int load_pointers(struct load *load)
         const struct fixup *fixup = &load->fixups.fixups[i];
         const struct id_entry *entry = ids_find(&load->ids, fixup->id);
         bool committed;
-        unsigned char *at;
         int code;
 
         load->lines.number = fixup->line;
@@ -171,11 +201,9 @@ int load_pointers(struct load *load)
                               "refers to object %" PRIu64 ", which is not in the dump", fixup->id);
         if (fixup->offset > entry->size_bytes)
             return fail_offset(load, fixup->id, fixup->offset, entry->size_bytes);
-        at = hf_edit(load->target.txn, hf_at(load->target.view, fixup->at), sizeof(uint64_t));
-        if (at == NULL)
-            return tool_fail_store(load->tool, load->target.path, hf_last_error()->code);
-        put(at, sizeof(uint64_t), encoded(fixup->at, fixup->kind, entry->ref + fixup->offset));
-        code = target_step(&load->target, 0, 256, &committed);
+        code = set_later(load, fixup, entry);
+        if (code == TOOL_OK)
+            code = target_step(&load->target, 0, 256, &committed);
         if (code != TOOL_OK)
             return code;
     }

@@ -11,6 +11,7 @@ struct id_entry {
     uint64_t id; /* 0: free */
     hf_ref ref;
     uint64_t size_bytes;
+    uint64_t identity; /* of what lies there, where others may destroy it: load_still_there       */
 };
 
 struct ids {
@@ -22,6 +23,7 @@ struct ids {
 struct fixup {
     hf_ref at;
     uint64_t id, offset, line;
+    uint64_t holder; /* the object that it lies in                                                */
     uint32_t kind;
 };
 

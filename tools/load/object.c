@@ -8,6 +8,8 @@
  * Invariants:
  *   1. current.id is an object whose lines are being read, or 0; it is in ids.
  *   2. next elements (or bytes) have been told, in order; elements without gaps.
+ *   3. after a commit in between, nothing is written to an object, and no pointer to it, before it was
+ *      looked at in the transaction that writes: others may have destroyed it.
  */
 #include "tools/load/object.h"
 
@@ -91,6 +93,31 @@ static hf_ref ref_of(const struct load *load, const void *object)
     return hf_ref_of(load->target.view, (const char *)object - 1) + 1;
 }
 
+/* What lies there: kind, type, size and name in one number; 0 if nothing does. */
+static uint64_t identity_at(const struct load *load, hf_ref ref)
+{
+    const char *before = hf_at(load->target.view, ref - 1);
+    hf_object_info info = {.kind = KIND_RAW};
+    uint64_t hash;
+
+    if (before == NULL)
+        return 0;
+    if (hf_object_at(load->target.view, before + 1, &info) != 0)
+        info.size_bytes = hf_usable_bytes(load->target.view, before + 1);
+    if (info.kind == KIND_RAW && info.size_bytes == 0)
+        return 0;
+    hash = info.size_bytes << 34 ^ (uint64_t)info.type_id << 2 ^ (info.kind - 1);
+    for (const char *c = info.name == NULL ? "" : info.name; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    return hash | UINT64_C(1) << 63;
+}
+
+bool load_still_there(const struct load *load, const struct id_entry *entry)
+{
+    return !load->target.into || load->target.transactions == 0 ||
+           identity_at(load, entry->ref) == entry->identity;
+}
+
 /* Is there an object of this name, or (NULL) the unique one of this type? One that this dump has told of
  * already must not go: its number, and its pointers to what comes later, would lead to free space. */
 static int meet(struct load *load, const char *name, bool *found, const void **object)
@@ -166,11 +193,15 @@ static int place_object(struct load *load, uint32_t kind, const char *name)
     if (!found)
         object = load->base;
     load->current.ref = ref_of(load, object);
+    if (load->target.into && load->target.batch != 0)
+        load->current.identity = identity_at(load, load->current.ref);
     code = ids_add(&load->ids, load->current);
     if (code == HF_EEXIST)
         return lines_fail(&load->lines, "there is an object %" PRIu64 " already", load->current.id);
     if (code == 0 && may_meet && load->target.into)
         code = ids_add(&load->placed, (struct id_entry){.id = load->current.ref});
+    if (code == HF_EEXIST) /* what lay there was destroyed between two batches */
+        code = 0;
     return code == 0 ? TOOL_OK : tool_fail_os(load->tool, ENOMEM, load->lines.path, NULL);
 }
 
@@ -326,6 +357,8 @@ int load_object_line(struct load *load)
         code = begin_object(load, id);
     else if (id != load->current.id)
         code = lines_fail(&load->lines, "goes on with an object that isn't the last one");
+    else if (load->base == NULL && !load_still_there(load, &load->current))
+        load->kept = true; /* nobody has it any more */
     if (code == TOOL_OK)
         code = load_content(load);
     if (code == TOOL_OK)

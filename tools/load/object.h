@@ -36,10 +36,13 @@ struct load {
  *
  * load_object_line - makes or goes on with the object of the current line.
  * load_object_end - were all elements told?
- * load_pointers - sets the pointers whose targets came later. */
+ * load_pointers - sets the pointers whose targets came later.
+ * load_still_there - false if somebody has destroyed the object between two batches. What has no name is
+ *   known again by its place, kind, type and size alone. */
 int load_object_line(struct load *load);
 int load_object_end(struct load *load);
 int load_pointers(struct load *load);
+bool load_still_there(const struct load *load, const struct id_entry *entry);
 
 /* element.c: fills one element at `at`, which lies in the store at ref, zeroed. */
 int load_element(struct load *load, const json_t *element, unsigned char *at, hf_ref ref);
