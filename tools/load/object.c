@@ -106,7 +106,8 @@ static uint64_t identity_at(const struct load *load, hf_ref ref)
         info.size_bytes = hf_usable_bytes(load->target.view, before + 1);
     if (info.kind == KIND_RAW && info.size_bytes == 0)
         return 0;
-    hash = info.size_bytes << 34 ^ (uint64_t)info.type_id << 2 ^ (info.kind - 1);
+    hash = info.size_bytes * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)info.type_id << 2 ^
+           (info.kind - 1);
     for (const char *c = info.name == NULL ? "" : info.name; *c != '\0'; c++)
         hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
     return hash | UINT64_C(1) << 63;
