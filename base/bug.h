@@ -62,6 +62,7 @@
     X(SALT_AND_CHAIN_UNUSED, "one salt for ever, and no chain")                                    \
     X(TORN_RECORD_SKIPPED, "a record behind a torn one is replayed")                               \
     X(OLDER_LOG_CHOSEN, "of two logs the older counts")                                            \
+    X(RECOVERY_LOG_NOT_SYNCED, "recovery writes to the data file what may be nowhere else on the disk")  \
     X(RECOVERY_DATA_NOT_SYNCED, "recovery doesn't sync the data")                                  \
     X(RECOVERY_LAST_LEFT_OUT, "recovery leaves the last record out")                               \
     X(RECOVERY_LEAVES_SHORT, "recovery doesn't give the file the size that the segment has")       \

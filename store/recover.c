@@ -2,9 +2,9 @@
 /*
  * recover.c - a store that was left with its log: cold recovery, and private replay
  *
- * Both first prove the whole chain of records and only then use any of it. Recovery writes them into
- * the data file, syncs it, and then lets the header say "clean"; killed anywhere, the next one does
- * the same from the same log. Who may not write lays the records over private memory instead.
+ * Both first prove the whole chain of records and only then use any of it. Recovery syncs the log, writes
+ * the records into the data file, syncs that, and then lets the header say "clean"; killed anywhere, the
+ * next one does the same from the same log. Who may not write lays the records over private memory instead.
  */
 #include "base/bug.h"
 #include "base/os.h"
@@ -21,6 +21,7 @@ struct left {
     struct hf__log_header header;
     uint64_t commits, ranges, bytes;
     uint64_t commit;              /* the last one                                                */
+    uint64_t synced;              /* the last one that is known to have been durable             */
     uint64_t end;                 /* of the segment: behind the highest range                    */
     int64_t pid;                  /* who wrote the last record                                   */
     uint64_t used_end;            /* of the last state                                           */
@@ -127,6 +128,7 @@ static int survey(hf_store *store, uint64_t generation, bool read_only, struct l
         left->ranges += record->range_count;
         left->pid = record->pid;
         left->used_end = record->used_end;
+        left->synced = record->synced_through;
     }
     left->commit = cursor.commit - (HF__BUG(RECOVERY_LAST_LEFT_OUT) && left->commits != 0);
     if (found == 0)
@@ -176,6 +178,43 @@ static int reach(hf_store *store, uint64_t end)
     return 0;
 }
 
+/* Writes what isn't known to be durable over itself. */
+static int write_log_again(hf_store *store, const struct left *left)
+{
+    struct hf__log_cursor cursor = {.bytes = NULL};
+    int found = 1, code = 0;
+    begin_at(store, &cursor, &left->header);
+    while (code == 0 && cursor.commit < left->commit) {
+        found = hf__cursor_next(&cursor);
+        if (found != 1)
+            code = found < 0 ? found : hf__corrupt("log.chain", cursor.end);
+        else if (cursor.commit > left->synced &&
+                 hf__write_at(cursor.fd, hf__cursor_record(&cursor),
+                              (size_t)(cursor.end - cursor.at), cursor.at) != 0)
+            code = hf__fail_os(errno, cursor.path, "write");
+    }
+    free(cursor.bytes);
+    return code;
+}
+
+/* Who was killed may have left records in the page cache alone; they are on the disk before a byte of them is
+ * in the data file. If the kernel has lost some of them, they are there to be written once more: it won't say so
+ * again, so the next attempt has to know. */
+static int sync_log(hf_store *store, const struct left *left)
+{
+    const int file = (int)(left->header.epoch % 2), fd = store->log.fds[file];
+    if (HF__BUG(RECOVERY_LOG_NOT_SYNCED) ||
+        (!hf__flag(&hf__words(store)->log_failed) && hf__os->fdatasync(fd) == 0))
+        return 0;
+    hf__set_flag(&hf__words(store)->log_failed, 1);
+    int code = write_log_again(store, left);
+    if (code == 0 && hf__os->fdatasync(fd) != 0)
+        code = hf__fail_os(errno, store->log.paths[file], "fdatasync");
+    if (code == 0)
+        hf__set_flag(&hf__words(store)->log_failed, 0);
+    return code;
+}
+
 static int write_all(hf_store *store, const struct left *left)
 {
     struct hf__log_cursor cursor = {.bytes = NULL};
@@ -208,6 +247,8 @@ static int replay(hf_store *store, struct hf__file_header *header, const struct 
         hf__os->unlink(store->log.paths[0]);
         hf__os->unlink(store->log.paths[1]);
     }
+    if (code == 0)
+        code = sync_log(store, left);
     if (code == 0)
         code = write_all(store, left);
     if (code == 0 && hf__segment_read(store->fd, &segment, sizeof segment, 0) != sizeof segment)

@@ -584,6 +584,48 @@ static void run_two(struct cut_player *p)
     cut_close(p);
 }
 
+/* ---- a process that is killed ------------------------------------------------------------------- */
+
+/* The player's handle does nothing any more, as if its process had died: its descriptors and with them its
+ * locks go, what it wrote stays in the page cache. */
+static void die(struct cut_player *p)
+{
+    hf_store *store = p->store;
+    int *fds[] = {&store->fd, &store->map_fd, &store->locks.lock_fd, &store->undo.fd};
+    p->store = NULL;
+    store->log.housekeeping = false;
+    hf__list_remove(store);
+    store->forked = true;
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        hf__drop_fd(fds[i]);
+    hf__log_drop_fds(&store->log);
+    if (hf_close(store) != 0)
+        cut_failed(p, "closing a handle that is dead");
+}
+
+/* What the dead one didn't sync is in the page cache alone when it is replayed. */
+static void run_killed(struct cut_player *p)
+{
+    for (int i = 0; i < 4; i++) {
+        p->durability = i == 2 ? HF_SYNC : HF_LAZY;
+        if (!cut_open(p, HF_OPEN_EXISTING))
+            return;
+        for (uint64_t commits = 1 + rng_below(&p->rng, 4); commits > 0; commits--)
+            cut_change(p, 1 + rng_below(&p->rng, 3));
+        if (i == 1) {
+            cut_sync(p);
+            cut_change(p, 2);
+        }
+        if (p->trouble == NULL)
+            die(p);
+    }
+    p->durability = HF_SYNC;
+    if (!cut_open(p, HF_OPEN_EXISTING))
+        return;
+    cut_change(p, 1);
+    cut_close(p);
+}
+
 void cut_run_recovery(struct cut_player *p)
 {
     if (!cut_open(p, HF_OPEN_EXISTING))
@@ -622,6 +664,7 @@ const struct cut_program cut_programs[] = {
     {"repair", cut_make_broken, cut_run_repair, 1, 4},
     {"random", cut_make_store, run_random, 12, 8},
     {"two", cut_make_store, run_two, 6, 8},
+    {"killed", cut_make_store, run_killed, 3, 2},
 };
 const size_t cut_program_count = sizeof cut_programs / sizeof *cut_programs;
 

@@ -502,6 +502,89 @@ static void test_log_syncs_renewal_fits_on_a_full_disk(void **unused)
     close_and_remove();
 }
 
+/* ---- recovery -------------------------------------------------------------------------------- */
+
+static char seen[64]; /* what happens to the log: f, s a sync that fails and one that doesn't, w a write */
+static int failing;   /* so many syncs of it fail                                                   */
+
+static bool is_log(int fd)
+{
+    struct stat st, log;
+    for (int file = 0; file < 2; file++) {
+        char name[PATH_BYTES + 8];
+        snprintf(name, sizeof name, "%s-log%d", path, file);
+        if (stat(name, &log) == 0 && fstat(fd, &st) == 0 && st.st_ino == log.st_ino)
+            return true;
+    }
+    return false;
+}
+
+static void note(char what)
+{
+    const size_t length = strlen(seen);
+    if (length + 1 < sizeof seen) {
+        seen[length] = what;
+        seen[length + 1] = '\0';
+    }
+}
+
+static int fdatasync_noted(int fd)
+{
+    const bool fails = is_log(fd) && failing > 0 && failing-- > 0;
+    if (is_log(fd))
+        note(fails ? 'f' : 's');
+    if (!fails)
+        return fdatasync(fd);
+    errno = EIO;
+    return -1;
+}
+
+static ssize_t pwrite_noted(int fd, const void *buffer, size_t size_bytes, off_t offset)
+{
+    if (is_log(fd))
+        note('w');
+    return pwrite(fd, buffer, size_bytes, offset);
+}
+
+static void is_killed(struct child *self, void *argument)
+{
+    (void)self;
+    (void)argument;
+    child_expect(open_store(HF_LAZY) == 0);
+    child_expect(commit_one("a") == 0);
+    child_expect(commit_one("b") == 0);
+    _exit(0);
+}
+
+/* What a killed process left is synced before it is replayed; what that sync lost is written again. */
+static void test_log_syncs_recovery_syncs_what_it_replays(void **unused)
+{
+    static const char *const expected[] = {"s", "fwwws", "fwwwfwwws" /* as it is closed */};
+    (void)unused;
+    for (int fails = 0; fails < 3; fails++) {
+        hf_options options = HF_OPTIONS_INIT;
+        fixture_path(path, fixture_disk_directory(), "syncs.hf");
+        child_run(is_killed, NULL);
+        os = hf__os_system;
+        os.fdatasync = fdatasync_noted;
+        os.pwrite = pwrite_noted;
+        hf__os = &os;
+        seen[0] = '\0';
+        failing = fails;
+        int code = hf_open(path, &options, &opened);
+        assert_memory_equal(seen, expected[fails], strlen(expected[fails]));
+        assert_code(code, fails == 2 ? HF_EIO : 0);
+        hf__os = &hf__os_system;
+        if (code != 0)
+            opened = fixture_open(path, HF_OPEN_EXISTING);
+        hf_view *view;
+        assert_ok(hf_view_begin(opened, &view));
+        assert_got(hf_find(view, "b", NULL, NULL));
+        hf_view_end(view);
+        close_and_remove();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_log_syncs_failure_when_the_log_grows_is_told),
         cmocka_unit_test(test_log_syncs_renewal_fits_on_a_full_disk),
         cmocka_unit_test(test_log_syncs_data_is_suspect_while_it_is_synced),
+        cmocka_unit_test(test_log_syncs_recovery_syncs_what_it_replays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
