@@ -603,10 +603,11 @@ static void die(struct cut_player *p)
         cut_failed(p, "closing a handle that is dead");
 }
 
-/* What the dead one didn't sync is in the page cache alone when it is replayed. */
+/* What the dead one didn't sync is in the page cache alone when it is replayed: commits, a log that was
+ * switched, and what a transaction wrote to fresh space. */
 static void run_killed(struct cut_player *p)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         p->durability = i == 2 ? HF_SYNC : HF_LAZY;
         if (!cut_open(p, HF_OPEN_EXISTING))
             return;
@@ -616,6 +617,13 @@ static void run_killed(struct cut_player *p)
             cut_sync(p);
             cut_change(p, 2);
         }
+        if (i == 3) {
+            cut_checkpoint(p);
+            cut_change(p, 1);
+            cut_bulk(p, 1060 * KiB, true);
+        }
+        if (i == 4)
+            cut_fill_block(p, cut_begin(p), 1060 * KiB);
         if (p->trouble == NULL)
             die(p);
     }
