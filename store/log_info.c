@@ -99,7 +99,7 @@ static void look(const hf_store *store, hf_log_state *out)
                           .switching = flag(&words->switching),
                           .unsynced = __atomic_load_n(&words->unsynced, __ATOMIC_SEQ_CST) ==
                                       HF__UNSYNCED_YES,
-                          .unrecovered = flag(&words->recover)};
+                          .unrecovered = flag(&words->recover) != 0};
 }
 
 /* No log is in use: all counters are the data file's commit. */

@@ -181,6 +181,8 @@ static int reach(hf_store *store, uint64_t end)
 /* Writes what isn't known to be durable over itself. */
 static int write_log_again(hf_store *store, const struct left *left)
 {
+    const uint64_t durable = hf__durable(store);
+    const uint64_t known = durable > left->synced ? durable : left->synced;
     struct hf__log_cursor cursor = {.bytes = NULL};
     int found = 1, code = 0;
     begin_at(store, &cursor, &left->header);
@@ -188,7 +190,7 @@ static int write_log_again(hf_store *store, const struct left *left)
         found = hf__cursor_next(&cursor);
         if (found != 1)
             code = found < 0 ? found : hf__corrupt("log.chain", cursor.end);
-        else if (cursor.commit > left->synced &&
+        else if (cursor.commit > known &&
                  hf__write_at(cursor.fd, hf__cursor_record(&cursor),
                               (size_t)(cursor.end - cursor.at), cursor.at) != 0)
             code = hf__fail_os(errno, cursor.path, "write");
@@ -198,20 +200,21 @@ static int write_log_again(hf_store *store, const struct left *left)
 }
 
 /* Who was killed may have left records in the page cache alone; they are on the disk before a byte of them is
- * in the data file. If the kernel has lost some of them, they are there to be written once more: it won't say so
- * again, so the next attempt has to know. */
+ * in the data file. The kernel may have told the dead that it lost some of them, and won't tell us; so those that
+ * his table doesn't know as durable are written once more. Without a table that is done only after a failure: the
+ * last record may be acknowledged. */
 static int sync_log(hf_store *store, const struct left *left)
 {
-    const int file = (int)(left->header.epoch % 2), fd = store->log.fds[file];
-    if (HF__BUG(RECOVERY_LOG_NOT_SYNCED) ||
-        (!hf__flag(&hf__words(store)->log_failed) && hf__os->fdatasync(fd) == 0))
+    const int file = (int)(left->header.epoch % 2);
+    int code = 0;
+    if (HF__BUG(RECOVERY_LOG_NOT_SYNCED))
         return 0;
-    hf__set_flag(&hf__words(store)->log_failed, 1);
-    int code = write_log_again(store, left);
-    if (code == 0 && hf__os->fdatasync(fd) != 0)
+    if (__atomic_load_n(&hf__words(store)->recover, __ATOMIC_SEQ_CST) == HF__RECOVER_UNDURABLE ||
+        hf__flag(&hf__words(store)->log_failed))
+        code = write_log_again(store, left);
+    if (code == 0 && hf__os->fdatasync(store->log.fds[file]) != 0)
         code = hf__fail_os(errno, store->log.paths[file], "fdatasync");
-    if (code == 0)
-        hf__set_flag(&hf__words(store)->log_failed, 0);
+    hf__set_flag(&hf__words(store)->log_failed, code != 0);
     return code;
 }
 

@@ -90,6 +90,8 @@ _Static_assert(offsetof(struct hf__log_front, end) == 16, "end");
 _Static_assert(offsetof(struct hf__log_front, chain) == 24, "chain");
 _Static_assert(offsetof(struct hf__log_front, reserved) == 32, "reserved");
 
+#define HF__RECOVER_ALL       1u /* what of it is durable isn't known                                 */
+#define HF__RECOVER_UNDURABLE 2u /* `durable` says what is                                            */
 struct hf__log_words {
     uint32_t tail_count;     /* 0   tails[tail_count % 2] counts                                 */
     uint32_t front_count;    /* 4   likewise                                                     */
@@ -98,7 +100,8 @@ struct hf__log_words {
     uint64_t durable;        /* 16  everything up to it is on stable storage                     */
     uint64_t sealed;         /* 24  no record goes into a block of one up to this: a sync makes
                                 *     just these durable. Highest bit: one is being written      */
-    uint32_t recover;        /* 32  the log was left behind: recover before anything else        */
+    uint32_t recover;        /* 32  the log was left behind: recover before anything else; one of
+                              *     HF__RECOVER_..., 0 = it wasn't                               */
     uint32_t log_failed;     /* 36  a write or sync of the active log failed                     */
     uint32_t data_failed;    /* 40  a sync of the data file failed                               */
     uint32_t switching;      /* 44  the other log's header may be on the disk already            */

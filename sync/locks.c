@@ -98,6 +98,25 @@ static int make_file(const char *lock_path, mode_t mode)
     return fd < 0 ? hf__fail_os(errno, lock_path, "open") : fd;
 }
 
+/* What was durable by the table that the dead have left, if it is of this boot and this store: as long as nobody
+ * has rebooted, the page cache alone may hold what comes after. */
+static void take_over_durable(const char *lock_path, struct hf__lock_header *header)
+{
+    struct hf__lock_header old;
+    int fd = hf__os->open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    ssize_t n = hf__read_at(fd, &old, sizeof old, 0);
+    hf__os->close(fd);
+    if (n != (ssize_t)sizeof old || old.magic != HF__LOCK_MAGIC || old.device != header->device ||
+        old.inode != header->inode || memcmp(old.uuid, header->uuid, sizeof old.uuid) != 0 ||
+        memcmp(old.boot_id, header->boot_id, sizeof old.boot_id) != 0 ||
+        old.log.recover == HF__RECOVER_ALL)
+        return;
+    header->log.recover = HF__RECOVER_UNDURABLE;
+    header->log.durable = old.log.durable;
+}
+
 int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock_path, int data_fd,
                      const uint8_t uuid[16], mode_t mode, const struct hf__lock_start *start)
 {
@@ -107,7 +126,7 @@ int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock
                                      .header_marked = start->marked,
                                      .touched = !start->settled,
                                      .sync_failed = start->sync_failed,
-                                     .log.recover = start->recover,
+                                     .log.recover = start->recover ? HF__RECOVER_ALL : 0,
                                      .gate = start->pending ? HF__NOBODY : 0};
     struct stat st, own;
     int code;
@@ -119,6 +138,8 @@ int hf__locks_create(struct hf__locks *locks, const char *path, const char *lock
     memcpy(header.uuid, uuid, 16);
     header.device = (uint64_t)st.st_dev;
     header.inode = (uint64_t)st.st_ino;
+    if (start->recover)
+        take_over_durable(lock_path, &header);
     int fd = make_file(lock_path, mode);
     if (fd < 0)
         return fd;

@@ -603,8 +603,8 @@ static void die(struct cut_player *p)
         cut_failed(p, "closing a handle that is dead");
 }
 
-/* What the dead one didn't sync is in the page cache alone when it is replayed: commits, a log that was
- * switched, and what a transaction wrote to fresh space. */
+/* What the dead one didn't sync, or in vain, is in the page cache alone when it is replayed: commits, a log that
+ * was switched, and what a transaction wrote to fresh space. */
 static void run_killed(struct cut_player *p)
 {
     for (int i = 0; i < 5; i++) {
@@ -616,6 +616,10 @@ static void run_killed(struct cut_player *p)
         if (i == 1) {
             cut_sync(p);
             cut_change(p, 2);
+        }
+        if (i == 2) { /* he is told of it, and nobody else will be */
+            cut_fail_sync(p, false);
+            cut_change(p, 1);
         }
         if (i == 3) {
             cut_checkpoint(p);
