@@ -367,7 +367,7 @@ int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out)
         return code;
     uint64_t size = hf__whole_pages(size_bytes);
     uint64_t size_max = options->size_max_bytes > size ? options->size_max_bytes : size;
-    if (size_max > UINT64_C(1) << 47) {
+    if (size_bytes > size || size_max > UINT64_C(1) << 47) { /* rounding may have wrapped */
         code = hf__fail(HF_EINVAL, "a size is over 128 TiB");
         goto err_free;
     }

@@ -549,6 +549,8 @@ static void test_heap_stores_are_independent(void **state)
 {
     (void)state;
     hf_store *first = NULL, *second = NULL;
+    assert_code(hf_open_heap(SIZE_MAX, NULL, &first), HF_EINVAL); /* also where whole pages overflow */
+    assert_code(hf_open_heap((size_t)1 << 48, NULL, &first), HF_EINVAL);
     assert_ok(hf_open_heap(100000, NULL, &first));
     assert_ok(hf_open_heap(100000, NULL, &second));
     fixture_set(first, "v", 1);
