@@ -546,12 +546,20 @@ int hf_remove(const char *path)
     int code = hf__removal_begin(path, &store);
     if (code != 0)
         return code;
+    int directory = hf__directory_of(store->path);
+    if (directory < 0) {
+        code = hf__fail_os(errno, store->path, "opening the directory");
+        hf__removal_end(store);
+        return code;
+    }
     hf__create_clean_up(store->path);
     hf__removal_sidecars(store);
-    if (hf__os->unlink(store->path) != 0)
+    if (hf__os->unlink(store->path) != 0) {
         code = hf__fail_os(errno, store->path, "unlink");
-    else if (hf__sync_directory_of(store->path) != 0)
+        hf__os->close(directory);
+    } else if (hf__sync_directory(directory) != 0) {
         code = hf__fail_os(errno, store->path, "syncing the directory");
+    }
     hf__removal_end(store);
     return code;
 }
