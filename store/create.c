@@ -248,9 +248,8 @@ int hf__give_name(const char *temporary, const char *path,
         hf__os->close(directory);
         return 0;
     }
-    return hf__sync_directory(directory) == 0
-               ? 0
-               : hf__fail_os(errno, path, "syncing the directory");
+    return hf__sync_directory(directory) == 0 ? 0
+                                              : hf__fail_os(errno, path, "syncing the directory");
 }
 
 /* What a new file replaces. */
@@ -273,8 +272,7 @@ static int publish(int fd, const char *temporary, const char *path, const struct
         return hf__fail_os(errno, path, "locking the new store");
     if (HF__BUG(REPLACE_UNLINKS_FIRST) && over)
         hf__os->unlink(path);
-    const int code =
-        hf__give_name(temporary, path, name, !HF__BUG(CREATE_DIRECTORY_NOT_SYNCED));
+    const int code = hf__give_name(temporary, path, name, !HF__BUG(CREATE_DIRECTORY_NOT_SYNCED));
     if (code != 0)
         return code;
     if (old->store != NULL)

@@ -506,7 +506,8 @@ int hf_pool_destroy(hf_txn *txn, const hf_pool *p)
     code = hf__reserve(pool.seg, POOL_COST);
     if (code != 0)
         return code;
-    edit_pool(&pool)->check = 0; /* its bytes stay until the end of the transaction, but as no pool's */
+    edit_pool(&pool)->check =
+        0; /* its bytes stay until the end of the transaction, but as no pool's */
     return hf_destroy_ptr(txn, pool.seg->base + pool.offset);
 }
 
