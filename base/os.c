@@ -412,7 +412,7 @@ int hf__thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
     return code;
 }
 
-int hf__sync_directory_of(const char *path)
+int hf__directory_of(const char *path)
 {
     char directory[4096];
     const char *slash = strrchr(path, '/');
@@ -423,13 +423,21 @@ int hf__sync_directory_of(const char *path)
     }
     memcpy(directory, path, length);
     directory[length] = '\0';
-    int fd = hf__os->open(length == 0 ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
+    return hf__os->open(length == 0 ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+int hf__sync_directory(int fd)
+{
     int result = hf__os->fsync(fd), error = errno;
     hf__os->close(fd);
     errno = error;
     return result;
+}
+
+int hf__sync_directory_of(const char *path)
+{
+    int fd = hf__directory_of(path);
+    return fd < 0 ? -1 : hf__sync_directory(fd);
 }
 
 void hf__random_bytes(void *out, size_t size_bytes)

@@ -113,7 +113,12 @@ void hf__store_fence(void);
 void hf__will_need(void *mapping, uint64_t size_bytes);
 /* pthread_create of a thread of the library's own: the program's signals are none of its business. */
 int hf__thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
-/* Syncs the directory that path lies in. 0 or -1 and errno. */
+/* Opens the directory that path lies in: before a name changes there, so that no lack of descriptors or
+ * permissions can fail what has happened already. A descriptor for hf__sync_directory, or -1 and errno. */
+int hf__directory_of(const char *path);
+/* Syncs and closes it. 0 or -1 and errno. */
+int hf__sync_directory(int fd);
+/* Both. */
 int hf__sync_directory_of(const char *path);
 /* 16 random bytes. Cannot fail: falls back to clocks and addresses where the kernel has none. */
 void hf__random_bytes(void *out, size_t size_bytes);

@@ -67,6 +67,8 @@ static int fill(struct hf__archive_reader *reader, size_t wanted)
     reader->end -= reader->at;
     reader->at = 0;
     ssize_t n = hf__read_next(reader->fd, reader->window + reader->end, WINDOW_BYTES - reader->end);
+    if (n < 0 && errno == EISDIR)
+        return hf__fail_path(HF_EARCHIVE, 0, reader->path, "it is a directory");
     if (n < 0)
         return hf__fail_os(errno, reader->path, "read");
     reader->end += (size_t)n;
@@ -412,6 +414,8 @@ static int read_ends(int fd, const char *path, struct hf__archive_header *header
     uint32_t count = 0;
     if (hf__os->fstat(fd, &st) != 0)
         return hf__fail_os(errno, path, "fstat");
+    if (!S_ISREG(st.st_mode)) /* its end is read first */
+        return hf__fail_path(HF_EARCHIVE, 0, path, "it is not a regular file");
     const uint64_t size = (uint64_t)st.st_size;
     int code = read_at(fd, path, &frame, sizeof frame, 0);
     if (code == 0 && (frame.magic != HF__ARCHIVE_FRAME || frame.size_bytes != sizeof *header))
@@ -438,7 +442,8 @@ static int read_ends(int fd, const char *path, struct hf__archive_header *header
 int hf__archive_ends(const char *path, struct hf__archive_header *header,
                      struct hf__archive_trailer *trailer)
 {
-    int fd = hf__os->open(path, O_RDONLY | O_CLOEXEC, 0);
+    /* A pipe is refused, not waited for. */
+    int fd = hf__os->open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0)
         return hf__fail_os(errno, path, "open");
     int code = read_ends(fd, path, header, trailer);

@@ -233,6 +233,25 @@ static int temporary_open(const char *path, uint32_t permissions, char **out_nam
     return fd;
 }
 
+int hf__give_name(const char *temporary, const char *path,
+                  int (*name)(const char *from, const char *to), bool synced)
+{
+    const int directory = hf__directory_of(path);
+    if (directory < 0)
+        return hf__fail_os(errno, path, "opening the directory");
+    if (name(temporary, path) != 0) {
+        const int error = errno;
+        hf__os->close(directory);
+        return hf__fail_os(error, path, "naming the new store");
+    }
+    if (!synced) {
+        hf__os->close(directory);
+        return 0;
+    }
+    return hf__sync_directory(directory) == 0 ? 0
+                                              : hf__fail_os(errno, path, "syncing the directory");
+}
+
 /* What a new file replaces. */
 struct replaced {
     int fd;          /* whose owner, mode and attributes it takes over; -1: nobody's              */
@@ -253,10 +272,9 @@ static int publish(int fd, const char *temporary, const char *path, const struct
         return hf__fail_os(errno, path, "locking the new store");
     if (HF__BUG(REPLACE_UNLINKS_FIRST) && over)
         hf__os->unlink(path);
-    if (name(temporary, path) != 0)
-        return hf__fail_os(errno, path, "naming the new store");
-    if (!HF__BUG(CREATE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(path) != 0)
-        return hf__fail_os(errno, path, "syncing the directory");
+    const int code = hf__give_name(temporary, path, name, !HF__BUG(CREATE_DIRECTORY_NOT_SYNCED));
+    if (code != 0)
+        return code;
     if (old->store != NULL)
         hf__removal_sidecars(old->store);
     return 0;

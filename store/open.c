@@ -367,7 +367,7 @@ int hf_open_heap(size_t size_bytes, const hf_options *options, hf_store **out)
         return code;
     uint64_t size = hf__whole_pages(size_bytes);
     uint64_t size_max = options->size_max_bytes > size ? options->size_max_bytes : size;
-    if (size_max > UINT64_C(1) << 47) {
+    if (size_bytes > size || size_max > UINT64_C(1) << 47) { /* rounding may have wrapped */
         code = hf__fail(HF_EINVAL, "a size is over 128 TiB");
         goto err_free;
     }
@@ -546,12 +546,20 @@ int hf_remove(const char *path)
     int code = hf__removal_begin(path, &store);
     if (code != 0)
         return code;
+    int directory = hf__directory_of(store->path);
+    if (directory < 0) {
+        code = hf__fail_os(errno, store->path, "opening the directory");
+        hf__removal_end(store);
+        return code;
+    }
     hf__create_clean_up(store->path);
     hf__removal_sidecars(store);
-    if (hf__os->unlink(store->path) != 0)
+    if (hf__os->unlink(store->path) != 0) {
         code = hf__fail_os(errno, store->path, "unlink");
-    else if (hf__sync_directory_of(store->path) != 0)
+        hf__os->close(directory);
+    } else if (hf__sync_directory(directory) != 0) {
         code = hf__fail_os(errno, store->path, "syncing the directory");
+    }
     hf__removal_end(store);
     return code;
 }

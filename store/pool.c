@@ -267,7 +267,7 @@ static bool node_size_ok(size_t node_bytes)
 
 hf_pool *hf_pool_create(hf_txn *txn, const char *name, size_t node_bytes, uint64_t empty_max)
 {
-    if (!node_size_ok(node_bytes) || name == NULL) {
+    if (!node_size_ok(node_bytes)) {
         hf__fail(HF_EINVAL, "hf_pool_create: nodes of %zu bytes", node_bytes);
         return NULL;
     }
@@ -300,8 +300,13 @@ hf_pool *hf_pool_shared(hf_txn *txn, size_t node_bytes)
         return hf_last_error()->code == HF_ENOTFOUND
                    ? hf_pool_create(txn, name, node_bytes, SHARED_EMPTY_MAX)
                    : NULL;
-    return pool_in(&txn->view, found, &pool) == 0 ? (hf_pool *)(pool.seg->base + pool.offset)
-                                                  : NULL;
+    if (pool_in(&txn->view, found, &pool) != 0)
+        return NULL;
+    if (pool.at->node_bytes < node_bytes) { /* a private one that somebody named so */
+        hf__fail(HF_ETYPE, "'%s' has nodes of %u bytes", name, pool.at->node_bytes);
+        return NULL;
+    }
+    return (hf_pool *)(pool.seg->base + pool.offset);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -425,6 +430,8 @@ int hf_pool_alloc_many(hf_txn *txn, const hf_pool *p, size_t count, void **out)
         return code;
     if (out == NULL)
         return hf__fail(HF_EINVAL, "hf_pool_alloc_many");
+    if (count > txn->store->size_max_bytes / pool.at->node_bytes)
+        return hf__fail(HF_EFULL, "%zu nodes of %u bytes", count, pool.at->node_bytes);
     code = hf_savepoint(txn, &mark);
     for (size_t i = 0; code == 0 && i < count; i++) {
         out[i] = allocate(txn, &pool);
@@ -496,6 +503,11 @@ int hf_pool_destroy(hf_txn *txn, const hf_pool *p)
                 return code;
             release_chunk(txn, &pool, offset);
         }
+    code = hf__reserve(pool.seg, POOL_COST);
+    if (code != 0)
+        return code;
+    edit_pool(&pool)->check =
+        0; /* its bytes stay until the end of the transaction, but as no pool's */
     return hf_destroy_ptr(txn, pool.seg->base + pool.offset);
 }
 

@@ -134,10 +134,10 @@ static int take_place(const struct copy *copy)
     /* Whoever opens the name waits from here on: the sidecars that go are not his. */
     if (hf__range_exclusive(copy->fd, HF__RANGE_ATTACH) != 0)
         return hf__fail_os(errno, store->path, "locking the repaired store");
-    if (hf__os->rename(copy->path, store->path) != 0)
-        return hf__fail_os(errno, store->path, "putting the repaired store in its place");
-    if (!HF__BUG(REPAIR_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(store->path) != 0)
-        return hf__fail_os(errno, store->path, "syncing the directory");
+    code = hf__give_name(copy->path, store->path, hf__os->rename,
+                         !HF__BUG(REPAIR_DIRECTORY_NOT_SYNCED));
+    if (code != 0)
+        return code;
     hf__os->unlink(store->undo_path);
     hf__os->unlink(store->log.paths[0]);
     hf__os->unlink(store->log.paths[1]);

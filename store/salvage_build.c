@@ -427,10 +427,9 @@ int hf__wreck_build(struct hf__wreck *wreck, const char *to_path)
     if (asprintf(&spare, "%s.new-%ld-%08x", to_path, (long)getpid(), number) < 0)
         return hf__fail(HF_ENOMEM, "a file name");
     int code = make_store(&build, spare);
-    if (code == 0 && hf__os->rename_new(spare, to_path) != 0)
-        code = hf__fail_os(errno, to_path, "naming the new store");
-    if (code == 0 && !HF__BUG(SALVAGE_DIRECTORY_NOT_SYNCED) && hf__sync_directory_of(to_path) != 0)
-        code = hf__fail_os(errno, to_path, "syncing the directory");
+    if (code == 0)
+        code = hf__give_name(spare, to_path, hf__os->rename_new,
+                             !HF__BUG(SALVAGE_DIRECTORY_NOT_SYNCED));
     /* After a success, too: a close that couldn't look at the file has left its sidecars. */
     const hf_error failure = *hf_last_error();
     hf__spare_unlink(spare);

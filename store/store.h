@@ -361,6 +361,10 @@ int hf__create_over(hf_store *old, uint32_t permissions,
 /* Gives a new file the owner, mode and extended attributes of one that it is to replace. Until then nobody but
  * its owner may look into it. */
 int hf__take_after(int fd, int old_fd, const char *path);
+/* Gives a file its name (a rename of hf__os) and syncs the directory. Whatever fails but that sync leaves
+ * the name as it was. */
+int hf__give_name(const char *temporary, const char *path,
+                  int (*name)(const char *from, const char *to), bool synced);
 /* Plain memory, whose owner is the heap over it; it doesn't grow. */
 extern const struct hf__door hf__plain_door;
 

@@ -80,9 +80,10 @@ typedef struct hf_archive_report {
  * which nothing accepts.
  *
  * Errors: HF_EINVAL (level; a since_commit that the store has not reached), HF_EARCHIVE
- * (since_archive is none, or of another store), HF_ECORRUPT, HF_ENOTSUP (a store in memory, a
- * copy-on-write handle, since with the direct engine), HF_ENESTED (inside a transaction),
- * HF_ECANCELLED, HF_ENOSPC, HF_EIO, HF_ENOMEM, and those of hf_view_begin. Idea: zfs send.
+ * (since_archive is none, no regular file, or of another store), HF_ETRUNCATED (it is cut short),
+ * HF_ECORRUPT, HF_ENOTSUP (a store in memory, a copy-on-write handle, since with the direct engine),
+ * HF_ENESTED (inside a transaction), HF_ECANCELLED, HF_ENOSPC, HF_EIO, HF_ENOMEM, and those of
+ * hf_view_begin. Idea: zfs send.
  */
 HF_API int hf_archive_write(hf_store *store, int fd, const hf_archive_options *options,
                             hf_archive_report *report);

@@ -74,7 +74,8 @@ enum { /* hf_resize commands, or-ed together */
  * before backward, both before a new block. *received_bytes (may be NULL) is the new usable size;
  * on failure with HF_EFULL or HF_ENOSPC what could have been had. Returns the block's address,
  * which is p itself unless it was expanded backward or is new; HF_EXPAND_BACKWARD alone keeps the
- * distance a multiple of 16. A new block is never freed against the old: copy, then hf_free. p may
+ * distance a multiple of 16. What was added may be written as what hf_alloc returns; what the block held
+ * before is announced with hf_edit first. A new block is never freed against the old: copy, then hf_free. p may
  * be NULL for HF_ALLOCATE_NEW alone. With the allocator slab a block of up to 1 KiB has what it
  * has: it neither grows nor shrinks in place beyond the size that it was rounded up to.
  * Errors (NULL): HF_EINVAL, HF_EPTR, HF_ENOSPC, HF_EFULL, HF_EOVERFLOW, HF_ENOMEM.

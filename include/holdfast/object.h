@@ -142,7 +142,7 @@ HF_API void *hf_construct(hf_txn *txn, const char *name, const hf_type *type, si
 
 /*
  * hf_find_or_construct - the object of that name, made if there is none.
- * One that exists is announced as if by hf_edit and must have this type (HF_ETYPE); its count may
+ * One that exists is announced as if by hf_edit and must have this type (HF_ETYPE; NULL: any); its count may
  * differ. *created (may be NULL) tells which.
  */
 HF_API void *hf_find_or_construct(hf_txn *txn, const char *name, const hf_type *type, size_t count,

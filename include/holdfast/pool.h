@@ -61,7 +61,8 @@ HF_API const hf_pool *hf_pool_find(hf_view *view, const char *name);
 /*
  * hf_pool_shared - the store's pool for nodes of that size, made if there is none: an adaptive one
  * that keeps two empty chunks, under the name "hf_pool/" and the rounded size. All who ask for the
- * same size share it. Errors: as hf_pool_create. Idea: Boost's node_allocator and adaptive_pool.
+ * same size share it. Errors: as hf_pool_create; HF_ETYPE also if a pool of that name has smaller
+ * nodes. Idea: Boost's node_allocator and adaptive_pool.
  */
 HF_API hf_pool *hf_pool_shared(hf_txn *txn, size_t node_bytes);
 

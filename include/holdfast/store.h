@@ -145,7 +145,7 @@ HF_API int hf_open_buffer(void *buffer, size_t size_bytes, const hf_options *opt
 HF_API int hf_close(hf_store *store);
 
 /*
- * hf_remove - removes a store's file, then its sidecars. Refused at once while anyone has
+ * hf_remove - removes a store's sidecars, then its file. Refused at once while anyone has
  * it open. Damaged stores are removed, files that never were stores are not.
  * Errors: HF_EBUSY, HF_ENOENT, HF_EACCES, HF_EALREADYOPEN, HF_ENOTSTORE, HF_EINVAL, HF_EIO.
  */

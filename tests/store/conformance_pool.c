@@ -65,6 +65,8 @@ static void test_wrong_sizes_and_pointers_are_refused(struct fixture *f)
     hf_txn *txn = fixture_begin(f);
     assert_fails(hf_pool_create(txn, "p", 0, 0), HF_EINVAL);
     assert_fails(hf_pool_create(txn, "p", HF_POOL_NODE_BYTES_MAX + 1, 0), HF_EINVAL);
+    assert_fails(hf_pool_create(txn, NULL, 8, 0), HF_ENAME);
+    assert_fails(hf_pool_create(txn, "", 8, 0), HF_ENAME);
     assert_fails(hf_pool_shared(txn, 0), HF_EINVAL);
     assert_got(hf_construct(txn, "other", NULL, 80));
     assert_fails(hf_pool_find(hf_txn_view(txn), "other"), HF_ETYPE);
@@ -91,6 +93,38 @@ static void test_wrong_sizes_and_pointers_are_refused(struct fixture *f)
 
 /* A chunk that goes back at the end of the store stays as it was in the file, where its space may be
  * another block's before anything is written there. */
+static void test_a_pool_that_is_destroyed_is_no_pool(struct fixture *f)
+{
+    hf_pool_info info;
+    hf_mark mark;
+    hf_ref place = 0;
+    const void *next;
+    hf_txn *txn = fixture_begin(f);
+    hf_pool *empty = hf_pool_create(txn, "empty", 24, 0), *pool = hf_pool_create(txn, "p", 24, 0);
+    assert_got(empty);
+    assert_got(hf_pool_alloc(txn, pool));
+    assert_ok(hf_savepoint(txn, &mark));
+    assert_ok(hf_pool_destroy(txn, empty));
+    assert_ok(hf_pool_destroy(txn, pool));
+    assert_fails(hf_pool_alloc(txn, empty), HF_EPTR);
+    assert_fails(hf_pool_alloc(txn, pool), HF_EPTR);
+    assert_code(hf_pool_trim(txn, pool), HF_EPTR);
+    assert_code(hf_pool_next(hf_txn_view(txn), pool, &place, &next), HF_EPTR);
+    assert_code(hf_pool_info_of(hf_txn_view(txn), pool, &info), HF_EPTR);
+    assert_code(hf_pool_destroy(txn, pool), HF_EPTR);
+    assert_ok(hf_check_sanity(f->store, NULL, NULL));
+    assert_ok(hf_rollback_to(txn, mark)); /* both are back */
+    assert_got(hf_pool_alloc(txn, empty));
+    assert_int_equal(info_of(hf_txn_view(txn), pool).nodes, 1);
+    assert_ok(hf_pool_destroy(txn, empty));
+    assert_ok(hf_pool_destroy(txn, pool));
+    assert_ok(hf_commit(txn));
+    fixture_assert_sound(f->store);
+    txn = fixture_begin(f);
+    assert_int_equal(hf_all_memory_deallocated(hf_txn_view(txn)), 1);
+    hf_abort(txn);
+}
+
 static void test_a_node_whose_chunk_is_gone_is_no_node(struct fixture *f)
 {
     const size_t chunk_bytes = 8192;
@@ -119,6 +153,8 @@ static void test_shared_pools_are_one_for_each_size(struct fixture *f)
     assert_ptr_equal(hf_pool_shared(txn, 24), pool);
     assert_ptr_not_equal(hf_pool_shared(txn, 25), pool);
     assert_ptr_equal(find(txn, "hf_pool/24"), pool);
+    assert_got(hf_pool_create(txn, "hf_pool/64", 8, 0)); /* a stranger of that name */
+    assert_fails(hf_pool_shared(txn, 64), HF_ETYPE);
     assert_ok(hf_commit(txn));
 }
 
@@ -166,6 +202,9 @@ static void test_many_are_all_or_none(struct fixture *f)
     assert_code(hf_pool_alloc_many(txn, large, FIXTURE_SIZE_MAX / 4096, too_many), HF_EFULL);
     assert_int_equal(info_of(hf_txn_view(txn), large).nodes, 0);
     assert_int_equal(info_of(hf_txn_view(txn), large).chunks, 0);
+    nodes[0] = NULL; /* what can't be had at all is refused before the first node */
+    assert_code(hf_pool_alloc_many(txn, pool, SIZE_MAX, nodes), HF_EFULL);
+    assert_null(nodes[0]);
     assert_ok(hf_pool_free(txn, pool, first));
     assert_ok(hf_commit(txn));
     fixture_assert_sound(f->store);
@@ -307,6 +346,7 @@ int main(void)
     static const struct fixture_case cases[] = {
         CASE(test_nodes_keep_their_bytes),
         CASE(test_wrong_sizes_and_pointers_are_refused),
+        CASE(test_a_pool_that_is_destroyed_is_no_pool),
         CASE(test_a_node_whose_chunk_is_gone_is_no_node),
         CASE(test_shared_pools_are_one_for_each_size),
         CASE(test_a_node_pool_keeps_chunks_until_trimmed),

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -488,6 +489,8 @@ static void test_archives_that_do_not_fit_are_refused(void **state)
     assert_code(restore_code("r.hf", "a.hfz", "b.hfz", "b.hfz", NULL), HF_EARCHIVE);
     assert_code(restore_code("r.hf", "a.hfz", "a.hfz", NULL, NULL), HF_EARCHIVE);
     assert_code(restore_code("r.hf", path, NULL, NULL, NULL), HF_EARCHIVE);
+    assert_code(restore_code("r.hf", ".", NULL, NULL, NULL), HF_EARCHIVE); /* a directory */
+    assert_code(hf_archive_verify(".", NULL, NULL), HF_EARCHIVE);
     assert_code(restore_code("r.hf", "missing", NULL, NULL, NULL), HF_ENOENT);
     assert_false(fixture_exists("r.hf"));
     hf_remove("other.hf");
@@ -502,6 +505,13 @@ static void test_archives_that_do_not_fit_are_refused(void **state)
     assert_ok(hf_archive_write(store, fd, &options, NULL));
     options.since_archive = "a.hfz";
     assert_code(hf_archive_write(store, fd, &options, NULL), HF_EARCHIVE);
+    options.since_archive = "."; /* neither a directory nor a pipe that nobody writes to is waited for */
+    assert_code(hf_archive_write(store, fd, &options, NULL), HF_EARCHIVE);
+    unlink("since");
+    assert_int_equal(mkfifo("since", 0600), 0);
+    options.since_archive = "since";
+    assert_code(hf_archive_write(store, fd, &options, NULL), HF_EARCHIVE);
+    unlink("since");
     options.since_archive = "other.hf";
     assert_code(hf_archive_write(store, fd, &options, NULL), HF_EARCHIVE);
     options.since_archive = NULL;

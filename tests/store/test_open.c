@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -549,6 +550,8 @@ static void test_heap_stores_are_independent(void **state)
 {
     (void)state;
     hf_store *first = NULL, *second = NULL;
+    assert_code(hf_open_heap(SIZE_MAX, NULL, &first), HF_EINVAL); /* also where whole pages overflow */
+    assert_code(hf_open_heap((size_t)1 << 48, NULL, &first), HF_EINVAL);
     assert_ok(hf_open_heap(100000, NULL, &first));
     assert_ok(hf_open_heap(100000, NULL, &second));
     fixture_set(first, "v", 1);
@@ -564,6 +567,54 @@ static void test_heap_stores_are_independent(void **state)
     assert_ok(hf_close(first));
     assert_int_equal(fixture_get(second, "v"), 2);
     assert_ok(hf_close(second));
+}
+
+/* Only so many descriptors that n more can be opened. A soft limit: RLIM_INFINITY takes it back. */
+static void allow_descriptors(rlim_t n)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    if (n != RLIM_INFINITY) {
+        const int next = dup(0);
+        assert_true(next >= 0);
+        close(next);
+        limit.rlim_cur = (rlim_t)next + n;
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* What fails for want of descriptors has left no new name, and no old one less. */
+static void test_without_descriptors_names_stay_as_they_are(void **state)
+{
+    (void)state;
+    enum { SNAPSHOT, SALVAGE, REMOVE, WAYS };
+    char path[PATH_BYTES], other[PATH_BYTES];
+    disk_path(path, "few.hf");
+    disk_path(other, "few-other.hf");
+    for (int way = 0; way < WAYS; way++) {
+        int code = -1, failures = 0;
+        for (rlim_t n = 0; code != 0; n++) {
+            hf_store *store = NULL;
+            assert_true(n < 40);
+            assert_ok(hf_open(path, NULL, &store));
+            if (way != SNAPSHOT)
+                assert_ok(hf_close(store));
+            allow_descriptors(n);
+            code = way == SNAPSHOT  ? hf_snapshot(store, other, NULL)
+                   : way == SALVAGE ? hf_salvage(path, other, NULL, NULL)
+                                    : hf_remove(path);
+            allow_descriptors(RLIM_INFINITY);
+            if (way == SNAPSHOT)
+                assert_ok(hf_close(store));
+            failures += code != 0;
+            assert_int_equal(fixture_exists(path), way != REMOVE || code != 0);
+            assert_int_equal(fixture_exists(other), way != REMOVE && code == 0);
+        }
+        assert_true(failures > 0);
+        if (way != REMOVE)
+            assert_ok(hf_remove(other));
+    }
 }
 
 static void test_errors_have_names_and_texts(void **state)
@@ -600,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_removed_store_can_be_made_anew),
         cmocka_unit_test(test_buffer_modes_and_sizes),
         cmocka_unit_test(test_heap_stores_are_independent),
+        cmocka_unit_test(test_without_descriptors_names_stay_as_they_are),
         cmocka_unit_test(test_errors_have_names_and_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
