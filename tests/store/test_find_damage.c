@@ -51,24 +51,36 @@ static unsigned char *find(hf_view *view, size_t i, struct hf__object_header **h
     return at;
 }
 
-static void test_header_with_one_bit_wrong_is_no_object(void **state)
+/* Does something to each object of each kind of index, and takes it back: it is found afterwards. */
+static void with_each_object(void (*act)(hf_view *view, size_t i))
 {
-    (void)state;
     struct hf__object_header *header;
     hf_view *view = NULL;
     for (size_t k = 0; k < sizeof indexes / sizeof *indexes; k++) {
         hf_store *store = make_store(indexes[k], &view);
         for (size_t i = 0; i < NAMES; i++) {
-            unsigned char *bytes = find(view, i, &header) - sizeof *header;
-            for (size_t bit = 0; bit < 8 * sizeof *header; bit++) {
-                bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
-                assert_fails(hf_find(view, names[i], NULL, NULL), HF_ECORRUPT);
-                bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
-            }
+            act(view, i);
             find(view, i, &header);
         }
         end(store, view);
     }
+}
+
+static void flip_bits(hf_view *view, size_t i)
+{
+    struct hf__object_header *header;
+    unsigned char *bytes = find(view, i, &header) - sizeof *header;
+    for (size_t bit = 0; bit < 8 * sizeof *header; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        assert_fails(hf_find(view, names[i], NULL, NULL), HF_ECORRUPT);
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+    }
+}
+
+static void test_header_with_one_bit_wrong_is_no_object(void **state)
+{
+    (void)state;
+    with_each_object(flip_bits);
 }
 
 static void test_entry_of_another_name_is_not_taken_for_the_wanted_one(void **state)
@@ -92,31 +104,28 @@ static void test_entry_of_another_name_is_not_taken_for_the_wanted_one(void **st
 }
 
 /* With a check that is right, so that nothing but the bounds is against it. */
+static void end_behind_the_segment(hf_view *view, size_t i)
+{
+    struct hf__object_header *header;
+    const uint64_t elements = (uint64_t)(find(view, i, &header) - view->seg->base);
+    const uint64_t room = view->seg->size_bytes - elements;
+    const struct hf__object_header whole = *header;
+    const uint64_t sizes[] = {room, room + 1, UINT64_MAX - elements, UINT64_MAX};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        header->size_bytes = sizes[s];
+        header->check = hf__object_check(view->seg, elements - sizeof whole, header);
+        if (s == 0)
+            assert_got(hf_find(view, names[i], NULL, NULL));
+        else
+            assert_fails(hf_find(view, names[i], NULL, NULL), HF_ECORRUPT);
+    }
+    *header = whole;
+}
+
 static void test_object_that_ends_behind_the_segment_is_not_given_out(void **state)
 {
     (void)state;
-    struct hf__object_header *header;
-    hf_view *view = NULL;
-    for (size_t k = 0; k < sizeof indexes / sizeof *indexes; k++) {
-        hf_store *store = make_store(indexes[k], &view);
-        for (size_t i = 0; i < NAMES; i++) {
-            const uint64_t elements = (uint64_t)(find(view, i, &header) - view->seg->base);
-            const uint64_t room = view->seg->size_bytes - elements;
-            const struct hf__object_header whole = *header;
-            const uint64_t sizes[] = {room, room + 1, UINT64_MAX - elements, UINT64_MAX};
-            for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-                header->size_bytes = sizes[s];
-                header->check = hf__object_check(view->seg, elements - sizeof whole, header);
-                if (s == 0)
-                    assert_got(hf_find(view, names[i], NULL, NULL));
-                else
-                    assert_fails(hf_find(view, names[i], NULL, NULL), HF_ECORRUPT);
-            }
-            *header = whole;
-            find(view, i, &header);
-        }
-        end(store, view);
-    }
+    with_each_object(end_behind_the_segment);
 }
 
 int main(void)

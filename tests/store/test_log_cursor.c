@@ -77,6 +77,15 @@ static void test_log_cursor_keeps_nothing_behind_the_tail(void **unused)
     close_and_remove(store);
 }
 
+static hf_store *open_with_records(struct hf__log_cursor *cursor, struct hf__log_tail *tail)
+{
+    hf_store *store = open_lazily();
+    for (int i = 0; i < RECORDS; i++)
+        *tail = commit_one(store, i);
+    set_up_to(cursor, store, tail);
+    return store;
+}
+
 static unsigned reads;
 
 static ssize_t counted_pread(int fd, void *buffer, size_t size_bytes, off_t offset)
@@ -91,10 +100,7 @@ static void test_log_cursor_reads_what_stands_at_once(void **unused)
     struct hf__os counting = hf__os_system;
     struct hf__log_cursor cursor = {.bytes = NULL};
     struct hf__log_tail tail;
-    hf_store *store = open_lazily();
-    for (int i = 0; i < RECORDS; i++)
-        tail = commit_one(store, i);
-    set_up_to(&cursor, store, &tail);
+    hf_store *store = open_with_records(&cursor, &tail);
     counting.pread = counted_pread;
     hf__os = &counting;
     for (int i = 0; i < RECORDS; i++)
@@ -111,10 +117,7 @@ static void test_log_cursor_forgets_when_it_is_set(void **unused)
     (void)unused;
     struct hf__log_cursor cursor = {.bytes = NULL};
     struct hf__log_tail tail;
-    hf_store *store = open_lazily();
-    for (int i = 0; i < RECORDS; i++)
-        tail = commit_one(store, i);
-    set_up_to(&cursor, store, &tail);
+    hf_store *store = open_with_records(&cursor, &tail);
     assert_int_equal(hf__cursor_next(&cursor), 1);
     hf__cursor_set(&cursor, store, (int)(tail.epoch % 2), tail.salt, tail.base, tail.salt,
                    HF__LOG_FIRST);
