@@ -145,10 +145,24 @@ void cut_sync(struct cut_player *p)
     cut_marked(p);
 }
 
+/* What was to fail has, or isn't there. */
+static void fail_no_sync(struct cut_player *p)
+{
+    p->may_fail = false;
+    cut_record_fail_sync(true, 0);
+    cut_record_fail_sync(false, 0);
+}
+
 hf_txn *cut_begin(struct cut_player *p)
 {
     hf_txn *txn = NULL;
-    if (p->trouble == NULL && hf_begin(p->store, &txn) != 0)
+    if (p->trouble != NULL || hf_begin(p->store, &txn) == 0)
+        return txn;
+    /* The sync that was to fail is one of the renewal that an earlier failure has left to be done. */
+    const bool asked = p->may_fail;
+    fail_no_sync(p);
+    p->rare[RARE_SYNC_FAILED] += asked;
+    if (!asked || hf_begin(p->store, &txn) != 0)
         cut_failed(p, "hf_begin");
     return txn;
 }
@@ -226,9 +240,7 @@ void cut_commit(struct cut_player *p, hf_txn *txn)
     if (code != 0 && !p->may_fail)
         cut_failed(p, "hf_commit");
     p->rare[RARE_SYNC_FAILED] += code != 0;
-    p->may_fail = false;
-    cut_record_fail_sync(true, 0);
-    cut_record_fail_sync(false, 0);
+    fail_no_sync(p);
     cut_record_fail_write(false);
     if (code != 0 && code != HF_ECOMMIT_UNKNOWN) { /* it never was */
         p->mark.attempted--;
