@@ -213,7 +213,8 @@ static void print_human(const struct fsck *fsck, const struct outcome *outcome,
     if (report->undone_bytes > 0)
         printf("%s: a process died inside a transaction; %s %s\n", fsck->path,
                size_format(report->undone_bytes).text,
-               fsck->repair ? "rolled back" : "will be rolled back at the next open");
+               outcome->exit_code == FSCK_CORRECTED ? "rolled back"
+                                                    : "will be rolled back at the next open");
     if (report->replayed_commits > 0)
         printf("%s: not closed; its log holds %" PRIu64 " commits, %s\n", fsck->path,
                report->replayed_commits,
