@@ -39,18 +39,12 @@ static int write_undurable(hf_store *store, const struct hf__log_tail *tail)
     const uint64_t durable = hf__durable(store);
     const int file = (int)(tail->epoch % 2);
     struct hf__log_front front;
-    int found = 1;
     hf__front_read(store, &front);
     if (front.applied <= durable)
         hf__cursor_set(cursor, store, file, tail->salt, front.applied, front.chain, front.end);
     else
         hf__cursor_set(cursor, store, file, tail->salt, tail->base, tail->salt, HF__LOG_FIRST);
-    while (cursor->commit < tail->appended && (found = hf__cursor_next(cursor)) == 1)
-        if (cursor->commit > durable &&
-            hf__write_at(store->log.fds[file], hf__cursor_record(cursor),
-                         (size_t)(cursor->end - cursor->at), cursor->at) != 0)
-            return hf__fail_os(errno, store->log.paths[file], "write");
-    return found == 1 ? 0 : found < 0 ? found : hf__corrupt("log.chain", cursor->end);
+    return hf__cursor_write_again(cursor, tail->appended, durable);
 }
 
 /* A descriptor opened now hears nothing of a failure that somebody was told of before, who may have
@@ -366,7 +360,7 @@ static int take_place(hf_store *store, uint64_t *deadline)
     if (*deadline == HF__SOON) {
         if (hf__place_lock(&store->locks, place, 0) == 0)
             return 0;
-        *deadline = hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
+        *deadline = hf__log_soon(store);
     }
     return hf__place_lock(&store->locks, place, *deadline);
 }

@@ -52,24 +52,14 @@ static int open_undo(hf_store *store)
     return code;
 }
 
-/* What is undone lies in it. Of the segment: bytes that the file really has, and that this handle can
- * address; without a file only the latter, since the size may have come down (door_lower) after lines above it
- * were recorded. */
+/* Without a file it is all that this handle can address, since the size may have come down (door_lower)
+ * after lines above it were recorded. */
 static int undo_to(hf_store *store, uint64_t to, struct hf__undo_stats *stats)
 {
-    uint64_t limit = store->size_max_bytes;
-    bool beyond = false;
-    struct stat st;
-    if (has_file(store)) {
-        if (hf__os->fstat(store->fd, &st) != 0)
-            return hf__fail_os(errno, store->path, "fstat");
-        const uint64_t backed = hf__backed_bytes((uint64_t)st.st_size);
-        beyond = backed > limit;
-        limit = beyond ? limit : backed;
-    }
-    int code = hf__undo_apply(&store->undo, store->seg.base, limit, to, false, stats);
-    /* It may be whole, and of a larger store: nothing was changed. */
-    return code == HF_ECORRUPT && beyond ? hf__fail_outgrown(store) : code;
+    return has_file(store) ? hf__map_undo(store, &store->undo, store->seg.base,
+                                          store->size_max_bytes, to, false, stats)
+                           : hf__undo_apply(&store->undo, store->seg.base, store->size_max_bytes,
+                                            to, false, stats);
 }
 
 static int direct_recover(hf_store *store)
@@ -291,8 +281,8 @@ static void door_lower(struct hf__segment *seg, uint64_t size_bytes)
     *field = seg->size_bytes = size_bytes;
 }
 
-static const struct hf__door direct_door = {door_reserve, door_edit, door_grow, door_allocate,
-                                            hf__txn_release, NULL,         door_back,  door_lower};
+static const struct hf__door direct_door = {door_reserve,    door_edit, door_grow, door_allocate,
+                                            hf__txn_release, NULL,      door_back, door_lower};
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 

@@ -39,6 +39,11 @@ void hf__log_init(struct hf__log *log)
     hf__lines_init(&log->changed);
 }
 
+uint64_t hf__log_soon(const hf_store *store)
+{
+    return hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
+}
+
 static void each_fd(struct hf__log *log, void (*act)(int *fd))
 {
     for (int file = 0; file < 2; file++) {
@@ -400,14 +405,9 @@ static int try_at(struct hf__log_cursor *cursor, uint64_t at)
     return 1;
 }
 
-static uint64_t next_block(uint64_t at)
-{
-    return (at + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
-}
-
 int hf__cursor_next(struct hf__log_cursor *cursor)
 {
-    uint64_t end = cursor->end, block = next_block(end);
+    uint64_t end = cursor->end, block = hf__whole_blocks(end);
     if (cursor->ahead == 0)
         cursor->have = 0; /* it may have been written meanwhile */
     int found = try_at(cursor, end);
@@ -416,6 +416,20 @@ int hf__cursor_next(struct hf__log_cursor *cursor)
     if (HF__BUG(TORN_RECORD_SKIPPED) && found == 0)
         found = try_at(cursor, block + HF__LOG_BLOCK);
     return found;
+}
+
+int hf__cursor_write_again(struct hf__log_cursor *cursor, uint64_t last, uint64_t durable)
+{
+    while (cursor->commit < last) {
+        const int found = hf__cursor_next(cursor);
+        if (found <= 0)
+            return found < 0 ? found : hf__corrupt("log.chain", cursor->end);
+        if (cursor->commit > durable &&
+            hf__write_at(cursor->fd, hf__cursor_record(cursor),
+                         (size_t)(cursor->end - cursor->at), cursor->at) != 0)
+            return hf__fail_os(errno, cursor->path, "write");
+    }
+    return 0;
 }
 
 int hf__log_acknowledged_beyond(const struct hf__log_cursor *cursor)

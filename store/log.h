@@ -137,9 +137,16 @@ void hf__cursor_set(struct hf__log_cursor *cursor, const hf_store *store, int fi
                     uint64_t commit, uint64_t chain, uint64_t end);
 /* The next record: 1 and hf__cursor_record is it; 0, there is none; or an error. */
 int hf__cursor_next(struct hf__log_cursor *cursor);
+/* Writes the records up to commit `last`, but for those up to `durable`, over themselves as they stand. */
+int hf__cursor_write_again(struct hf__log_cursor *cursor, uint64_t last, uint64_t durable);
 static inline const struct hf__record *hf__cursor_record(const struct hf__log_cursor *cursor)
 {
     return (const struct hf__record *)(const void *)(cursor->bytes + cursor->start);
+}
+/* Log files and places in them are whole blocks: the next one up. */
+static inline uint64_t hf__whole_blocks(uint64_t bytes)
+{
+    return (bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
 }
 static inline uint64_t hf__record_data(uint64_t range_count)
 {
@@ -221,7 +228,9 @@ int hf__log_sync_to(hf_store *store, uint64_t commit);
  * isn't durable, if the header says that this may be so (NOSYNC). */
 int hf__log_apply(hf_store *store, const struct hf__record *own, uint64_t own_end, bool ahead,
                   uint64_t deadline);
-/* As a deadline for it: gate_wait_ns from when it first has to wait, so that who needn't looks at no clock. */
+/* The deadline of who waits for readers inside, but not for long: gate_wait_ns from now. */
+uint64_t hf__log_soon(const hf_store *store);
+/* The same for hf__log_apply, from when it first has to wait: so who needn't looks at no clock. */
 #define HF__SOON (HF__NO_DEADLINE - 1)
 /* With the applier's place held: up to `commit`, which is durable. */
 int hf__log_apply_to(hf_store *store, uint64_t commit, uint64_t deadline);

@@ -26,11 +26,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static uint64_t soon(const hf_store *store)
-{
-    return hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
-}
-
 /* ---- the edit door --------------------------------------------------------------------------- */
 
 static int reserve(hf_store *store, uint64_t cost_bytes)
@@ -112,8 +107,8 @@ static void door_lower(struct hf__segment *seg, uint64_t size_bytes)
     *field = seg->size_bytes = size_bytes;
 }
 
-static const struct hf__door log_door = {door_reserve,  door_edit,    door_grow,
-                                         door_allocate, hf__txn_release, door_fresh, door_back,  door_lower};
+static const struct hf__door log_door = {door_reserve,    door_edit,  door_grow, door_allocate,
+                                         hf__txn_release, door_fresh, door_back, door_lower};
 
 /* ---- the writer's place ---------------------------------------------------------------------- */
 
@@ -260,7 +255,7 @@ static int prepare_record(hf_store *store, uint64_t *length)
 static uint64_t place_record(hf_store *store, const struct hf__log_tail *tail)
 {
     const struct hf__log *log = &store->log;
-    uint64_t block = (tail->end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    uint64_t block = hf__whole_blocks(tail->end);
     uint64_t sealed = __atomic_load_n(&hf__words(store)->sealed, __ATOMIC_SEQ_CST);
     const bool known = log->block_chain == tail->chain && log->block_last == tail->appended;
     while (store->durability != HF_SYNC && known && sealed < log->block_first)
@@ -382,7 +377,7 @@ static int log_zero_tail(hf_store *store)
         return code;
     hf__tail_read(store, &tail);
     if (tail.fresh_end > used_end && !HF__BUG(ZEROS_TOO_LOW)) {
-        code = hf__log_checkpoint(store, 0, soon(store));
+        code = hf__log_checkpoint(store, 0, hf__log_soon(store));
         if (code != 0)
             return code;
         hf__tail_read(store, &tail);
@@ -414,8 +409,8 @@ static int log_begin_punch(hf_store *store, uint64_t deadline, struct hf__segmen
     hf__tail_read(store, &tail);
     if (tail.epoch != 0 && (tail.base != tail.appended || HF__BUG(PUNCHED_ABOVE_BASE)))
         code = HF__BUG(PUNCHED_ABOVE_BASE)
-                   ? hf__log_apply(store, NULL, 0, false, soon(store))
-                   : hf__log_checkpoint(store, 0, soon(store));
+                   ? hf__log_apply(store, NULL, 0, false, hf__log_soon(store))
+                   : hf__log_checkpoint(store, 0, hf__log_soon(store));
     if (code == 0)
         code = hf__place_lock(&store->locks, &store->locks.applying, deadline);
     if (code != 0)
@@ -475,7 +470,7 @@ static int log_sync(hf_store *store, uint64_t deadline)
                               hf__os->now_ns() + HF__MOMENT_NS);
     if (code != 0)
         return code;
-    code = hf__log_apply_to(store, hf__durable(store), soon(store));
+    code = hf__log_apply_to(store, hf__durable(store), hf__log_soon(store));
     hf__place_unlock(&store->locks, &store->locks.applying);
     return code;
 }

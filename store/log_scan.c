@@ -83,7 +83,7 @@ static int judge(const struct hf__log_cursor *cursor, uint64_t at, uint32_t *rea
  * counts. */
 static int why_it_ends(const struct hf__log_cursor *cursor, uint32_t *out)
 {
-    const uint64_t block = (cursor->end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
+    const uint64_t block = hf__whole_blocks(cursor->end);
     uint32_t here, there;
     int code = judge(cursor, cursor->end, &here);
     if (code == 0)

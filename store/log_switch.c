@@ -29,11 +29,6 @@
 #define EPOCHS_BITS 32 /* epochs of different uses of the log never meet                          */
 #define RECORD_LARGE (UINT64_C(1) << 20) /* so large a record fills at once what it takes          */
 
-static uint64_t soon(const hf_store *store)
-{
-    return hf__os->now_ns() + hf__tuned(&store->log.gate_wait_ns);
-}
-
 /* The segment header as the data file has it. */
 static const struct hf__segment_header *shared_header(const hf_store *store)
 {
@@ -129,17 +124,12 @@ static void witness_close(int fd)
         hf__os->close(fd);
 }
 
-static uint64_t whole_blocks(uint64_t bytes)
-{
-    return (bytes + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK;
-}
-
 /* How long a log file is whose records end at `end`: as far as that is known, and with its last block
  * whole. */
 static uint64_t file_bytes_of(hf_store *store, int file, uint64_t end)
 {
     struct stat st;
-    const uint64_t least = whole_blocks(end);
+    const uint64_t least = hf__whole_blocks(end);
     if (hf__os->fstat(store->log.fds[file], &st) != 0)
         return least;
     const uint64_t have = (uint64_t)st.st_size / HF__LOG_BLOCK * HF__LOG_BLOCK;
@@ -188,8 +178,7 @@ static int switch_log(hf_store *store, const struct hf__log_tail *old, struct ro
                                 .file_bytes = file_bytes_of(store, file, HF__LOG_FIRST),
                                 .fresh_end = used_end,
                                 .salt = header.salt};
-    struct hf__log_front front = {
-        .epoch = epoch, .applied = tail.base, .end = HF__LOG_FIRST, .chain = header.salt};
+    const struct hf__log_front front = hf__front_at_base(&tail);
     publish_log(store, &tail, &front);
     return 0;
 }
@@ -276,7 +265,7 @@ static int copy_records(hf_store *store, struct renewal *r)
     while ((found = hf__cursor_next(&r->from)) == 1) {
         struct hf__record *record =
             (struct hf__record *)(void *)(r->from.bytes + r->from.start);
-        uint64_t at = whole_blocks(r->tail.end);
+        uint64_t at = hf__whole_blocks(r->tail.end);
         record->chain = r->tail.chain;
         record->synced_through = r->tail.base;
         hf__record_seal(record, r->tail.salt);
@@ -361,8 +350,7 @@ static int renew(hf_store *store, uint64_t deadline)
                                        .chain = header.salt,
                                        .fresh_end = old.fresh_end,
                                        .salt = header.salt};
-        r.front = (struct hf__log_front){
-            .epoch = r.tail.epoch, .applied = old.base, .end = HF__LOG_FIRST, .chain = header.salt};
+        r.front = hf__front_at_base(&r.tail);
         hf__cursor_set(&r.from, store, (int)(old.epoch % 2), old.salt, old.base, from.chain,
                        from.end);
         code = renew_room(store, file, 2 * old.file_bytes);
@@ -440,9 +428,9 @@ struct need {
 static struct need need_of(const hf_store *store, uint64_t length_bytes)
 {
     const uint64_t most = hf__tuned(&store->log.switch_bytes);
-    const uint64_t length = whole_blocks(length_bytes);
+    const uint64_t length = hf__whole_blocks(length_bytes);
     const bool large = length >= RECORD_LARGE, huge = large && 2 * length > most;
-    const uint64_t eighth = whole_blocks(most / 8);
+    const uint64_t eighth = hf__whole_blocks(most / 8);
     const uint64_t spare = huge && eighth < length ? eighth : length;
     return (struct need){length, spare, large, huge};
 }
@@ -494,16 +482,16 @@ static int switch_for(hf_store *store, const struct hf__log_tail *tail, uint64_t
     const struct room room = room_for(store, tail, need);
     struct room least = room;
     least.size_bytes = HF__LOG_FIRST + need->length;
-    int code = checkpoint(store, room, soon(store));
+    int code = checkpoint(store, room, hf__log_soon(store));
     if (code == HF_ENOSPC && room.size_bytes > least.size_bytes)
-        code = checkpoint(store, least, soon(store));
+        code = checkpoint(store, least, hf__log_soon(store));
     /* Either a reader keeps commits from being applied: then the log goes on, as long as it may. Or
      * somebody applies, and a disk that is busy makes him slow: at the limit he is waited for. */
     const uint64_t patience = hf__deadline_in_ms(store->lock_timeout_ms);
     while (code == HF_EBUSY && at + need->length > hf__tuned(&store->log.log_max_bytes) &&
            __atomic_load_n(&hf__words(store)->applier, __ATOMIC_SEQ_CST) != 0 &&
            hf__os->now_ns() < patience)
-        code = checkpoint(store, room, soon(store));
+        code = checkpoint(store, room, hf__log_soon(store));
     return code;
 }
 
@@ -517,7 +505,7 @@ int hf__log_make_room(hf_store *store, uint64_t length_bytes)
             return code;
     }
     const struct hf__log_tail *own = hf__tail_own(store);
-    uint64_t at = whole_blocks(own->end);
+    uint64_t at = hf__whole_blocks(own->end);
     if (at + need.length <= own->file_bytes)
         return 0;
     hf__tail_read(store, &tail);
@@ -628,18 +616,15 @@ int hf__log_start(hf_store *store)
     hf__set_flag(&w->log_failed, 0);
     hf__set_flag(&w->switching, 0);
     hf__set_flag(&w->unsynced, HF__UNSYNCED_NO);
-    struct hf__log_front front = {.epoch = epoch,
-                                  .applied = header.base,
-                                  .end = HF__LOG_FIRST,
-                                  .chain = header.salt};
-    struct hf__log_tail tail = {.epoch = epoch,
-                                .base = header.base,
-                                .appended = header.base,
-                                .end = HF__LOG_FIRST,
-                                .chain = header.salt,
-                                .file_bytes = file_bytes_of(store, 0, HF__LOG_FIRST),
-                                .fresh_end = header.used_end,
-                                .salt = header.salt};
+    const struct hf__log_tail tail = {.epoch = epoch,
+                                      .base = header.base,
+                                      .appended = header.base,
+                                      .end = HF__LOG_FIRST,
+                                      .chain = header.salt,
+                                      .file_bytes = file_bytes_of(store, 0, HF__LOG_FIRST),
+                                      .fresh_end = header.used_end,
+                                      .salt = header.salt};
+    const struct hf__log_front front = hf__front_at_base(&tail);
     hf__front_publish(store, &front);
     hf__tail_publish(store, &tail);
     return 0;

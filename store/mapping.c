@@ -327,17 +327,23 @@ void hf__map_release(hf_store *store)
     store->range = store->reserved = store->shown = store->log.shared = store->log.through = NULL;
 }
 
-int hf__map_undone(hf_store *store, struct hf__undo *undo, unsigned char *mapping,
-                   struct hf__undo_stats *stats)
+int hf__map_undo(hf_store *store, struct hf__undo *undo, unsigned char *base, uint64_t room,
+                 uint64_t to, bool keep, struct hf__undo_stats *stats)
 {
-    const uint64_t room = store->reserved_bytes - HF__SEGMENT_OFFSET;
     struct stat st;
     if (hf__os->fstat(store->fd, &st) != 0)
         return hf__fail_os(errno, store->path, "fstat");
     const uint64_t backed = hf__backed_bytes((uint64_t)st.st_size);
-    int code = hf__undo_apply(undo, mapping + HF__SEGMENT_OFFSET, backed < room ? backed : room,
-                              HF__UNDO_FIRST, true, stats);
+    int code = hf__undo_apply(undo, base, backed < room ? backed : room, to, keep, stats);
+    /* The list may be whole, and of a larger store. */
     return code == HF_ECORRUPT && backed > room ? hf__fail_outgrown(store) : code;
+}
+
+int hf__map_undone(hf_store *store, struct hf__undo *undo, unsigned char *mapping,
+                   struct hf__undo_stats *stats)
+{
+    return hf__map_undo(store, undo, mapping + HF__SEGMENT_OFFSET,
+                        store->reserved_bytes - HF__SEGMENT_OFFSET, HF__UNDO_FIRST, true, stats);
 }
 
 int hf__map_replay(hf_store *store, void **out)

@@ -184,17 +184,8 @@ static int write_log_again(hf_store *store, const struct left *left)
     const uint64_t durable = hf__durable(store);
     const uint64_t known = durable > left->synced ? durable : left->synced;
     struct hf__log_cursor cursor = {.bytes = NULL};
-    int found = 1, code = 0;
     begin_at(store, &cursor, &left->header);
-    while (code == 0 && cursor.commit < left->commit) {
-        found = hf__cursor_next(&cursor);
-        if (found != 1)
-            code = found < 0 ? found : hf__corrupt("log.chain", cursor.end);
-        else if (cursor.commit > known &&
-                 hf__write_at(cursor.fd, hf__cursor_record(&cursor),
-                              (size_t)(cursor.end - cursor.at), cursor.at) != 0)
-            code = hf__fail_os(errno, cursor.path, "write");
-    }
+    int code = hf__cursor_write_again(&cursor, left->commit, known);
     free(cursor.bytes);
     return code;
 }

@@ -265,7 +265,11 @@ void hf__map_heap(hf_store *store);
 /* Disk blocks for [offset, offset + size_bytes), of a free block that ends at `end` and may have holes.
  * HF_ENOSPC. The door's back for files. */
 int hf__map_back(hf_store *store, uint64_t offset, uint64_t size_bytes, uint64_t end);
-/* Undoes in a private mapping of the file what the list says. HF_EADDRSPACE: it reaches beyond. */
+/* Undoes above position `to` what lies in base[0, room), and of that in what the file has; keep as in
+ * hf__undo_apply. HF_EADDRSPACE: nothing was changed, and the file, perhaps the list too, reaches beyond. */
+int hf__map_undo(hf_store *store, struct hf__undo *undo, unsigned char *base, uint64_t room,
+                 uint64_t to, bool keep, struct hf__undo_stats *stats);
+/* The same of all, in a private mapping of the file. */
 int hf__map_undone(hf_store *store, struct hf__undo *undo, unsigned char *mapping,
                    struct hf__undo_stats *stats);
 /* A second, private mapping of the file with the pending undo list applied: for readers that meet a

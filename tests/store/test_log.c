@@ -268,6 +268,16 @@ static hf_store *open_noted(void)
     return fixture_open(path, HF_OPEN_EXISTING);
 }
 
+/* Who opens it writes "clean" again and syncs that, and only then lets the logs go. */
+static void assert_settled_before_unlinked(void)
+{
+    hf_store *store = open_noted();
+    hf__os = &hf__os_system;
+    assert_string_equal(events, "WSU");
+    assert_int_equal(fixture_get(store, "v"), 1);
+    assert_ok(hf_close(store));
+}
+
 /* On the disk the header may ask for the log still: it mustn't go before "clean" is there. */
 static void test_log_stays_until_the_header_is_known_to_say_clean(void **state)
 {
@@ -275,11 +285,7 @@ static void test_log_stays_until_the_header_is_known_to_say_clean(void **state)
     struct child child = child_start(dies_as_it_closes, path);
     child_join_killed(&child, SIGKILL);
     assert_true(fixture_sidecar_exists(path, "-log0"));
-    hf_store *store = open_noted();
-    hf__os = &hf__os_system;
-    assert_string_equal(events, "WSU");
-    assert_int_equal(fixture_get(store, "v"), 1);
-    assert_ok(hf_close(store));
+    assert_settled_before_unlinked();
 }
 
 static void writes_and_leaves(struct child *self, void *argument)
@@ -305,11 +311,7 @@ static void test_reader_leaves_the_log_beside_a_header_that_says_clean(void **st
         assert_true(fixture_sidecar_exists(path, "-log1"));
         assert_false(fixture_sidecar_exists(path, "-lock"));
     }
-    hf_store *store = open_noted();
-    hf__os = &hf__os_system;
-    assert_string_equal(events, "WSU");
-    assert_int_equal(fixture_get(store, "v"), 1);
-    assert_ok(hf_close(store));
+    assert_settled_before_unlinked();
     assert_false(fixture_any_sidecar_exists(path));
 }
 

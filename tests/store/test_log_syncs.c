@@ -152,7 +152,7 @@ static void test_log_syncs_renewal_leaves_nothing_out(void **unused)
     __atomic_store_n(&words()->sealed, before.appended, __ATOMIC_SEQ_CST);
     assert_ok(commit_one("a"));
     const int fd = opened->log.fds[before.epoch % 2];
-    const off_t at = (off_t)((before.end + HF__LOG_BLOCK - 1) / HF__LOG_BLOCK * HF__LOG_BLOCK);
+    const off_t at = (off_t)hf__whole_blocks(before.end);
     assert_int_equal(pread(fd, kept, sizeof kept, at), sizeof kept);
     assert_int_equal(pwrite(fd, zeros, sizeof zeros, at), sizeof zeros);
     __atomic_store_n(&words()->log_failed, 1, __ATOMIC_SEQ_CST);
