@@ -70,6 +70,11 @@ int tool_destroy(hf_txn *txn, const char *name)
     return pool != NULL ? hf_pool_destroy(txn, pool) : hf_destroy(txn, name);
 }
 
+hf_ref tool_ref_of(hf_view *view, const void *start)
+{
+    return hf_ref_of(view, (const char *)start - 1) + 1;
+}
+
 int tool_close(struct tool *tool, const char *path, hf_store *store, int exit_code)
 {
     int code = hf_close(store);

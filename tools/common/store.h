@@ -22,6 +22,10 @@ int tool_open_view(struct tool *tool, const char *path, hf_store **out, hf_view 
  */
 int tool_destroy(hf_txn *txn, const char *name);
 
+/* Where an object or block is; also an empty one at the very end of what is used, where hf_ref_of sees
+ * nothing. */
+hf_ref tool_ref_of(hf_view *view, const void *start);
+
 /* Closes, reporting a failure; returns exit_code unless that is TOOL_OK and closing failed. */
 int tool_close(struct tool *tool, const char *path, hf_store *store, int exit_code);
 

@@ -15,18 +15,13 @@
 #include "tools/dump/graph.h"
 
 #include "store/pool_format.h"
+#include "tools/common/store.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define POOL_TYPE   "hf_pool" /* what pool.h makes: it knows its chunks by their addresses */
 #define GRAPH_CHUNK 6         /* a kind until all chunks are found, left out then           */
-
-/* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing. */
-static hf_ref ref_of(const struct graph *graph, const void *start)
-{
-    return hf_ref_of(graph->view, (const char *)start - 1) + 1;
-}
 
 static int add(struct graph *graph, size_t *room, struct graph_item item)
 {
@@ -55,7 +50,7 @@ static int add_objects(struct graph *graph, size_t *room, const struct dump_type
     while (code == 0 && (more = hf_next_object(graph->view, &cursor, &info)) != 0) {
         if (more < 0)
             return more;
-        struct graph_item item = {ref_of(graph, info.object), info.size_bytes, 0,
+        struct graph_item item = {tool_ref_of(graph->view, info.object), info.size_bytes, 0,
                                   dump_type_number(types, info.type_id), info.kind};
         if (strcmp(info.type_name, POOL_TYPE) == 0)
             item.kind = GRAPH_LEFT_OUT;
@@ -74,7 +69,7 @@ static int add_raw(struct graph *graph, size_t *room)
     while (code == 0 && (more = hf_next_raw(graph->view, &cursor, &raw, &size_bytes)) != 0) {
         if (more < 0)
             return more;
-        struct graph_item item = {ref_of(graph, raw), size_bytes, 0, 0, GRAPH_RAW};
+        struct graph_item item = {tool_ref_of(graph->view, raw), size_bytes, 0, 0, GRAPH_RAW};
         code = add(graph, room, item);
     }
     return code;
@@ -190,7 +185,7 @@ static void number(struct graph *graph, struct graph_item *item)
 
 void graph_number_object(struct graph *graph, const void *object)
 {
-    struct graph_item *item = item_at(graph, ref_of(graph, object));
+    struct graph_item *item = item_at(graph, tool_ref_of(graph->view, object));
 
     if (item != NULL)
         number(graph, item);

@@ -87,12 +87,6 @@ static int replace(struct load *load, const void *object, const char *name, bool
     return code == 0 ? TOOL_OK : fail_store(load, name);
 }
 
-/* An empty object can lie at the very end of what is used, where hf_ref_of sees nothing. */
-static hf_ref ref_of(const struct load *load, const void *object)
-{
-    return hf_ref_of(load->target.view, (const char *)object - 1) + 1;
-}
-
 /* What lies there: kind, type, size and name in one number; 0 if nothing does. */
 static uint64_t identity_at(const struct load *load, hf_ref ref)
 {
@@ -130,7 +124,8 @@ static int meet(struct load *load, const char *name, bool *found, const void **o
     *found = *object != NULL;
     if (*object == NULL)
         return hf_last_error()->code == HF_ENOTFOUND ? TOOL_OK : fail_store(load, name);
-    if (!load->target.into || ids_find(&load->placed, ref_of(load, *object)) != NULL)
+    if (!load->target.into ||
+        ids_find(&load->placed, tool_ref_of(load->target.view, *object)) != NULL)
         return lines_fail(&load->lines, "the dump has this object twice");
     switch (load->conflict) {
     case CONFLICT_KEEP:
@@ -193,7 +188,7 @@ static int place_object(struct load *load, uint32_t kind, const char *name)
         return code;
     if (!found)
         object = load->base;
-    load->current.ref = ref_of(load, object);
+    load->current.ref = tool_ref_of(load->target.view, object);
     if (load->target.into && load->target.batch != 0)
         load->current.identity = identity_at(load, load->current.ref);
     code = ids_add(&load->ids, load->current);
